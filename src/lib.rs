@@ -1,0 +1,50 @@
+//! Watchfire makes a host observable and wakes the right person when it hurts: a Prometheus exporter and an alerting
+//! agent in one program.
+//!
+//! # How a tick runs
+//!
+//! ```text
+//!     /proc /sys netlink   files   commands
+//!             \             |          |
+//!              [collect] ---+------ [pool]
+//!                   |
+//!                   |  samples, once a tick, into [model]
+//!                   v
+//!               [agent]          the tick: sample, store, evaluate, hand over
+//!               /        \
+//!      [exposition]    [history]                   text, protobuf | compressed series in memory
+//!             |             \
+//!         [http]          [promql]                 queries over history
+//!                             \
+//!                           [rules]                groups, recording rules, the alert state machine
+//!                               |  Alert
+//!                               v
+//!                         [alerting]               routes, grouping, the durable queue
+//!                               |  Notification
+//!                               v
+//!                           [sinks]                webhook, exec, log
+//! ```
+//!
+//! Beside them: [state], the embedded transactional store; [template], Go templates; [yaml], YAML with positions and
+//! all of a file's faults at once; [config], which puts together the sections that each part owns; [cli].
+//!
+//! Imports run down this picture and never back up. One OS thread, the *tick thread*, samples, appends to history and
+//! evaluates rules; the tokio runtime serves HTTP and delivers alerts. What joins them is an immutable
+//! [`model::Snapshot`] behind an atomic pointer, and one channel of alerts.
+
+pub mod agent;
+pub mod alerting;
+pub mod cli;
+pub mod collect;
+pub mod config;
+pub mod exposition;
+pub mod history;
+pub mod http;
+pub mod model;
+pub mod pool;
+pub mod promql;
+pub mod rules;
+pub mod sinks;
+pub mod state;
+pub mod template;
+pub mod yaml;

@@ -1,0 +1,234 @@
+//! Label sets: sorted, immutable, cheap to clone, two allocations each.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// The label that holds a series' metric name.
+pub const METRIC_NAME: &str = "__name__";
+
+/// A label set: pairs of name and value, sorted by name, names unique, no empty values.
+///
+/// An empty value means that the label is not there, as everywhere in Prometheus.
+#[derive(Clone)]
+pub struct Labels(Arc<Repr>);
+
+/// All names and values one after the other, and where each ends.
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Repr {
+    text: Box<str>,
+    ends: Box<[u32]>,
+}
+
+impl Labels {
+    pub fn empty() -> Labels {
+        Labels(Arc::new(Repr { text: "".into(), ends: Box::new([]) }))
+    }
+
+    /// From pairs in any order; of two pairs with one name the later wins, empty values are dropped.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Labels {
+        let mut b = LabelsBuilder::default();
+        for (n, v) in pairs {
+            b.set(n.as_ref(), v.as_ref());
+        }
+        b.build()
+    }
+
+    fn piece(&self, i: usize) -> &str {
+        let start = if i == 0 { 0 } else { self.0.ends.get(i - 1).copied().unwrap_or(0) as usize };
+        let end = self.0.ends.get(i).copied().unwrap_or(0) as usize;
+        self.0.text.get(start..end).unwrap_or("")
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.ends.len() / 2
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.ends.is_empty()
+    }
+
+    /// Pairs in order of name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + '_ {
+        (0..self.len()).map(|i| (self.piece(2 * i), self.piece(2 * i + 1)))
+    }
+
+    /// The label's value; `""` when it is not there.
+    pub fn get(&self, name: &str) -> &str {
+        // Label sets are short: a scan beats a binary search over slices.
+        self.iter().find(|(n, _)| *n == name).map_or("", |(_, v)| v)
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.iter().any(|(n, _)| n == name)
+    }
+
+    /// The metric name; `""` when there is none.
+    pub fn metric_name(&self) -> &str {
+        self.get(METRIC_NAME)
+    }
+
+    /// A builder that starts from this set.
+    pub fn builder(&self) -> LabelsBuilder {
+        LabelsBuilder { pairs: self.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect() }
+    }
+
+    /// Without the metric name.
+    pub fn without_name(&self) -> Labels {
+        if !self.has(METRIC_NAME) {
+            return self.clone();
+        }
+        let mut b = self.builder();
+        b.remove(METRIC_NAME);
+        b.build()
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_size(&self) -> usize {
+        self.0.text.len() + 4 * self.0.ends.len() + 48
+    }
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Labels::empty()
+    }
+}
+
+impl PartialEq for Labels {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for Labels {}
+
+impl Hash for Labels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Labels {
+    /// Pair by pair, name before value, as Prometheus compares label sets.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl fmt::Display for Labels {
+    /// `name{a="1", b="2"}`, as Prometheus prints a metric.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.metric_name();
+        f.write_str(name)?;
+        let mut others = self.iter().filter(|(n, _)| *n != METRIC_NAME).peekable();
+        if others.peek().is_none() {
+            return f.write_str(if name.is_empty() { "{}" } else { "" });
+        }
+        f.write_str("{")?;
+        for (i, (n, v)) in others.enumerate() {
+            if i > 0 {
+                f.write_str(", ")?;
+            }
+            write!(f, "{n}=\"{}\"", escape_label_value(v))?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Collects pairs for a [`Labels`].
+#[derive(Clone, Default, Debug)]
+pub struct LabelsBuilder {
+    pairs: Vec<(String, String)>,
+}
+
+impl LabelsBuilder {
+    /// Sets a label; an empty value removes it.
+    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        match self.pairs.iter_mut().find(|(n, _)| n == name) {
+            Some(pair) => pair.1 = value.to_string(),
+            None => self.pairs.push((name.to_string(), value.to_string())),
+        }
+        self
+    }
+
+    pub fn remove(&mut self, name: &str) -> &mut Self {
+        self.pairs.retain(|(n, _)| n != name);
+        self
+    }
+
+    /// Keeps the labels whose names pass.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) -> &mut Self {
+        self.pairs.retain(|(n, _)| keep(n));
+        self
+    }
+
+    pub fn get(&self, name: &str) -> &str {
+        self.pairs.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
+    }
+
+    pub fn build(mut self) -> Labels {
+        self.pairs.retain(|(_, v)| !v.is_empty());
+        self.pairs.sort_unstable();
+        let mut text = String::with_capacity(self.pairs.iter().map(|(n, v)| n.len() + v.len()).sum());
+        let mut ends = Vec::with_capacity(self.pairs.len() * 2);
+        for (n, v) in &self.pairs {
+            text.push_str(n);
+            ends.push(text.len() as u32);
+            text.push_str(v);
+            ends.push(text.len() as u32);
+        }
+        Labels(Arc::new(Repr { text: text.into(), ends: ends.into() }))
+    }
+}
+
+/// Escapes a label value for the text formats: backslash, double quote and line feed.
+pub fn escape_label_value(value: &str) -> Cow<'_, str> {
+    if !value.bytes().any(|b| matches!(b, b'\\' | b'"' | b'\n')) {
+        return Cow::Borrowed(value);
+    }
+    let mut out = String::with_capacity(value.len() + 8);
+    for c in value.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_sorted_and_empty_values_are_absent() {
+        let l = Labels::from_pairs([("b", "2"), ("__name__", "m"), ("a", "1"), ("c", "")]);
+        assert_eq!(l.to_string(), "m{a=\"1\", b=\"2\"}");
+        assert_eq!((l.len(), l.get("c"), l.has("c")), (3, "", false));
+        assert_eq!(l.without_name().to_string(), "{a=\"1\", b=\"2\"}");
+    }
+
+    #[test]
+    fn equal_sets_are_equal_however_they_were_built() {
+        let a = Labels::from_pairs([("x", "1"), ("y", "2")]);
+        let b = Labels::from_pairs([("y", "0"), ("x", "1"), ("y", "2")]);
+        assert_eq!(a, b);
+        assert!(a < Labels::from_pairs([("x", "2")]));
+    }
+}
