@@ -116,6 +116,11 @@ impl Slot {
         }
     }
 
+    /// True while the next request is not complete yet, or there has been none.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state().phase, Phase::Header)
+    }
+
     /// A request is complete and being answered until the guard is dropped.
     pub fn begin_request(self: &Arc<Self>) -> InWork {
         let mut state = self.state();

@@ -119,7 +119,9 @@ async fn a_sampling_that_does_not_end_is_answered_503() {
 #[tokio::test]
 async fn a_shutdown_ends_requests_that_are_in_work_and_accepts_no_more() {
     let server = start_with(&config(), Access::default(), Agent::new(5, Duration::from_millis(300)));
-    let (mut idle, mut busy) = (server.connect().await, server.connect().await);
+    let (mut idle, mut busy, mut half) = (server.connect().await, server.connect().await, server.connect().await);
+    let _silent = server.connect().await;
+    half.write_all(b"GET /metr").await.unwrap();
     send(&mut idle, "GET", "/-/healthy", "").await;
     receive(&mut idle, "GET").await.unwrap();
     send(&mut busy, "GET", "/metrics", "").await;
