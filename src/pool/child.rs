@@ -162,10 +162,54 @@ fn wait4(pid: Pid) -> io::Result<Option<(i32, libc::rusage)>> {
 }
 
 #[cfg(test)]
-impl Child {
-    /// As on a kernel that gives no pidfd.
-    pub(super) fn without_pidfd(mut self) -> Child {
-        self.pidfd = None;
-        self
+mod tests {
+    use super::super::launch::{ChildEnds, Image};
+    use super::super::spawner::Spawners;
+    use super::super::task::Task;
+    use super::*;
+
+    async fn start(script: &str) -> Child {
+        let null = || OwnedFd::from(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap());
+        let ends = ChildEnds { stdin: null(), stdout: null(), stderr: null() };
+        let image = Image::new(&Task::command(["sh", "-c", script])).unwrap();
+        Spawners::new().start(image, ends).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_end_is_seen_with_and_without_a_pidfd_and_leaves_the_status_to_be_taken() {
+        for without_pidfd in [false, true] {
+            let mut child = start("sleep 0.05; exit 5").await;
+            if without_pidfd {
+                child.pidfd = None;
+            }
+            assert!(!try_reap(child.pid));
+            child.exited().await.unwrap();
+            assert!(matches!(child.reap().0, Status::Exited(5)));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_exit_status_that_somebody_else_took_is_an_end_of_its_own() {
+        for without_pidfd in [false, true] {
+            let mut child = start("exit 5").await;
+            child.exited().await.unwrap();
+            assert!(try_reap(child.pid));
+            if without_pidfd {
+                (child.pidfd, child.ended) = (None, AtomicBool::new(false));
+                assert_eq!(child.exited().await.unwrap_err().raw_os_error(), Some(libc::ECHILD));
+            }
+            assert!(matches!(child.reap().0, Status::Lost(_)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_child_that_is_dropped_is_killed_and_reaped() {
+        let child = start("trap '' TERM; sleep 1000 & wait").await;
+        let stat = format!("/proc/{}/stat", child.pid());
+        assert!(std::path::Path::new(&stat).exists());
+        drop(child);
+        while std::path::Path::new(&stat).exists() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 }

@@ -152,9 +152,11 @@ impl Launcher {
                 &raw mut pidfd,
             )
         };
-        let created = rustix::process::Pid::from_raw(pid).filter(|_| pid > 0);
+        // The reason has to be looked at before anything else can change it.
+        let error = io::Error::last_os_error();
+        let created = (pid > 0).then(|| rustix::process::Pid::from_raw(pid)).flatten();
         let Some(pid) = created else {
-            return Err(image.error(StartStep::Process, io::Error::last_os_error()));
+            return Err(image.error(StartStep::Process, error));
         };
         // SAFETY: with CLONE_PIDFD the kernel has stored a new descriptor that nobody else owns; a kernel that does not
         // know the flag leaves -1.

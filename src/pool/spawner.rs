@@ -90,7 +90,9 @@ fn serve(inbox: &mpsc::Receiver<Request>) {
         };
         match request {
             Ok(Request::Start(ticket, spawner)) => {
-                if let Some(start) = lock(&ticket).take() {
+                // Not in the condition below: there the lock would be held while the command starts.
+                let start = lock(&ticket).take();
+                if let Some(start) = start {
                     serve_start(&mut launcher, start, spawner);
                 }
             }
@@ -143,7 +145,10 @@ impl Spawners {
             let _ = spawner.requests.clone().send(Request::Start(Arc::clone(&ticket), spawner));
             match tokio::time::timeout(STALL, &mut result).await {
                 Ok(Ok(started)) => return started,
-                Ok(Err(_)) => return Err(thread_error),
+                Ok(Err(_)) => {
+                    self.replace(number);
+                    return Err(thread_error);
+                }
                 Err(_) => {
                     self.replace(number);
                     if lock(&ticket).is_none() {
