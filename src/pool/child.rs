@@ -5,9 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
 
 use super::launch::Launched;
 use super::outcome::{Status, Usage};
@@ -33,8 +34,8 @@ impl Child {
         Child { pid, pidfd, ended: AtomicBool::new(false), reaped: false, agent_peak, spawner }
     }
 
-    pub(super) fn pid(&self) -> i32 {
-        self.pid.as_raw_nonzero().get()
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// Waits until the process has ended. It stays unreaped.
@@ -111,6 +112,19 @@ impl Drop for Child {
     fn drop(&mut self) {
         if !self.reaped {
             self.spawner.take_over(self.pid);
+        }
+    }
+}
+
+/// Waits until the group of a process that has been reaped is gone, but not longer than `limit`. Being killed takes its
+/// time; and in a container whose first process does not reap orphans, dead members stay for ever. If that first process
+/// is the agent, they are reaped here.
+pub(super) async fn group_gone(leader: Pid, limit: Duration) {
+    let began = Instant::now();
+    // As long as the group has a member its number is not given to another process, and to ask is no signal.
+    while rustix::process::test_kill_process_group(leader).is_ok() && began.elapsed() < limit {
+        if !matches!(rustix::process::waitpgid(leader, WaitOptions::NOHANG), Ok(Some(_))) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 }
@@ -205,7 +219,7 @@ mod tests {
     #[tokio::test]
     async fn a_child_that_is_dropped_is_killed_and_reaped() {
         let child = start("trap '' TERM; sleep 1000 & wait").await;
-        let stat = format!("/proc/{}/stat", child.pid());
+        let stat = format!("/proc/{}/stat", child.pid);
         assert!(std::path::Path::new(&stat).exists());
         drop(child);
         while std::path::Path::new(&stat).exists() {

@@ -18,7 +18,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::child::Child;
+use super::child::{Child, group_gone};
 use super::launch::{ChildEnds, Image};
 use super::outcome::{Outcome, Output, StartStep, Status, Usage};
 use super::spawner::Spawners;
@@ -124,7 +124,7 @@ async fn supervise(
     }
     child.signal_group(Signal::KILL);
     if timeout(DEATH, child.exited()).await.is_err() {
-        tracing::error!(pid = child.pid(), "a command does not end even when killed: the kernel holds it");
+        tracing::error!(pid = %child.pid(), "a command does not end even when killed: the kernel holds it");
         // Dropped, it is reaped in the background when it ends at last.
         return (reason.unwrap_or(Status::Cancelled), Usage::default());
     }
@@ -132,7 +132,9 @@ async fn supervise(
         // What the killed ones had written. A process that left the group may hold the pipe for ever.
         let _given_up = timeout(LINGER, &mut drain).await;
     }
+    let leader = child.pid();
     let (status, usage) = child.reap();
+    group_gone(leader, LINGER).await;
     (reason.unwrap_or(status), usage)
 }
 

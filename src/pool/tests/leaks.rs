@@ -88,6 +88,19 @@ fn ends_of_every_kind_leave_no_descriptor_no_zombie_and_no_thread() {
 }
 
 #[test]
+fn the_first_process_of_a_container_is_left_no_orphans_to_reap() {
+    alone("the_first_process_of_a_container_is_left_no_orphans_to_reap", || {
+        // Orphans come to this process, as they do to the first one of a container.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+        leaves_nothing(async |pool: Pool| {
+            for script in ["sleep 1000 & exit 0", "sh -c 'true & exec sleep 0.01'", "(sleep 0 &); sleep 0.02"] {
+                assert!(pool.submit(sh(script)).unwrap().wait().await.success());
+            }
+        });
+    });
+}
+
+#[test]
 fn a_thousand_tasks_cancelled_at_once_leave_nothing() {
     alone("a_thousand_tasks_cancelled_at_once_leave_nothing", || {
         leaves_nothing(async |pool: Pool| {
