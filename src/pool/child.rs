@@ -55,16 +55,15 @@ impl Child {
         if let Some(pidfd) = &self.pidfd {
             // SAFETY: the borrowed descriptor stays open, and the same, until `registered` is gone.
             let registered = unsafe { AsyncFd::register_with_interest(pidfd.as_fd(), Interest::READABLE) };
-            // It fails when the system's limit of descriptors watched is reached; there is another way.
+            // It fails when the system's limit of descriptors watched is reached; then there is still the way below.
             if let Ok(registered) = registered {
                 let _ready = registered.readable().await?;
-                return Ok(());
             }
         }
-        // Kernels before 5.3 cannot say when a process ends other than by SIGCHLD, which belongs to the whole process.
+        // With a pidfd this only makes sure that the process is still there to be reaped. Without one, before Linux 5.3,
+        // nothing tells when a process ends but SIGCHLD, which belongs to the whole program.
         let mut pause = Duration::from_millis(1);
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        while rustix::process::waitid(WaitId::Pid(self.pid), options)?.is_none() {
+        while !is_zombie(self.pid)? {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(50));
         }
@@ -129,9 +128,20 @@ pub(super) async fn group_gone(leader: Pid, limit: Duration) {
     }
 }
 
-/// Kills the group of an unreaped process.
+/// Kills the group of a process, unless somebody else has reaped it: the number could be a stranger's by now.
 pub(super) fn kill_group(leader: Pid) {
-    let _gone = rustix::process::kill_process_group(leader, Signal::KILL);
+    if is_zombie(leader).is_ok() {
+        let _gone = rustix::process::kill_process_group(leader, Signal::KILL);
+    }
+}
+
+/// Whether a child has ended and waits to be reaped.
+///
+/// # Errors
+/// `ECHILD` when there is no such child: it has been reaped.
+fn is_zombie(pid: Pid) -> io::Result<bool> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    Ok(rustix::process::waitid(WaitId::Pid(pid), options)?.is_some())
 }
 
 /// Reaps the process if it has ended; `false` when it is still there.
@@ -206,12 +216,13 @@ mod tests {
     async fn an_exit_status_that_somebody_else_took_is_an_end_of_its_own() {
         for without_pidfd in [false, true] {
             let mut child = start("exit 5").await;
-            child.exited().await.unwrap();
-            assert!(try_reap(child.pid));
             if without_pidfd {
-                (child.pidfd, child.ended) = (None, AtomicBool::new(false));
-                assert_eq!(child.exited().await.unwrap_err().raw_os_error(), Some(libc::ECHILD));
+                child.pidfd = None;
             }
+            while !try_reap(child.pid) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(child.exited().await.unwrap_err().raw_os_error(), Some(libc::ECHILD));
             assert!(matches!(child.reap().0, Status::Lost(_)));
         }
     }
