@@ -1,1 +1,5 @@
 //! See the crate's front page.
+
+mod event;
+
+pub use event::Alert;
