@@ -8,10 +8,21 @@
 mod error;
 mod file;
 mod lane;
+mod memo;
 mod parse;
 mod roots;
 mod sampler;
 mod usage;
+
+pub mod filefd;
+pub mod loadavg;
+pub mod meminfo;
+pub mod pressure;
+pub mod search;
+pub mod stat;
+#[cfg(test)]
+pub mod testing;
+pub mod vmstat;
 
 pub use error::CollectError;
 pub use file::{KernelFile, read_small};
