@@ -7,8 +7,15 @@
 
 mod error;
 mod file;
+#[cfg(test)]
+mod network_testing;
 mod parse;
 mod roots;
+
+pub mod netdev;
+pub mod netstat;
+pub mod sockstat;
+pub mod softnet;
 
 pub use error::CollectError;
 pub use file::{KernelFile, read_small};
