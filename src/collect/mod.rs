@@ -12,6 +12,7 @@ mod network_testing;
 mod parse;
 mod roots;
 
+pub mod netclass;
 pub mod netdev;
 pub mod netstat;
 pub mod sockstat;
