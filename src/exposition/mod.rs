@@ -1,1 +1,4 @@
 //! See the crate's front page.
+
+pub mod lint;
+pub mod parse;
