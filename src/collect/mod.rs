@@ -17,6 +17,7 @@ pub mod netdev;
 pub mod netstat;
 pub mod sockstat;
 pub mod softnet;
+pub mod textfile;
 
 pub use error::CollectError;
 pub use file::{KernelFile, read_small};
