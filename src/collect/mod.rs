@@ -9,6 +9,8 @@ mod error;
 mod file;
 mod lane;
 mod memo;
+#[cfg(test)]
+mod network_testing;
 mod parse;
 mod roots;
 mod sampler;
@@ -23,6 +25,13 @@ pub mod stat;
 #[cfg(test)]
 pub mod testing;
 pub mod vmstat;
+
+pub mod netclass;
+pub mod netdev;
+pub mod netstat;
+pub mod sockstat;
+pub mod softnet;
+pub mod textfile;
 
 pub use error::CollectError;
 pub use file::{KernelFile, read_small};

@@ -22,3 +22,7 @@ pub use negotiate::{Format, Preferences};
 pub use page::{LeftOut, Pages};
 pub use registry::copy_registry;
 pub use value::write_value;
+//! See the crate's front page.
+
+pub mod lint;
+pub mod parse;
