@@ -10,6 +10,8 @@ mod file;
 mod parse;
 mod roots;
 
+pub mod process;
+
 pub use error::CollectError;
 pub use file::{KernelFile, read_small};
 pub use parse::{fields, first_field, lines, number, split_once, trim};
