@@ -33,6 +33,8 @@ pub mod sockstat;
 pub mod softnet;
 pub mod textfile;
 
+pub mod process;
+
 pub use error::CollectError;
 pub use file::{KernelFile, read_small};
 pub use parse::{fields, first_field, lines, number, split_once, trim};
