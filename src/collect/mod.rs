@@ -11,14 +11,18 @@ mod memo;
 mod parse;
 mod roots;
 
+pub mod cpu;
 pub mod filefd;
 pub mod loadavg;
 pub mod meminfo;
+pub mod os;
 pub mod pressure;
 pub mod search;
 pub mod stat;
 #[cfg(test)]
 pub mod testing;
+pub mod time;
+pub mod uname;
 pub mod vmstat;
 
 pub use error::CollectError;
