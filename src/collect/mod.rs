@@ -16,14 +16,18 @@ mod roots;
 mod sampler;
 mod usage;
 
+pub mod cpu;
 pub mod filefd;
 pub mod loadavg;
 pub mod meminfo;
+pub mod os;
 pub mod pressure;
 pub mod search;
 pub mod stat;
 #[cfg(test)]
 pub mod testing;
+pub mod time;
+pub mod uname;
 pub mod vmstat;
 
 pub mod netclass;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -229,6 +229,9 @@ pub fn never_panics<C: Collector>(files: &[(&str, &str)], build: impl Fn(&Roots)
 /// A series: its name and labels, as a set.
 type Series = (String, Vec<(String, String)>);
 
+static LABEL: LazyLock<regex::Regex> =
+    LazyLock::new(|| regex::Regex::new(r#"([a-zA-Z_0-9]+)="((?:\\.|[^"\\])*)""#).expect("a regular expression"));
+
 /// An exposition, reduced to types and values.
 #[derive(Default)]
 struct Exposition {
@@ -243,10 +246,9 @@ impl Exposition {
             self.types.insert(name.to_string(), kind.to_string());
         } else if !line.is_empty() && !line.starts_with('#') {
             let (series, value) = line.rsplit_once(' ').expect("series and value");
-            let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
-            let label = regex::Regex::new(r#"([a-zA-Z_0-9]+)="((?:\\.|[^"\\])*)""#).expect("a regular expression");
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
             let mut labels: Vec<_> =
-                label.captures_iter(labels).map(|c| (c[1].to_string(), c[2].to_string())).collect();
+                LABEL.captures_iter(labels).map(|c| (c[1].to_string(), c[2].to_string())).collect();
             labels.sort();
             self.values.insert((name.to_string(), labels), value.parse().expect("a value"));
         }
@@ -285,9 +287,11 @@ pub fn conforms<C: Collector>(paths: &[&str], belongs: impl Fn(&str) -> bool, bu
     result.expect("a run that succeeds");
 
     let mut wanted = Exposition::default();
-    expected.lines().for_each(|l| wanted.add(l));
-    wanted.types.retain(|name, _| belongs(name));
-    wanted.values.retain(|(name, _), _| belongs(name));
+    let name = |line: &str| -> String {
+        let line = line.strip_prefix("# TYPE ").unwrap_or(line);
+        line.split(['{', ' ']).next().unwrap_or("").to_string()
+    };
+    expected.lines().filter(|l| belongs(&name(l))).for_each(|l| wanted.add(l));
     let mut got = Exposition::of_section(&section);
     got.types.retain(|name, _| belongs(name));
     got.values.retain(|(name, _), _| belongs(name));
