@@ -18,6 +18,7 @@ mod usage;
 pub mod netclass;
 pub mod netdev;
 pub mod netstat;
+pub mod portable;
 pub mod sockstat;
 pub mod softnet;
 pub mod textfile;
