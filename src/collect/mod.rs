@@ -33,6 +33,7 @@ pub mod vmstat;
 pub mod netclass;
 pub mod netdev;
 pub mod netstat;
+pub mod portable;
 pub mod sockstat;
 pub mod softnet;
 pub mod textfile;
