@@ -12,6 +12,7 @@ mod parse;
 mod roots;
 
 pub mod cpu;
+pub mod diskstats;
 pub mod filefd;
 pub mod loadavg;
 pub mod meminfo;
