@@ -17,6 +17,7 @@ mod sampler;
 mod usage;
 
 pub mod cpu;
+pub mod diskstats;
 pub mod filefd;
 pub mod loadavg;
 pub mod meminfo;
