@@ -99,13 +99,8 @@ impl Groups {
     }
 
     fn named(&mut self, name: &str) -> GroupId {
-        let hash = self.hasher.hash_one(name);
-        let same = |at: &u32| self.groups.get(*at as usize).is_some_and(|g| *g.name == *name);
-        if let Some(at) = self.by_name.find(hash, same).copied() {
-            if let Some(group) = self.groups.get_mut(at as usize) {
-                group.last_seen = self.now;
-            }
-            return GroupId(at);
+        if let Some(id) = self.find(name) {
+            return id;
         }
         if self.groups.len() < self.max {
             return self.insert(name, None);
@@ -113,10 +108,18 @@ impl Groups {
         if let Some(place) = self.longest_empty() {
             return self.insert(name, Some(place));
         }
-        // One more than there may be, once.
-        let other = self.other.unwrap_or_else(|| self.insert(OTHER, None));
+        // One more than there may be, once, unless a process has that very name.
+        let other = self.find(OTHER).unwrap_or_else(|| self.insert(OTHER, None));
         self.other = Some(other);
         other
+    }
+
+    fn find(&mut self, name: &str) -> Option<GroupId> {
+        let same = |at: &u32| self.groups.get(*at as usize).is_some_and(|g| *g.name == *name);
+        let at = *self.by_name.find(self.hasher.hash_one(name), same)?;
+        // Not to make room for another in this pass: its process is counted only at the end.
+        self.groups.get_mut(at as usize)?.last_seen = self.now;
+        Some(GroupId(at))
     }
 
     fn longest_empty(&self) -> Option<u32> {
@@ -326,6 +329,9 @@ mod tests {
         let mut groups = Groups::new(2);
         assert_eq!(groups_of(&mut groups, &["a", "b", "c", "a", "d"]), ["a", "b", "other", "a", "other"]);
         assert_eq!(groups.groups.len(), 3);
+        let mut groups = Groups::new(2);
+        assert_eq!(groups_of(&mut groups, &["a", "other", "c"]), ["a", "other", "other"]);
+        assert_eq!(groups.groups.len(), 2, "a process may have that name itself");
     }
 
     #[test]

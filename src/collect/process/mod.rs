@@ -13,7 +13,11 @@
 //! | `node_processes_{threads,pids,max_threads,max_processes}`, `node_processes_state`, `node_processes_threads_state`: node_exporter's `processes` | `state`, `thread_state` | `collectors.processes` |
 //! | `watchfire_process_{cpu_usage_ratio,memory_usage_ratio,resident_memory_bytes,io_read_bytes_per_second,io_written_bytes_per_second}`: the top processes | `pid`, `comm`, `user`, `groupname` | `processes.enabled`, `processes.top` |
 //!
-//! The context switches of a group are those of the main threads, as process-exporter gives them without `-threads`.
+//! Where the values of groups are not process-exporter's: `context_switches_total` is of the main threads and `states`
+//! counts processes, both from what is read anyway, where it reads every thread and counts each; what cannot be known is
+//! left out, where it says 0 (I/O that is closed to the agent) or the year 1 (the oldest start in an empty group);
+//! a process that changes its name changes its group, where it stays in the one it was first seen in; kernel threads,
+//! which its usual configuration leaves out, are one group.
 //!
 //! `collectors.processes` has the keys of [`ProcessesCollectorConfig`], `processes` those of [`ProcessesConfig`].
 

@@ -1,7 +1,8 @@
 //! One pass over all processes: what of each has to be read, and what has not.
 //!
-//! Most processes sleep from one tick to the next, and to open, read and close `stat`, `status` and `io` and count the
-//! descriptors of each again costs ten times what it takes to see that they slept:
+//! Most processes sleep from one tick to the next, and to open, read and close `stat`, `status` and `io` of each and count
+//! its descriptors again costs five times what it takes to see that it slept, and 25 times where the file that shows it
+//! stays open:
 //!
 //! - A process with one thread has not run when `schedstat` shows the same nanoseconds on a CPU as before, and one that
 //!   has not run has changed nothing: no CPU time, fault, context switch, byte or descriptor. Nothing else is read.
@@ -12,7 +13,7 @@
 //!   rules above can miss: context switches, bytes and descriptors of threads that hardly run, memory that the kernel
 //!   takes from a sleeper, a sleeper that was woken but has not run yet.
 //!
-//! One file of each of the first `kept_files` processes stays open, and is read again in a fifth of the time.
+//! One file of each of the first `kept_files` processes stays open.
 
 use std::time::Instant;
 
@@ -295,7 +296,7 @@ impl Reader<'_> {
         if !self.options.details {
             return;
         }
-        // A kernel thread has no memory, files or context switches of its own worth the reading.
+        // A kernel thread has no memory and no files.
         if p.kernel_thread {
             return;
         }
@@ -357,7 +358,9 @@ impl Reader<'_> {
         let used = p.counts.since(before);
         self.groups.add(p.group, &used);
         let seconds = on_cpu.map_or((used.user + used.system) as f64 / CLOCK_TICKS, |ns| ns as f64 / 1e9);
-        p.cpu_ratio = if self.seconds > 0.0 { (seconds / self.seconds) as f32 } else { 0.0 };
+        // Clock ticks are coarse: right after the last pass one would look like many CPUs.
+        let most = p.threads.max(1) as f32;
+        p.cpu_ratio = if self.seconds > 0.0 { ((seconds / self.seconds) as f32).min(most) } else { 0.0 };
     }
 }
 
