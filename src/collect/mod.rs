@@ -14,6 +14,9 @@ mod network_testing;
 mod parse;
 mod roots;
 mod sampler;
+mod table;
+#[cfg(test)]
+pub mod testing;
 mod usage;
 
 pub mod cpu;
@@ -21,31 +24,28 @@ pub mod diskstats;
 pub mod filefd;
 pub mod loadavg;
 pub mod meminfo;
-pub mod os;
-pub mod pressure;
-pub mod search;
-pub mod stat;
-#[cfg(test)]
-pub mod testing;
-pub mod time;
-pub mod uname;
-pub mod vmstat;
-
 pub mod netclass;
 pub mod netdev;
 pub mod netstat;
+pub mod os;
 pub mod portable;
+pub mod pressure;
+pub mod process;
+pub mod search;
 pub mod sockstat;
 pub mod softnet;
+pub mod stat;
 pub mod textfile;
-
-pub mod process;
+pub mod time;
+pub mod uname;
+pub mod vmstat;
 
 pub use error::CollectError;
 pub use file::{KernelFile, read_small};
 pub use parse::{fields, first_field, lines, number, split_once, trim};
 pub use roots::Roots;
 pub use sampler::{CollectorStatus, Planned, Sampler};
+pub use table::{COLLECTORS, CollectorInfo, CollectorsConfig, Entry};
 
 use crate::model::Writer;
 

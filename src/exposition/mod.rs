@@ -8,6 +8,9 @@
 //! [`copy_registry`] goes the other way: it writes the agent's own instruments, which live in a `prometheus::Registry`,
 //! into the model as one more collector.
 
+pub mod lint;
+pub mod parse;
+
 mod negotiate;
 mod page;
 mod protobuf;
@@ -22,7 +25,3 @@ pub use negotiate::{Format, Preferences};
 pub use page::{LeftOut, Pages};
 pub use registry::copy_registry;
 pub use value::write_value;
-//! See the crate's front page.
-
-pub mod lint;
-pub mod parse;
