@@ -11,7 +11,8 @@ pub trait App: Send + Sync + 'static {
     /// The last snapshot; `None` before the first tick has ended.
     fn latest(&self) -> Option<Arc<Snapshot>>;
 
-    /// Has the host sampled now, and ends when [`latest`](App::latest) gives the result. A tick that is under way will do.
+    /// Has the host sampled now, and ends when [`latest`](App::latest) gives the result. A tick that is under way will do
+    /// if it has begun within the last second.
     ///
     /// Called for at most one request at a time, whatever the number of those that wait; dropped without harm when that
     /// request's client goes away.

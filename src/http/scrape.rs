@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -60,9 +60,11 @@ impl Scrape {
         response
     }
 
-    /// A snapshot no older than [`MAX_AGE`]; `None` when there is none to be had.
+    /// A snapshot no older than [`MAX_AGE`], or taken since the request came, however long that took; `None` when there
+    /// is none to be had.
     async fn fresh<A: App>(&self, app: &A) -> Option<Arc<Snapshot>> {
-        let fresh = || app.latest().filter(|s| s.taken.elapsed() <= MAX_AGE);
+        let asked = Instant::now();
+        let fresh = || app.latest().filter(|s| s.taken >= asked || s.taken.elapsed() <= MAX_AGE);
         if let Some(snapshot) = fresh() {
             return Some(snapshot);
         }
@@ -71,8 +73,7 @@ impl Scrape {
             return Some(snapshot);
         }
         app.sample().await;
-        // What has been sampled for this very request is taken however long it took.
-        app.latest()
+        fresh()
     }
 
     async fn body(
