@@ -118,7 +118,12 @@ impl Slot {
 
     /// True while the next request is not complete yet, or there has been none.
     pub fn is_waiting(&self) -> bool {
-        matches!(self.state().phase, Phase::Header)
+        self.state().phase == Phase::Header
+    }
+
+    /// True from a complete request until its answer has gone to the kernel.
+    pub fn is_answering(&self) -> bool {
+        self.state().phase == Phase::Busy
     }
 
     /// A request is complete and being answered until the guard is dropped.
