@@ -14,6 +14,7 @@ mod roots;
 pub mod cpu;
 pub mod diskstats;
 pub mod filefd;
+pub mod filesystem;
 pub mod loadavg;
 pub mod meminfo;
 pub mod os;
