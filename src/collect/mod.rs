@@ -22,6 +22,7 @@ mod usage;
 pub mod cpu;
 pub mod diskstats;
 pub mod filefd;
+pub mod filesystem;
 pub mod loadavg;
 pub mod meminfo;
 pub mod netclass;
