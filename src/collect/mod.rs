@@ -12,6 +12,7 @@ mod lane;
 mod network_testing;
 mod parse;
 mod roots;
+mod rtnetlink;
 mod sampler;
 mod usage;
 

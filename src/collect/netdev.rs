@@ -12,12 +12,10 @@
 //!
 //! Configuration: `device_include`, `device_exclude`, `address_info`, `netlink`.
 
-mod rtnetlink;
-
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use self::rtnetlink::{Address, Link, Rtnetlink};
+use super::rtnetlink::{Address, Link, Rtnetlink};
 use super::{CollectError, Collector, KernelFile, Roots, fields, number};
 use crate::model::Writer;
 use crate::yaml::{Faults, Node, Pattern};
@@ -266,6 +264,7 @@ mod tests {
 
     use super::*;
     use crate::collect::network_testing::{Sampler, Tree, damaged};
+    use crate::collect::rtnetlink;
 
     const CAPTURE: &str = "\
 Inter-|   Receive                                                |  Transmit
@@ -324,7 +323,7 @@ eth0:305235150    9123    1    2    3     4          5         6   636712    587
         for (i, stat) in stats.iter_mut().enumerate().take(23) {
             *stat = Some(1 << i);
         }
-        devices.add_link(&Link { index: 1, name: b"eth0", stats });
+        devices.add_link(&Link { name: b"eth0", stats, ..Link::default() });
         let values = devices.present()[0].values;
         assert_eq!(values[3], Some(f64::from(1 << 6 | 1 << 15)), "drop is dropped and missed");
         assert_eq!(values[5], Some(f64::from(1 << 10 | 1 << 11 | 1 << 12 | 1 << 13)), "frame");
