@@ -1,1 +1,6 @@
 //! See the crate's front page.
+
+mod alert;
+mod event;
+
+pub use event::Alert;
