@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `node_network_up` | gauge, 1 when `operstate` is `up` | `operstate` |
 //! | `node_network_info` | gauge, always 1 | `address`, `broadcast`, `duplex`, `operstate`, `flags`, `ifalias` |
-//! | `node_network_address_assign_type`, `_carrier`, `_device_id`, `_dormant`, `_flags`, `_iface_id`, `_iface_link`, `_iface_link_mode`, `_name_assign_type`, `_net_dev_group`, `_protocol_type`, `_transmit_queue_length` | gauge | see [`NUMBERS`] |
+//! | `node_network_address_assign_type`, `_carrier`, `_device_id`, `_dormant`, `_flags`, `_iface_id`, `_iface_link`, `_iface_link_mode`, `_name_assign_type`, `_net_dev_group`, `_protocol_type`, `_transmit_queue_length` | gauge | `addr_assign_type`, `carrier`, `dev_id` and so on: see `NUMBERS` |
 //! | `node_network_carrier_changes_total`, `_carrier_up_changes_total`, `_carrier_down_changes_total` | counter | |
 //! | `node_network_mtu_bytes` | gauge, bytes | `mtu` |
 //! | `node_network_speed_bytes` | gauge, bytes a second | `speed` |
@@ -314,7 +314,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::collect::network_testing::{Sampler, Tree, assert_conforms, conformance};
+    use crate::collect::network_testing::{Runner, Tree, assert_conforms, conformance};
 
     const ETH0: [(&str, &str); 10] = [
         ("address", "01:01:01:01:01:01\n"),
@@ -335,18 +335,18 @@ mod tests {
         }
     }
 
-    fn sampler(tree: &Tree, config: NetclassConfig) -> Sampler<Netclass> {
-        Sampler::new(Netclass::new(&config, &tree.roots()))
+    fn runner(tree: &Tree, config: NetclassConfig) -> Runner<Netclass> {
+        Runner::new(Netclass::new(&config, &tree.roots()))
     }
 
     #[test]
     fn attributes_that_are_there_are_exported() {
         let tree = Tree::new(&[("sys/class/net/bonding_masters", "bond0\n")]);
         put(&tree, "eth0", &ETH0);
-        let mut sampler = sampler(&tree, NetclassConfig::default());
+        let mut runner = runner(&tree, NetclassConfig::default());
         for _ in 0..2 {
             assert_eq!(
-                sampler.lines(),
+                runner.lines(),
                 [
                     "node_network_up{device=\"eth0\"} 1",
                     "node_network_info{device=\"eth0\",address=\"01:01:01:01:01:01\",broadcast=\"ff:ff:ff:ff:ff:ff\",\
@@ -365,10 +365,10 @@ mod tests {
     fn a_change_is_seen_in_the_next_run() {
         let tree = Tree::new(&[]);
         put(&tree, "eth0", &ETH0);
-        let mut sampler = sampler(&tree, NetclassConfig::default());
-        sampler.lines();
+        let mut runner = runner(&tree, NetclassConfig::default());
+        runner.lines();
         put(&tree, "eth0", &[("operstate", "down\n"), ("flags", "0x1302\n")]);
-        let lines = sampler.lines().join("\n");
+        let lines = runner.lines().join("\n");
         assert!(lines.contains("node_network_up{device=\"eth0\"} 0"), "{lines}");
         assert!(lines.contains("operstate=\"down\",adminstate=\"down\""), "{lines}");
     }
@@ -377,18 +377,18 @@ mod tests {
     fn a_device_that_takes_the_name_of_another_is_read_itself() {
         let tree = Tree::new(&[]);
         put(&tree, "eth0", &ETH0);
-        let mut sampler = sampler(&tree, NetclassConfig::default());
-        sampler.lines();
+        let mut runner = runner(&tree, NetclassConfig::default());
+        runner.lines();
         let net = tree.path("sys/class/net");
         put(&tree, "new", &[("ifindex", "9\n")]);
         std::fs::rename(net.join("eth0"), net.join("eth1")).unwrap();
         std::fs::rename(net.join("new"), net.join("eth0")).unwrap();
-        let lines = sampler.lines();
+        let lines = runner.lines();
         for expected in ["node_network_iface_id{device=\"eth0\"} 9", "node_network_iface_id{device=\"eth1\"} 2"] {
             assert!(lines.iter().any(|l| l == expected), "{lines:?}");
         }
         std::fs::remove_dir_all(net.join("eth0")).unwrap();
-        assert!(!sampler.lines().iter().any(|l| l.contains("eth0")));
+        assert!(!runner.lines().iter().any(|l| l.contains("eth0")));
     }
 
     #[test]
@@ -397,7 +397,7 @@ mod tests {
         put(&tree, "tap0", &[("speed", "-1\n")]);
         let speed = |ignore_invalid_speed| {
             let config = NetclassConfig { ignore_invalid_speed, ..NetclassConfig::default() };
-            sampler(&tree, config).lines().into_iter().find(|l| l.contains("_speed_"))
+            runner(&tree, config).lines().into_iter().find(|l| l.contains("_speed_"))
         };
         assert_eq!(speed(false).as_deref(), Some("node_network_speed_bytes{device=\"tap0\"} -125000"));
         assert_eq!(speed(true), None);
@@ -407,7 +407,7 @@ mod tests {
     fn an_attribute_that_is_no_number_is_named_and_the_others_are_served() {
         let tree = Tree::new(&[]);
         put(&tree, "eth0", &[("mtu", "big\n"), ("ifindex", "2\n")]);
-        let (lines, result) = sampler(&tree, NetclassConfig::default()).run();
+        let (lines, result) = runner(&tree, NetclassConfig::default()).run();
         assert_eq!(lines.len(), 3);
         let error = result.unwrap_err().to_string();
         assert!(error.ends_with("class/net/eth0/mtu: \"big\" is not a number"), "{error}");
@@ -422,7 +422,7 @@ mod tests {
             ignore_invalid_speed: true,
             ..NetclassConfig::default()
         };
-        assert_conforms(&mut Sampler::new(Netclass::new(&config, &roots)), &expected, |name| {
+        assert_conforms(&mut Runner::new(Netclass::new(&config, &roots)), &expected, |name| {
             let counters = ["receive_", "transmit_bytes", "transmit_packets", "transmit_errs", "transmit_drop"]
                 .into_iter()
                 .chain(["transmit_fifo", "transmit_colls", "transmit_carrier", "transmit_compressed"]);
@@ -435,13 +435,13 @@ mod tests {
         if !Path::new("/sys/class/net/lo").exists() {
             return;
         }
-        let sampler = |netlink| {
+        let runner = |netlink| {
             let config = NetclassConfig { netlink, ..NetclassConfig::default() };
-            Sampler::new(Netclass::new(&config, &Roots::default()))
+            Runner::new(Netclass::new(&config, &Roots::default()))
         };
-        let mut live = sampler(true);
+        let mut live = runner(true);
         for run in ["first", "second"] {
-            let mut lines = [live.lines(), sampler(false).lines()];
+            let mut lines = [live.lines(), runner(false).lines()];
             lines.iter_mut().for_each(|l| l.sort_unstable());
             assert_eq!(lines[0], lines[1], "in the {run} run");
         }
@@ -456,13 +456,13 @@ mod tests {
         ) {
             let tree = Tree::new(&[]);
             put(&tree, "eth0", &ETH0);
-            let mut sampler = sampler(&tree, NetclassConfig::default());
-            let _ = sampler.run();
+            let mut runner = runner(&tree, NetclassConfig::default());
+            let _ = runner.run();
             let files: Vec<_> = NUMBERS.iter().map(|n| n.0).chain(TEXTS).collect();
             for (file, content) in which {
                 tree.put(&format!("sys/class/net/eth0/{}", files[file]), content);
             }
-            let _ = (sampler.run(), sampler.run());
+            let _ = (runner.run(), runner.run());
         }
     }
 }

@@ -263,7 +263,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::collect::network_testing::{Sampler, Tree, damaged};
+    use crate::collect::network_testing::{Runner, Tree, damaged};
     use crate::collect::rtnetlink;
 
     const CAPTURE: &str = "\
@@ -350,7 +350,7 @@ eth0:305235150    9123    1    2    3     4          5         6   636712    587
     fn on_a_live_host_netlink_and_proc_net_dev_agree() {
         let names = |netlink| {
             let config = NetdevConfig { netlink, ..NetdevConfig::default() };
-            let mut lines = Sampler::new(Netdev::new(&config, &Roots::default())).lines();
+            let mut lines = Runner::new(Netdev::new(&config, &Roots::default())).lines();
             lines.retain(|l| !l.contains("_nohandler_"));
             lines.iter().map(|l| l.split(' ').next().unwrap_or_default().to_string()).collect::<Vec<_>>()
         };
@@ -362,7 +362,7 @@ eth0:305235150    9123    1    2    3     4          5         6   636712    587
     #[test]
     fn addresses_are_exported_when_asked_for() {
         let config = NetdevConfig { address_info: true, ..NetdevConfig::default() };
-        let (lines, result) = Sampler::new(Netdev::new(&config, &Roots::default())).run();
+        let (lines, result) = Runner::new(Netdev::new(&config, &Roots::default())).run();
         let loopback =
             "node_network_address_info{device=\"lo\",address=\"127.0.0.1\",netmask=\"8\",scope=\"link-local\"} 1";
         if result.is_ok() && std::net::TcpListener::bind("127.0.0.1:0").is_ok() {
@@ -376,10 +376,10 @@ eth0:305235150    9123    1    2    3     4          5         6   636712    587
         #[test]
         fn damaged_files_never_panic(text in damaged(CAPTURE)) {
             let tree = Tree::new(&[("proc/net/dev", CAPTURE)]);
-            let mut sampler = Sampler::new(Netdev::new(&NetdevConfig::default(), &tree.roots()));
-            let _ = sampler.run();
+            let mut runner = Runner::new(Netdev::new(&NetdevConfig::default(), &tree.roots()));
+            let _ = runner.run();
             tree.put("proc/net/dev", text);
-            let _ = (sampler.run(), sampler.run());
+            let _ = (runner.run(), runner.run());
         }
     }
 }

@@ -184,7 +184,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::collect::network_testing::{Sampler, Tree, assert_conforms, conformance, damaged};
+    use crate::collect::network_testing::{Runner, Tree, assert_conforms, conformance, damaged};
 
     const NETSTAT: &str = "\
 TcpExt: SyncookiesSent PruneCalled ListenDrops
@@ -222,43 +222,43 @@ UdpLite6InErrors                \t8
         Tree::new(&[("proc/net/netstat", NETSTAT), ("proc/net/snmp", SNMP), ("proc/net/snmp6", SNMP6)])
     }
 
-    fn sampler(tree: &Tree, wanted: &str) -> Sampler<Netstat> {
+    fn runner(tree: &Tree, wanted: &str) -> Runner<Netstat> {
         let mut config = NetstatConfig::default();
         if !wanted.is_empty() {
             config.fields = Pattern::new(wanted).unwrap();
         }
-        Sampler::new(Netstat::new(&config, &tree.roots()))
+        Runner::new(Netstat::new(&config, &tree.roots()))
     }
 
     #[test]
     fn the_fields_wanted_of_all_three_files() {
         let tree = tree();
-        let mut sampler = sampler(&tree, "");
-        assert_eq!(sampler.lines(), LINES);
-        assert_eq!(sampler.lines(), LINES, "in the second run as in the first");
+        let mut runner = runner(&tree, "");
+        assert_eq!(runner.lines(), LINES);
+        assert_eq!(runner.lines(), LINES, "in the second run as in the first");
     }
 
     #[test]
     fn a_pattern_of_ones_own_chooses_others() {
         let expected = ["node_netstat_Ip_DefaultTTL 64", "node_netstat_Tcp_MaxConn -1"];
-        assert_eq!(sampler(&tree(), "Ip_DefaultTTL|Tcp_MaxConn").lines(), expected);
+        assert_eq!(runner(&tree(), "Ip_DefaultTTL|Tcp_MaxConn").lines(), expected);
     }
 
     #[test]
     fn a_header_that_changes_moves_the_columns() {
         let tree = tree();
-        let mut sampler = sampler(&tree, "Ip_.*");
-        assert_eq!(sampler.lines(), ["node_netstat_Ip_Forwarding 1", "node_netstat_Ip_DefaultTTL 64"]);
+        let mut runner = runner(&tree, "Ip_.*");
+        assert_eq!(runner.lines(), ["node_netstat_Ip_Forwarding 1", "node_netstat_Ip_DefaultTTL 64"]);
         tree.put("proc/net/snmp", "Ip: DefaultTTL New Forwarding\nIp: 63 5 2\n");
         let expected = ["node_netstat_Ip_DefaultTTL 63", "node_netstat_Ip_New 5", "node_netstat_Ip_Forwarding 2"];
-        assert_eq!(sampler.lines(), expected);
+        assert_eq!(runner.lines(), expected);
     }
 
     #[test]
     fn without_ipv6_the_rest_is_served() {
         let tree = Tree::new(&[("proc/net/netstat", NETSTAT), ("proc/net/snmp", SNMP)]);
-        assert_eq!(sampler(&tree, "").lines(), LINES[..6]);
-        let (_, result) = sampler(&Tree::new(&[]), "").run();
+        assert_eq!(runner(&tree, "").lines(), LINES[..6]);
+        let (_, result) = runner(&Tree::new(&[]), "").run();
         assert!(matches!(result, Err(CollectError::NoData(_))));
     }
 
@@ -271,7 +271,7 @@ UdpLite6InErrors                \t8
         ] {
             let tree = tree();
             tree.put("proc/net/snmp", text);
-            let (lines, result) = sampler(&tree, "").run();
+            let (lines, result) = runner(&tree, "").run();
             let error = result.unwrap_err().to_string();
             assert!(error.ends_with(message), "{error}");
             assert!(lines.len() >= 7, "{lines:?}");
@@ -282,8 +282,8 @@ UdpLite6InErrors                \t8
     fn the_capture_of_node_exporter_gives_what_it_gives() {
         let Some((dir, expected)) = conformance() else { return };
         let roots = Roots { procfs: dir.path().join("proc"), ..Roots::default() };
-        let mut sampler = Sampler::new(Netstat::new(&NetstatConfig::default(), &roots));
-        assert_conforms(&mut sampler, &expected, |name| name.starts_with("node_netstat_"));
+        let mut runner = Runner::new(Netstat::new(&NetstatConfig::default(), &roots));
+        assert_conforms(&mut runner, &expected, |name| name.starts_with("node_netstat_"));
     }
 
     proptest! {
@@ -292,12 +292,12 @@ UdpLite6InErrors                \t8
         #[test]
         fn damaged_files_never_panic(netstat in damaged(NETSTAT), snmp in damaged(SNMP), snmp6 in damaged(SNMP6)) {
             let tree = tree();
-            let mut sampler = sampler(&tree, ".*");
-            let _ = sampler.run();
+            let mut runner = runner(&tree, ".*");
+            let _ = runner.run();
             tree.put("proc/net/netstat", netstat);
             tree.put("proc/net/snmp", snmp);
             tree.put("proc/net/snmp6", snmp6);
-            let _ = (sampler.run(), sampler.run());
+            let _ = (runner.run(), runner.run());
         }
     }
 }

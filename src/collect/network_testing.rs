@@ -41,15 +41,15 @@ impl Tree {
 }
 
 /// A collector with its writer.
-pub struct Sampler<C> {
+pub struct Runner<C> {
     pub collector: C,
     writer: Writer,
 }
 
-impl<C: Collector> Sampler<C> {
-    pub fn new(collector: C) -> Sampler<C> {
+impl<C: Collector> Runner<C> {
+    pub fn new(collector: C) -> Runner<C> {
         let table = Arc::new(SeriesTable::new(Labels::empty()));
-        Sampler { collector, writer: Writer::new("test", table, 100_000) }
+        Runner { collector, writer: Writer::new("test", table, 100_000) }
     }
 
     /// One run: sample lines as they are served, and how it went.
@@ -122,8 +122,8 @@ pub fn conformance() -> Option<(tempfile::TempDir, String)> {
 }
 
 /// Holds one run against the expected exposition: every series and type whose name `wanted` takes.
-pub fn assert_conforms<C: Collector>(sampler: &mut Sampler<C>, expected: &str, wanted: fn(&str) -> bool) {
-    let (lines, types, result) = sampler.run_with_types();
+pub fn assert_conforms<C: Collector>(runner: &mut Runner<C>, expected: &str, wanted: fn(&str) -> bool) {
+    let (lines, types, result) = runner.run_with_types();
     result.unwrap();
     let parse = |line: &str| {
         let (series, value) = line.rsplit_once(' ').unwrap();

@@ -100,7 +100,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::collect::network_testing::{Sampler, Tree, assert_conforms, conformance, damaged};
+    use crate::collect::network_testing::{Runner, Tree, assert_conforms, conformance, damaged};
 
     const LINUX_4: &str = "\
 00049279 00000000 00000001 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000
@@ -146,8 +146,8 @@ mod tests {
     fn the_capture_of_node_exporter_gives_what_it_gives() {
         let Some((dir, expected)) = conformance() else { return };
         let roots = Roots { procfs: dir.path().join("proc"), ..Roots::default() };
-        let mut sampler = Sampler::new(Softnet::new(&SoftnetConfig::default(), &roots));
-        assert_conforms(&mut sampler, &expected, |name| name.starts_with("node_softnet_"));
+        let mut runner = Runner::new(Softnet::new(&SoftnetConfig::default(), &roots));
+        assert_conforms(&mut runner, &expected, |name| name.starts_with("node_softnet_"));
     }
 
     proptest! {
@@ -156,10 +156,10 @@ mod tests {
         #[test]
         fn damaged_files_never_panic(text in damaged(LINUX_6)) {
             let tree = Tree::new(&[("proc/net/softnet_stat", LINUX_4)]);
-            let mut sampler = Sampler::new(Softnet::new(&SoftnetConfig::default(), &tree.roots()));
-            let _ = sampler.run();
+            let mut runner = Runner::new(Softnet::new(&SoftnetConfig::default(), &tree.roots()));
+            let _ = runner.run();
             tree.put("proc/net/softnet_stat", text);
-            let _ = (sampler.run(), sampler.run());
+            let _ = (runner.run(), runner.run());
         }
     }
 }
