@@ -9,8 +9,6 @@ mod error;
 mod file;
 mod lane;
 mod memo;
-#[cfg(test)]
-mod network_testing;
 mod parse;
 mod roots;
 mod rtnetlink;

@@ -293,7 +293,7 @@ fn chip_and_sensor(id: &str) -> (&str, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::network_testing::Runner;
+    use crate::collect::testing::Runner;
 
     fn runner() -> Runner<Portable> {
         Runner::new(Portable::new(&PortableConfig::default(), &Roots::default()))
@@ -355,7 +355,9 @@ mod tests {
 
     #[test]
     fn the_root_filesystem_and_this_very_process_are_seen() {
-        let (lines, types, _) = runner().run_with_types();
+        let (section, _) = runner().section();
+        let types: Vec<_> = section.layout.families().map(|(f, _)| format!("{} {}", f.name, f.kind.as_str())).collect();
+        let lines = crate::collect::testing::lines(&section);
         assert!(lines.iter().any(|l| l.starts_with("namedprocess_namegroup_num_procs{")), "{lines:#?}");
         for expected in ["namedprocess_namegroup_cpu_seconds_total counter", "node_network_receive_bytes_total counter"]
         {

@@ -134,10 +134,8 @@ fn write(
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::collect::network_testing::{Runner, Tree, assert_conforms, conformance, damaged};
+    use crate::collect::testing::{Runner, Tree, conforms, never_panics};
 
     const V4: &str = "\
 sockets: used 229
@@ -184,7 +182,7 @@ FRAG: inuse 0 memory 3
     fn without_ipv6_the_rest_is_served_and_without_both_there_is_no_data() {
         let tree = Tree::new(&[("proc/net/sockstat", V4)]);
         assert_eq!(runner(&tree).lines().len(), 12);
-        let (lines, result) = runner(&Tree::new(&[])).run();
+        let (lines, result) = runner(&Tree::new::<&str>(&[])).run();
         assert!(lines.is_empty() && matches!(result, Err(CollectError::NoData(_))));
     }
 
@@ -199,24 +197,17 @@ FRAG: inuse 0 memory 3
 
     #[test]
     fn the_capture_of_node_exporter_gives_what_it_gives() {
-        let Some((dir, expected)) = conformance() else { return };
-        let roots = Roots { procfs: dir.path().join("proc"), ..Roots::default() };
-        let mut runner = Runner::new(Sockstat::new(&SockstatConfig::default(), &roots));
-        runner.collector.page_size = 4096.0;
-        assert_conforms(&mut runner, &expected, |name| name.starts_with("node_sockstat_"));
+        conforms(
+            &["proc/net/sockstat", "proc/net/sockstat6"],
+            |name| name.starts_with("node_sockstat_"),
+            |roots| Sockstat { page_size: 4096.0, ..Sockstat::new(&SockstatConfig::default(), roots) },
+        );
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn damaged_files_never_panic(v4 in damaged(V4), v6 in damaged(V6)) {
-            let tree = Tree::new(&[("proc/net/sockstat", V4), ("proc/net/sockstat6", V6)]);
-            let mut runner = runner(&tree);
-            let _ = runner.run();
-            tree.put("proc/net/sockstat", v4);
-            tree.put("proc/net/sockstat6", v6);
-            let _ = (runner.run(), runner.run());
-        }
+    #[test]
+    fn damaged_files_never_panic() {
+        never_panics(&[("proc/net/sockstat", V4), ("proc/net/sockstat6", V6)], |roots| {
+            Sockstat::new(&SockstatConfig::default(), roots)
+        });
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::{Device, Devices, FLAGS, OPERSTATE, SPEED, UP, open_attribute, parse, read_attribute};
 use crate::collect::rtnetlink::{Link, Rtnetlink, attributes};
-use crate::yaml::Pattern;
+use crate::collect::search::Search;
 
 /// Attributes that only files have, each with whether the kernel gives it only for a device that is up.
 pub(super) const FILES: [(&str, bool); 4] =
@@ -56,7 +56,7 @@ impl Devices {
         &mut self,
         netlink: &mut Rtnetlink,
         class: &OwnedFd,
-        ignored: &Pattern,
+        ignored: &Search,
         buffer: &mut [u8],
     ) -> io::Result<()> {
         netlink.links(self, Devices::clear, |devices, link| {

@@ -1,9 +1,7 @@
 use std::sync::{Arc, Mutex};
 
-use proptest::prelude::*;
-
 use super::*;
-use crate::collect::network_testing::{Runner, Tree, assert_conforms, conformance, damaged};
+use crate::collect::testing::{self, Runner, Tree, conforms, never_panics};
 
 const GOOD: &str = "\
 # HELP jobs_total Jobs.
@@ -57,7 +55,9 @@ fn prom_files_are_served_with_their_types_and_times_and_others_are_not() {
     let tree = Tree::new(&[("t/a.prom", GOOD), ("t/b.txt", "b 1\n"), ("t/c.prom.1234", "c 1\n")]);
     let mut runner = runner(&[tree.path("t")]);
     for _ in 0..2 {
-        let (lines, types, result) = runner.run_with_types();
+        let (section, result) = runner.section();
+        let lines = testing::lines(&section);
+        let types: Vec<_> = section.layout.families().map(|(f, _)| format!("{} {}", f.name, f.kind.as_str())).collect();
         result.unwrap();
         assert_eq!(lines[..4], ["jobs_total{queue=\"a\\\"b\"} 3", "h_bucket{le=\"+Inf\"} 2", "h_sum 1.5", "h_count 2"]);
         let modified = fs::metadata(tree.path("t/a.prom")).unwrap().mtime();
@@ -73,9 +73,9 @@ fn a_change_an_addition_and_a_removal_are_seen_in_the_next_run() {
     let tree = Tree::new(&[("t/b.prom", "b 1\n")]);
     let mut runner = runner(&[tree.path("t")]);
     assert_eq!(samples(&mut runner)[0], "b 1");
-    tree.put("t/b.prom", "b 22\n");
+    tree.write("t/b.prom", "b 22\n");
     assert_eq!(samples(&mut runner)[0], "b 22");
-    tree.put("t/a.prom", "a 1\n");
+    tree.write("t/a.prom", "a 1\n");
     assert_eq!(samples(&mut runner)[..2], ["a 1", "b 22"]);
     fs::remove_file(tree.path("t/b.prom")).unwrap();
     assert_eq!(samples(&mut runner), ["a 1", "node_textfile_scrape_error 0"]);
@@ -94,9 +94,9 @@ fn a_broken_file_is_refused_alone_and_named_once() {
     assert!(log.contains("t/b.prom:2:5: expected a value in double quotes, found '1'"), "{log}");
     assert!(!runner.lines().iter().any(|l| l.contains("b.prom")), "no time of a file that is not served");
     let log = logged(|| {
-        tree.put("t/b.prom", "b{y=1} 11\n");
+        tree.write("t/b.prom", "b{y=1} 11\n");
         samples(&mut runner);
-        tree.put("t/b.prom", "b 1\n");
+        tree.write("t/b.prom", "b 1\n");
         assert_eq!(samples(&mut runner), ["a 1", "b 1", "node_textfile_scrape_error 0"]);
     });
     assert_eq!(log.lines().count(), 1, "told again when it has changed: {log}");
@@ -118,7 +118,7 @@ fn what_is_no_regular_file_is_refused_without_a_hang() {
     std::os::unix::fs::symlink("/dev/zero", tree.path("t/zero.prom")).unwrap();
     std::os::unix::fs::symlink("nowhere", tree.path("t/lost.prom")).unwrap();
     std::os::unix::fs::symlink("../real", tree.path("t/link.prom")).unwrap();
-    tree.put("real", "real 1\n");
+    tree.write("real", "real 1\n");
     let mut runner = runner(&[tree.path("t")]);
     let log = logged(|| {
         for _ in 0..2 {
@@ -141,7 +141,7 @@ fn a_directory_that_cannot_be_read_is_an_error_and_the_others_are_served() {
         }
     });
     assert_eq!(log.matches("cannot read the textfile directory").count(), 1, "{log}");
-    tree.put("missing/b.prom", "b 1\n");
+    tree.write("missing/b.prom", "b 1\n");
     assert_eq!(samples(&mut runner), ["b 1", "a 1", "node_textfile_scrape_error 0"]);
 }
 
@@ -186,12 +186,35 @@ fn a_directory_may_be_one_or_many() {
 }
 
 #[test]
-fn the_captures_of_node_exporter_give_what_it_gives() {
-    let Some((dir, expected)) = conformance() else { return };
-    let folder = |name: &str| dir.path().join("textfile").join(name);
-    assert_conforms(&mut runner(&[folder("two_metric_files")]), &expected, |name| {
-        name.starts_with("testmetric") || name == "node_textfile_scrape_error"
-    });
+fn the_capture_of_node_exporter_gives_what_it_gives() {
+    conforms(
+        &["textfile"],
+        |name| name.starts_with("testmetric") || name == "node_textfile_scrape_error",
+        |roots| {
+            let directory = Directories(vec![roots.root("textfile/two_metric_files").display().to_string()]);
+            Textfile::new(&TextfileConfig { directory }, roots)
+        },
+    );
+}
+
+/// node_exporter's own captures of textfiles, each a folder and what it gives for it beside it.
+fn captures() -> Option<tempfile::TempDir> {
+    let base = std::env::var_os("WATCHFIRE_CONFORMANCE")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/conformance"), PathBuf::from);
+    let archive = base.join("node_exporter/fixtures.tar.gz");
+    if !archive.exists() {
+        eprintln!("skipped: no {}", archive.display());
+        return None;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut tar = std::process::Command::new("tar");
+    assert!(tar.arg("xzf").arg(archive).arg("-C").arg(dir.path()).arg("textfile").status().unwrap().success());
+    Some(dir)
+}
+
+#[test]
+fn each_capture_of_textfiles_gives_what_node_exporter_gives() {
+    let Some(dir) = captures() else { return };
     for entry in fs::read_dir(dir.path().join("textfile")).unwrap() {
         let path = entry.unwrap().path();
         if !path.is_dir() {
@@ -220,17 +243,10 @@ fn the_captures_of_node_exporter_give_what_it_gives() {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    #[test]
-    fn damaged_files_never_panic_and_leave_the_others_alone(text in damaged(GOOD)) {
-        let tree = Tree::new(&[("t/a.prom", "a 1\n"), ("t/b.prom", GOOD)]);
-        let mut runner = runner(&[tree.path("t")]);
-        let _ = runner.run();
-        tree.put("t/b.prom", text);
-        for _ in 0..2 {
-            prop_assert_eq!(&runner.lines()[0], "a 1");
-        }
-    }
+#[test]
+fn damaged_files_never_panic() {
+    never_panics(&[("root/t/a.prom", "a 1\n"), ("root/t/b.prom", GOOD)], |roots| {
+        let directory = Directories(vec![roots.root("t").display().to_string()]);
+        Textfile::new(&TextfileConfig { directory }, roots)
+    });
 }
