@@ -9,10 +9,9 @@ mod error;
 mod file;
 mod lane;
 mod memo;
-#[cfg(test)]
-mod network_testing;
 mod parse;
 mod roots;
+mod rtnetlink;
 mod sampler;
 mod table;
 #[cfg(test)]

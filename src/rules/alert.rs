@@ -411,7 +411,13 @@ mod tests {
         let mut alerts = Alerts::new(timing(60, 0));
         let alert = ActiveAlert::saved(Labels::empty(), 1.0, firing, Moment { wall: at(0).wall, mono: -1_000_000 });
         alerts.restore(labels, alert, at(0), Duration::from_secs(30));
-        let states: String = [1, 15, 29, 30].map(|s| { alerts.step(at(s), vec![]).unwrap(); letter(&alerts) }).into_iter().collect();
+        let states: String = [1, 15, 29, 30]
+            .map(|s| {
+                alerts.step(at(s), vec![]).unwrap();
+                letter(&alerts)
+            })
+            .into_iter()
+            .collect();
         assert_eq!(states, "FFFr", "while history fills it is left alone");
     }
 
