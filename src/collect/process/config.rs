@@ -12,6 +12,9 @@ crate::section! {
         pub enabled: bool = true,
         /// How many processes are served by themselves: this many by CPU, by memory and by I/O.
         pub top: usize = 10,
+        /// How long a process must have been at the top before it is served: on a host that builds or runs scripts, the
+        /// top is full of processes that live for a second, and each would leave series in the history.
+        pub top_after: Duration = Duration::from_secs(5),
         /// How long a process that left the top is still served, so that graphs are not confetti.
         pub top_grace: Duration = Duration::from_secs(30),
         /// How many groups there may be; processes past that go to the group `other`.
