@@ -8,16 +8,44 @@
 mod error;
 mod file;
 mod lane;
+mod memo;
+#[cfg(test)]
+mod network_testing;
 mod parse;
 mod roots;
 mod sampler;
+mod table;
+#[cfg(test)]
+pub mod testing;
 mod usage;
+
+pub mod cpu;
+pub mod diskstats;
+pub mod filefd;
+pub mod loadavg;
+pub mod meminfo;
+pub mod netclass;
+pub mod netdev;
+pub mod netstat;
+pub mod os;
+pub mod portable;
+pub mod pressure;
+pub mod process;
+pub mod search;
+pub mod sockstat;
+pub mod softnet;
+pub mod stat;
+pub mod textfile;
+pub mod time;
+pub mod uname;
+pub mod vmstat;
 
 pub use error::CollectError;
 pub use file::{KernelFile, read_small};
 pub use parse::{fields, first_field, lines, number, split_once, trim};
 pub use roots::Roots;
 pub use sampler::{CollectorStatus, Planned, Sampler};
+pub use table::{COLLECTORS, CollectorInfo, CollectorsConfig, Entry};
 
 use crate::model::Writer;
 
