@@ -124,6 +124,7 @@ impl Alerts {
 
     /// Forgets all alerts, and gives those that fired, as resolved: who was told of them must be told of the end.
     pub fn end_all(&mut self, now: Moment, expr: &str) -> Vec<Alert> {
+        self.active.retain(|_, a| matches!(a.state, State::Firing { .. }) && a.last_sent.is_some());
         for alert in self.active.values_mut() {
             if let State::Firing { since, .. } = alert.state {
                 alert.state = State::Resolved { since, at: now };
@@ -216,9 +217,9 @@ impl ActiveAlert {
         }
     }
 
-    /// An alert as it was saved.
+    /// An alert as it was saved; it counts as told, long ago.
     pub fn saved(annotations: Labels, value: f64, state: State, active_at: Moment) -> ActiveAlert {
-        ActiveAlert { annotations, value, state, active_at, last_sent: None, restored_until: None }
+        ActiveAlert { annotations, value, state, active_at, last_sent: Some(i64::MIN), restored_until: None }
     }
 
     /// The condition still holds.

@@ -1,7 +1,7 @@
 //! All groups of rules, evaluated tick by tick.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus::Registry;
@@ -111,13 +111,25 @@ impl RuleEngine {
         self.groups.iter().map(|g| g.rules.len()).sum()
     }
 
+    /// The rules whose last evaluation failed, as `group/rule: why`.
+    pub fn rule_errors(&self) -> Vec<String> {
+        let all = self.groups.iter().flat_map(|g| g.rules.iter().map(move |r| (g, r)));
+        all.filter_map(|(g, r)| Some(format!("{}/{}: {}", g.name, r.spec.name(), r.error.as_ref()?))).collect()
+    }
+
     /// Evaluates the groups that are due. `now` is the tick's time, on its grid; `mono` the same moment on the monotonic
     /// clock, as time since any fixed moment.
-    pub fn evaluate(&mut self, history: &mut History, now: Timestamp, mono: Duration) -> Evaluation {
+    ///
+    /// The lock is taken for reading while an expression is evaluated, and for writing only while its result is
+    /// appended.
+    pub fn evaluate(&mut self, history: &RwLock<History>, now: Timestamp, mono: Duration) -> Evaluation {
         let now = Moment::new(now, mono);
         let mut total = Evaluation::default();
-        for mut outputs in std::mem::take(&mut self.orphans) {
-            outputs.replace(Vec::new(), now.wall, history, &self.table);
+        if !self.orphans.is_empty() {
+            let mut history = history.write().unwrap_or_else(PoisonError::into_inner);
+            for mut outputs in std::mem::take(&mut self.orphans) {
+                outputs.replace(Vec::new(), now.wall, &mut history, &self.table);
+            }
         }
         for (mut alerts, expr) in std::mem::take(&mut self.orphan_alerts) {
             total.changed |= alerts.iter().next().is_some();

@@ -168,8 +168,9 @@ impl Reader<'_> {
         match Query::parse(text) {
             Ok(query) => Some(query),
             Err(e) => {
-                let at = self.place(expr, 1, 1);
-                self.faults.error(at, e.to_string());
+                let (line, column) = e.position.unwrap_or((1, 1));
+                let at = self.place(expr, line, column);
+                self.faults.error(at, format!("expr: {}", e.message));
                 None
             }
         }
@@ -386,7 +387,7 @@ extra: 1
                 "r.yaml:18:5: for has no meaning in a recording rule",
                 "r.yaml:19:5: annotations has no meaning in a recording rule",
                 "r.yaml:23:5: unknown key \"lables\", did you mean \"labels\"?",
-                "r.yaml:21:11: invalid promql query",
+                "r.yaml:21:11: expr: invalid promql query",
                 "r.yaml:25:7: \"bad-name\" cannot be a label name: letters, digits and _",
                 "r.yaml:26:7: the label alertname is set by the rule itself",
                 "r.yaml:22:10: \"5 minutes\" is a duration without a unit: write a number with a unit, such as 500ms, 15s, 5m, 1h30m or 2d",

@@ -1,5 +1,6 @@
 //! A group of rules: when it is due, and its evaluation.
 
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::alert::Moment;
@@ -115,7 +116,7 @@ impl Group {
     /// Evaluates the rules in their order, each on what those before it gave, if the group is due.
     pub fn evaluate(
         &mut self,
-        history: &mut History,
+        history: &RwLock<History>,
         table: &SeriesTable,
         settings: &Settings,
         now: Moment,
@@ -129,15 +130,15 @@ impl Group {
         let at = now.wall - self.query_offset;
         for rule in &mut self.rules {
             self.metrics.evaluations.inc();
-            let env = Environment {
-                history,
+            let outcome = rule.evaluate(&Environment {
+                history: &history.read().unwrap_or_else(PoisonError::into_inner),
                 external_labels: &settings.external_labels,
                 external_url: &settings.external_url,
                 now,
                 at,
                 limit: self.limit,
-            };
-            let (outcome, error) = match rule.evaluate(&env) {
+            });
+            let (outcome, error) = match outcome {
                 Ok(outcome) => (outcome, None),
                 Err((error, outcome)) => (outcome, Some(error)),
             };
@@ -160,7 +161,10 @@ impl Group {
                 continue;
             }
             samples += outcome.samples.len();
-            rule.outputs.replace(outcome.samples, at, history, table);
+            if !outcome.samples.is_empty() || !rule.outputs.is_empty() {
+                let mut history = history.write().unwrap_or_else(PoisonError::into_inner);
+                rule.outputs.replace(outcome.samples, at, &mut history, table);
+            }
             total.alerts.extend(rule.alerts.due(now, settings.resend_delay, rule.spec.query().text()));
         }
         self.metrics.last_samples.set(samples as f64);

@@ -15,6 +15,10 @@ mod outputs;
 mod rule;
 mod saved;
 mod spec;
+mod stock;
+
+#[cfg(test)]
+mod tests;
 
 pub use engine::{Evaluation, RuleEngine, Settings};
 pub use event::Alert;
@@ -22,3 +26,4 @@ pub use file::{read_file, read_groups};
 pub use glob::read_rule_files;
 pub use saved::{RulesState, SavedAlert, SavedState};
 pub use spec::{AlertingSpec, GroupSpec, RecordingSpec, RuleSpec};
+pub use stock::{STOCK_FILE, STOCK_RULES, stock_groups};

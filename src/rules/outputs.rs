@@ -58,8 +58,8 @@ impl Outputs {
         shown.iter().filter_map(|labels| Some((labels, self.series.get(labels)?.1)))
     }
 
-    /// Samples of the last evaluation that did not fail.
-    pub fn len(&self) -> usize {
-        self.series.len()
+    /// Whether the last evaluation that did not fail gave nothing.
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty()
     }
 }
