@@ -26,7 +26,8 @@ impl Moment {
         Moment { wall, mono: millis(mono) }
     }
 
-    fn since(self, mono: i64) -> i64 {
+    /// Milliseconds since an earlier moment of the monotonic clock.
+    pub fn since(self, mono: i64) -> i64 {
         self.mono.saturating_sub(mono)
     }
 }
@@ -121,13 +122,23 @@ impl Alerts {
         self.active.iter().filter(|(_, a)| !matches!(a.state, State::Resolved { .. }))
     }
 
-    /// Forgets all alerts.
-    pub fn clear(&mut self) {
+    /// Forgets all alerts, and gives those that fired, as resolved: who was told of them must be told of the end.
+    pub fn end_all(&mut self, now: Moment, expr: &str) -> Vec<Alert> {
+        self.active.retain(|_, a| matches!(a.state, State::Firing { .. }) && a.last_sent.is_some());
+        for alert in self.active.values_mut() {
+            if let State::Firing { since, .. } = alert.state {
+                alert.state = State::Resolved { since, at: now };
+                alert.last_sent = None;
+            }
+        }
+        let ended = self.due(now, Duration::ZERO, expr);
         self.active.clear();
+        ended
     }
 
-    /// One evaluation: what the expression gave `now`. Nothing changes if two findings have the same labels.
-    pub fn step(&mut self, now: Moment, findings: Vec<Finding>) -> Result<(), DuplicateLabels> {
+    /// One evaluation: what the expression gave `now`. True if an alert came, went or changed its state. Nothing changes
+    /// if two findings have the same labels.
+    pub fn step(&mut self, now: Moment, findings: Vec<Finding>) -> Result<bool, DuplicateLabels> {
         let mut found = BTreeMap::new();
         for f in findings {
             if found.contains_key(&f.labels) {
@@ -136,19 +147,26 @@ impl Alerts {
             found.insert(f.labels.clone(), f);
         }
         let timing = self.timing;
-        self.active.retain(|labels, alert| found.contains_key(labels) || alert.miss(now, &timing));
+        let mut changed = false;
+        self.active.retain(|labels, alert| {
+            let before = alert.state;
+            let keep = found.contains_key(labels) || alert.miss(now, &timing);
+            changed |= !keep || alert.state != before;
+            keep
+        });
         for (labels, finding) in found {
             match self.active.get_mut(&labels) {
                 Some(alert) if !matches!(alert.state, State::Resolved { .. }) => alert.hit(finding),
                 _ => {
+                    changed = true;
                     self.active.insert(labels, ActiveAlert::new(now, finding));
                 }
             }
         }
         for alert in self.active.values_mut() {
-            alert.ripen(now, &timing);
+            changed |= alert.ripen(now, &timing);
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// The alerts that are to be told now: those that fire or are resolved, and have not been told since their state
@@ -199,9 +217,9 @@ impl ActiveAlert {
         }
     }
 
-    /// An alert as it was saved.
+    /// An alert as it was saved; it counts as told, long ago.
     pub fn saved(annotations: Labels, value: f64, state: State, active_at: Moment) -> ActiveAlert {
-        ActiveAlert { annotations, value, state, active_at, last_sent: None, restored_until: None }
+        ActiveAlert { annotations, value, state, active_at, last_sent: Some(i64::MIN), restored_until: None }
     }
 
     /// The condition still holds.
@@ -235,15 +253,16 @@ impl ActiveAlert {
         }
     }
 
-    /// A pending alert fires once it has lasted for as long as the rule wants.
-    fn ripen(&mut self, now: Moment, timing: &Timing) {
+    /// A pending alert fires once it has lasted for as long as the rule wants. True if it now does.
+    fn ripen(&mut self, now: Moment, timing: &Timing) -> bool {
         // One that was only just restored waits until it is seen again.
-        if self.state == State::Pending
+        let ripe = self.state == State::Pending
             && self.restored_until.is_none()
-            && timing.reached(now.since(self.active_at.mono), timing.hold)
-        {
+            && timing.reached(now.since(self.active_at.mono), timing.hold);
+        if ripe {
             self.state = State::Firing { since: now.wall, kept_since: None };
         }
+        ripe
     }
 }
 
@@ -332,6 +351,19 @@ mod tests {
     }
 
     #[test]
+    fn alerts_of_a_rule_that_is_gone_are_resolved() {
+        let mut alerts = Alerts::new(timing(0, 0));
+        alerts.step(at(0), vec![finding(1.0)]).unwrap();
+        alerts.due(at(0), Duration::from_secs(60), "x");
+        let ended = alerts.end_all(at(5), "x");
+        assert_eq!(ended.iter().map(|a| a.ends_at).collect::<Vec<_>>(), [Some(at(5).wall)]);
+        assert_eq!(letter(&alerts), '.');
+        let mut pending = Alerts::new(timing(30, 0));
+        pending.step(at(0), vec![finding(1.0)]).unwrap();
+        assert_eq!(pending.end_all(at(5), "x"), []);
+    }
+
+    #[test]
     fn two_results_with_the_same_labels_change_nothing() {
         let mut alerts = Alerts::new(timing(0, 0));
         alerts.step(at(0), vec![finding(1.0)]).unwrap();
@@ -411,7 +443,13 @@ mod tests {
         let mut alerts = Alerts::new(timing(60, 0));
         let alert = ActiveAlert::saved(Labels::empty(), 1.0, firing, Moment { wall: at(0).wall, mono: -1_000_000 });
         alerts.restore(labels, alert, at(0), Duration::from_secs(30));
-        let states: String = [1, 15, 29, 30].map(|s| { alerts.step(at(s), vec![]).unwrap(); letter(&alerts) }).into_iter().collect();
+        let states: String = [1, 15, 29, 30]
+            .map(|s| {
+                alerts.step(at(s), vec![]).unwrap();
+                letter(&alerts)
+            })
+            .into_iter()
+            .collect();
         assert_eq!(states, "FFFr", "while history fills it is left alone");
     }
 
