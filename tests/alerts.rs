@@ -151,7 +151,7 @@ alerting:
     assert!(lines[0]["value"].as_f64().is_some_and(|v| v > 0.02), "{}", lines[0]);
 
     // All the while one receiver failed; when it is well again, it learns how things stand.
-    assert!(agent.metrics().samples("watchfire_notifications_failed_total", &[]).any(|(_, v)| v >= 2.0));
+    assert!(agent.metrics().samples("watchfire_notifications_retried_total", &[]).any(|(_, v)| v >= 2.0));
     broken.behave(Behaviour::Answer(200));
     broken.wait_for_alert("GroupIsHungry", "resolved");
 }
