@@ -182,9 +182,6 @@ fn the_flags_of_a_node_exporter_unit_file_are_understood() {
         .flag("--path.udev.data=/run/udev/data")
         .flag("--collector.textfile.directory=/var/lib/prometheus/node-exporter")
         .flag("--collector.processes")
-        .flag("--collector.filesystem.mount-points-exclude=^/(dev|proc|sys|run)($|/)")
-        .flag("--collector.netdev.device-exclude=^veth.*$")
-        .flag("--collector.diskstats.device-exclude=^(ram|loop)\\d+$")
         .flag("--no-collector.softnet")
         .flag("--log.level=info");
     setup.port = port;
@@ -193,4 +190,30 @@ fn the_flags_of_a_node_exporter_unit_file_are_understood() {
     assert!(metrics.value("node_load1", &[]).is_some());
     assert!(metrics.samples("node_softnet_processed_total", &[]).next().is_none());
     assert!(metrics.samples("node_processes_state", &[]).next().is_some());
+}
+
+#[test]
+fn the_filters_of_a_node_exporter_unit_file_are_understood() {
+    let scrape = |flags: &[&str]| {
+        let collectors = ["netdev", "filesystem", "diskstats"].map(|c| format!("--collector.{c}"));
+        let output = binary()
+            .args(["scrape", "--collector.disable-defaults"])
+            .args(collectors)
+            .args(flags)
+            .output()
+            .expect("it starts");
+        assert!(output.status.success(), "{flags:?}: {}", err(&output));
+        Metrics(out(&output))
+    };
+    let all = scrape(&[]);
+    assert_eq!(all.samples("node_network_receive_bytes_total", &[("device", "lo")]).count(), 1);
+    let filtered = scrape(&[
+        "--collector.netdev.device-exclude=^lo$",
+        "--collector.filesystem.mount-points-exclude=^/",
+        "--collector.filesystem.fs-types-exclude=^(tmpfs|proc)$",
+        "--collector.diskstats.device-exclude=.",
+    ]);
+    assert_eq!(filtered.samples("node_network_receive_bytes_total", &[("device", "lo")]).count(), 0);
+    assert_eq!(filtered.samples("node_filesystem_size_bytes", &[]).count(), 0);
+    assert_eq!(filtered.samples("node_disk_reads_completed_total", &[]).count(), 0);
 }

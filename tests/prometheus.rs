@@ -222,3 +222,12 @@ fn promtool_has_no_complaint_about_the_stock_rules() {
     assert!(output.status.success() && output.stderr.is_empty(), "{said}");
     assert!(said.contains("SUCCESS"), "{said}");
 }
+
+#[test]
+fn the_stock_rules_do_in_prometheus_what_their_cases_say() {
+    let Some(promtool) = peer("promtool") else { return };
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rules/stock_test.yaml");
+    let output = Command::new(promtool).args(["test", "rules"]).arg(cases).output().expect("promtool runs");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+}
