@@ -15,6 +15,9 @@ const REPLACED_BY_PORTABLE: [&str; 8] =
 pub struct CollectorInfo {
     /// Its name in `collectors:`, `--collector.NAME` and the label `collector`.
     pub name: &'static str,
+    /// `collector.NAME` and `no-collector.NAME`.
+    pub flag: &'static str,
+    pub no_flag: &'static str,
     /// What it gives, in a line.
     pub about: &'static str,
     /// Whether it runs when nothing is said.
@@ -110,6 +113,8 @@ macro_rules! collectors {
 
         const PROCESSES: CollectorInfo = CollectorInfo {
             name: "processes",
+            flag: "collector.processes",
+            no_flag: "no-collector.processes",
             about: "Processes and threads by state, with their limits; by the pass that `processes` configures.",
             default: true,
             interval: Duration::ZERO,
@@ -120,6 +125,8 @@ macro_rules! collectors {
         pub const COLLECTORS: &[CollectorInfo] = &[$(
             CollectorInfo {
                 name: stringify!($name),
+                flag: concat!("collector.", stringify!($name)),
+                no_flag: concat!("no-collector.", stringify!($name)),
                 about: $about,
                 default: $default,
                 interval: Duration::from_secs($seconds),
@@ -206,6 +213,8 @@ collectors! {
         "The distribution, from os-release.";
     netclass: super::netclass::NetclassConfig => super::netclass::Netclass, true, Own, 5,
         "Network interfaces' properties from sysfs: state, speed, MTU, carrier changes.";
+    filesystem: super::filesystem::FilesystemConfig => super::filesystem::Filesystem, true, Own, 5,
+        "Space and inodes by mount point.";
     textfile: super::textfile::TextfileConfig => super::textfile::Textfile, true, Own, 0,
         "Metrics from *.prom files that other programs write.";
     portable: super::portable::PortableConfig => super::portable::Portable, false, Own, 0,

@@ -205,7 +205,7 @@ impl RuleEngine {
             });
             match rule {
                 Some(rule) => {
-                    let grace = rule.spec.query().window();
+                    let grace = rule.spec.query().selectors().iter().map(|s| s.reach).max().unwrap_or_default();
                     rule.alerts.restore(labels, alert, now, grace);
                 }
                 None => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::spec::{AlertingSpec, GroupSpec, RecordingSpec, RuleSpec};
-use crate::promql::Query;
+use crate::promql::{Query, Type};
 use crate::template::prometheus::parse_rule_text;
 use crate::yaml::{Document, Faults, FromYaml, Key, Node, Position, Source, Value};
 
@@ -166,7 +166,13 @@ impl Reader<'_> {
             return None;
         };
         match Query::parse(text) {
-            Ok(query) => Some(query),
+            Ok(query) if matches!(query.value_type(), Type::Scalar | Type::Vector) => Some(query),
+            Ok(query) => {
+                let found = query.value_type().name();
+                self.faults
+                    .error(expr.at, format!("expr: a rule needs an instant vector or a scalar, this is a {found}"));
+                None
+            }
             Err(e) => {
                 let (line, column) = e.position.unwrap_or((1, 1));
                 let at = self.place(expr, line, column);
@@ -355,7 +361,7 @@ mod tests {
     for: 5m
     annotations: {a: b}
   - alert: C
-    expr: up ==
+    expr: sum(raate(up[5m]))
     for: 5 minutes
     lables: {a: b}
     labels:
@@ -387,7 +393,7 @@ extra: 1
                 "r.yaml:18:5: for has no meaning in a recording rule",
                 "r.yaml:19:5: annotations has no meaning in a recording rule",
                 "r.yaml:23:5: unknown key \"lables\", did you mean \"labels\"?",
-                "r.yaml:21:11: expr: invalid promql query",
+                "r.yaml:21:15: expr: unknown function raate()",
                 "r.yaml:25:7: \"bad-name\" cannot be a label name: letters, digits and _",
                 "r.yaml:26:7: the label alertname is set by the rule itself",
                 "r.yaml:22:10: \"5 minutes\" is a duration without a unit: write a number with a unit, such as 500ms, 15s, 5m, 1h30m or 2d",

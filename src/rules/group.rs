@@ -11,6 +11,7 @@ use super::rule::{Environment, Rule};
 use super::spec::{GroupSpec, RuleSpec};
 use crate::history::History;
 use crate::model::SeriesTable;
+use crate::promql::EvalOptions;
 
 /// When a group is due.
 ///
@@ -125,6 +126,13 @@ impl Group {
         let began = Instant::now();
         self.metrics.iterations.inc_by(missed.saturating_add(1));
         self.metrics.missed.inc_by(missed);
+        // A rule that takes longer than that could not be evaluated in time the next time either.
+        let patience = self.schedule.interval.clamp(Duration::from_secs(1), Duration::from_secs(10));
+        let options = EvalOptions {
+            subquery_step: settings.interval,
+            deadline: began.checked_add(patience),
+            ..EvalOptions::default()
+        };
         let mut total = GroupOutcome::default();
         let mut samples = 0;
         let at = now.wall - self.query_offset;
@@ -137,6 +145,7 @@ impl Group {
                 now,
                 at,
                 limit: self.limit,
+                options: &options,
             });
             let (outcome, error) = match outcome {
                 Ok(outcome) => (outcome, None),

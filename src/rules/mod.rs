@@ -19,6 +19,8 @@ mod stock;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_stock;
 
 pub use engine::{Evaluation, RuleEngine, Settings};
 pub use event::Alert;

@@ -30,6 +30,7 @@ pub struct Environment<'a> {
     pub at: Timestamp,
     /// Most results; 0 for no limit.
     pub limit: usize,
+    pub options: &'a EvalOptions,
 }
 
 /// What an evaluation came to.
@@ -68,7 +69,8 @@ impl Rule {
 
     /// Evaluates the rule. The error says what went wrong; alerts are then as they were.
     pub fn evaluate(&mut self, env: &Environment<'_>) -> Result<Outcome, (String, Outcome)> {
-        let samples = instant(self.spec.query(), env.history, env.at).map_err(|e| (e, Outcome::default()))?;
+        let samples =
+            instant(self.spec.query(), env.history, env.at, env.options).map_err(|e| (e, Outcome::default()))?;
         match &self.spec {
             RuleSpec::Recording(spec) => record(spec, samples, env.limit)
                 .map(|samples| Outcome { samples, ..Outcome::default() })
@@ -79,10 +81,10 @@ impl Rule {
 }
 
 /// The instant vector of an expression; a scalar is a sample without labels.
-fn instant(query: &Query, history: &History, at: Timestamp) -> Result<Vec<Sample>, String> {
-    match query.instant(history, at, &EvalOptions::default()).map_err(|e| e.to_string())? {
+fn instant(query: &Query, history: &History, at: Timestamp, options: &EvalOptions) -> Result<Vec<Sample>, String> {
+    match query.instant(history, at, options).map_err(|e| e.to_string())? {
         Value::Vector(samples) => Ok(samples),
-        Value::Scalar(value) => Ok(vec![Sample { labels: Labels::empty(), value }]),
+        Value::Scalar(value) => Ok(vec![Sample { labels: Labels::empty(), value, time: at }]),
         _ => Err("rule result is not a vector or scalar".into()),
     }
 }
@@ -146,7 +148,7 @@ fn alert(
 fn finding(spec: &AlertingSpec, sample: &Sample, env: &Environment<'_>, failures: &mut Vec<String>) -> Finding {
     let shown = sample.labels.without_name();
     let data = rule_data(&shown, env.external_labels, env.external_url, sample.value);
-    let query = HistoryQuery { history: env.history, at: env.at };
+    let query = HistoryQuery { history: env.history, at: env.at, options: env.options };
     let context = template::Context {
         query: Some(&query),
         external_url: env.external_url,
@@ -173,12 +175,13 @@ fn finding(spec: &AlertingSpec, sample: &Sample, env: &Environment<'_>, failures
 struct HistoryQuery<'a> {
     history: &'a History,
     at: Timestamp,
+    options: &'a EvalOptions,
 }
 
 impl template::Query for HistoryQuery<'_> {
     fn query(&self, expr: &str) -> Result<Vec<QuerySample>, String> {
         let query = Query::parse(expr).map_err(|e| e.to_string())?;
-        let samples = instant(&query, self.history, self.at)?;
+        let samples = instant(&query, self.history, self.at, self.options)?;
         Ok(samples.into_iter().map(|s| QuerySample { labels: s.labels, value: s.value }).collect())
     }
 }
