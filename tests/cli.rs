@@ -94,7 +94,8 @@ fn scrape_prints_what_an_agent_would_serve_and_check_metrics_agrees() {
     let file = dir.path().join("page");
     fs::write(&file, &output.stdout).unwrap();
     let checked = run(&["check", "metrics", &file.display().to_string()]);
-    assert!(checked.status.success(), "{}", err(&checked));
+    // 3: nothing but names that are node_exporter's and not as they should be.
+    assert!(matches!(checked.status.code(), Some(0 | 3)), "{}", err(&checked));
     if let Some(promtool) = peer("promtool") {
         let page = fs::File::open(&file).unwrap();
         let said = Command::new(promtool).args(["check", "metrics"]).stdin(page).output().expect("promtool runs");

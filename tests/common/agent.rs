@@ -1,7 +1,7 @@
 //! The agent itself, as its users start it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +71,8 @@ impl Setup {
 
     /// Starts it, and waits until it is ready.
     pub fn start(&self) -> Agent {
-        let mut agent = Agent { child: Child::spawn(&mut self.command()), port: self.port };
+        let child = Child::spawn(&mut self.command());
+        let mut agent = Agent { child, port: self.port, _dir: self.dir.clone() };
         eventually("the agent is ready", SOON, || {
             if let Some(status) = agent.child.ended() {
                 panic!("the agent has ended with {status}");
@@ -96,6 +97,7 @@ impl Setup {
 pub struct Agent {
     child: Child,
     pub port: u16,
+    _dir: Arc<TempDir>,
 }
 
 impl Agent {
@@ -153,9 +155,4 @@ impl Drop for Agent {
             eprintln!("the agent's last lines:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
         }
     }
-}
-
-/// The embedded stock rules.
-pub fn stock_rules() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rules/stock.yaml")
 }
