@@ -1,0 +1,70 @@
+//! `processes` and `collectors.processes`.
+
+use std::time::Duration;
+
+use crate::yaml::{Faults, Node};
+
+crate::section! {
+    check = check;
+    /// `processes`: groups of processes and the top ones.
+    pub struct ProcessesConfig {
+        /// Whether groups (`namedprocess_namegroup_*`) and top processes (`watchfire_process_*`) are served.
+        pub enabled: bool = true,
+        /// How many processes are served by themselves: this many by CPU, by memory and by I/O.
+        pub top: usize = 10,
+        /// How long a process must have been at the top before it is served: on a host that builds or runs scripts, the
+        /// top is full of processes that live for a second, and each would leave series in the history.
+        pub top_after: Duration = Duration::from_secs(5),
+        /// How long a process that left the top is still served, so that graphs are not confetti.
+        pub top_grace: Duration = Duration::from_secs(30),
+        /// How many groups there may be; processes past that go to the group `other`.
+        pub max_groups: usize = 200,
+        /// After how many ticks a process is read again even though nothing shows that it has run. 1 reads all of every
+        /// process in every tick.
+        pub refresh_ticks: u32 = 15,
+        /// How many files of processes stay open between ticks, one of each process. It spares the opening, which is
+        /// four fifths of what a process that sleeps costs, and takes about 5 KiB of the kernel's memory; at most a
+        /// quarter of the descriptors that the agent may have open is used.
+        pub kept_files: usize = 1024,
+    }
+}
+
+crate::section! {
+    /// `collectors.processes`: counts of all processes and threads, as node_exporter gives them.
+    pub struct ProcessesCollectorConfig {
+        /// Whether `node_processes_threads_state` is served, which reads each thread of every process that has more
+        /// than one.
+        pub thread_states: bool = true,
+        /// How old the counts of threads by state may be: threads are many, and reading them is dear.
+        pub thread_states_interval: Duration = Duration::from_secs(15),
+    }
+}
+
+fn check(section: &mut ProcessesConfig, node: &Node, faults: &mut Faults) {
+    let mut bounds = |key: &str, value: usize, least: usize, most: usize| {
+        if !(least..=most).contains(&value) {
+            let at = node.entries().iter().find(|(k, _)| k.name == key).map_or(node.at, |(_, value)| value.at);
+            faults.error(at, format!("{key} must be from {least} to {most}"));
+        }
+    };
+    bounds("top", section.top, 0, 1000);
+    bounds("max_groups", section.max_groups, 1, 100_000);
+    bounds("refresh_ticks", section.refresh_ticks as usize, 1, 3600);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::Document;
+
+    #[test]
+    fn limits_are_checked_where_they_stand() {
+        let mut faults = Faults::default();
+        let text = "enabled: true\ntop: 5000\nmax_groups: 0\nrefresh_ticks: 5\n";
+        let section: ProcessesConfig = Document::parse("w.yaml", text, &mut faults).read(&mut faults);
+        assert_eq!(section.refresh_ticks, 5);
+        let said = faults.to_string();
+        assert!(said.contains("w.yaml:2:6: top must be from 0 to 1000"), "{said}");
+        assert!(said.contains("w.yaml:3:13: max_groups must be from 1 to 100000"), "{said}");
+    }
+}

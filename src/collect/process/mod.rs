@@ -1,0 +1,182 @@
+//! The process pass: all that is known of processes, from one pass over /proc a tick.
+//!
+//! Reads /proc/PID/{schedstat,stat,status,io,limits}, the number of entries of /proc/PID/fd, now and then
+//! /proc/PID/task/*/stat, and /proc/{stat,meminfo}, /proc/sys/kernel/{threads-max,pid_max}, /etc/passwd. How little of
+//! that an ordinary tick needs stands in `pass.rs`. Gives, in the order of writing:
+//!
+//! | metrics | labels | switched by |
+//! | --- | --- | --- |
+//! | `namedprocess_namegroup_*`: process-exporter's families that need no more than these files | `groupname` | `processes.enabled` |
+//! | `watchfire_process_groups`, `watchfire_process_groups_overflow_processes` | | `processes.enabled` |
+//! | `watchfire_process_read_errors_total` | `file` | `processes.enabled` |
+//! | `watchfire_processes`: processes by state | `state` | `processes.enabled` |
+//! | `node_processes_{threads,pids,max_threads,max_processes}`, `node_processes_state`, `node_processes_threads_state`: node_exporter's `processes` | `state`, `thread_state` | `collectors.processes` |
+//! | `watchfire_process_{cpu_usage_ratio,memory_usage_ratio,resident_memory_bytes,io_read_bytes_per_second,io_written_bytes_per_second}`: the top processes | `pid`, `comm`, `user`, `groupname` | `processes.enabled`, `processes.top` |
+//!
+//! Where the values of groups are not process-exporter's: `context_switches_total` is of the main threads and `states`
+//! counts processes, both from what is read anyway, where it reads every thread and counts each; what cannot be known is
+//! left out, where it says 0 (I/O that is closed to the agent) or the year 1 (the oldest start in an empty group);
+//! a process that changes its name changes its group, where it stays in the one it was first seen in; kernel threads,
+//! which its usual configuration leaves out, are one group.
+//!
+//! `collectors.processes` has the keys of [`ProcessesCollectorConfig`], `processes` those of [`ProcessesConfig`].
+
+mod config;
+mod counts;
+mod groups;
+mod parse;
+mod pass;
+mod procfs;
+mod table;
+mod top;
+mod users;
+
+use std::time::Instant;
+
+pub use config::{ProcessesCollectorConfig, ProcessesConfig};
+pub use table::Comm;
+pub use top::{TopProcess, TopProcesses};
+
+use counts::{Counts, NodeProcesses};
+use groups::Groups;
+use pass::{Options, Pass, ReadErrors};
+use top::{Terms, Top};
+use users::Users;
+
+use super::{CollectError, Collector, KernelFile, Roots};
+use crate::model::Writer;
+
+/// After how many ticks the time of boot (which moves when the clock is set) and the size of memory are read again.
+const HOST_TICKS: u32 = 60;
+
+/// The process pass.
+pub struct Processes {
+    pass: Pass,
+    groups: Groups,
+    top: Top,
+    host: Host,
+    /// `collectors.processes`.
+    node: Option<NodeProcesses>,
+    /// `processes.enabled`.
+    details: bool,
+}
+
+impl Processes {
+    /// `node`: the section of `collectors.processes` where that is enabled.
+    pub fn new(config: &ProcessesConfig, node: Option<&ProcessesCollectorConfig>, roots: &Roots) -> Processes {
+        let may_open = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+        let options = Options {
+            details: config.enabled,
+            refresh_ticks: config.refresh_ticks.max(1),
+            kept_files: config.kept_files.min(usize::try_from(may_open / 4).unwrap_or(usize::MAX)),
+        };
+        let terms = Terms { n: config.top, after: config.top_after, grace: config.top_grace };
+        Processes {
+            pass: Pass::new(roots, options),
+            groups: Groups::new(config.max_groups),
+            top: Top::new(terms, Users::new(roots)),
+            host: Host::new(roots),
+            node: node.map(|node| NodeProcesses::new(node, roots)),
+            details: config.enabled,
+        }
+    }
+
+    /// The top processes, of each last tick.
+    pub fn top(&self) -> TopProcesses {
+        self.top.list()
+    }
+
+    /// Processes that are tracked.
+    pub fn len(&self) -> usize {
+        self.pass.table.rows().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes on the heap that grow with the number of processes.
+    pub fn heap_size(&self) -> usize {
+        self.pass.heap_size()
+    }
+}
+
+impl Collector for Processes {
+    fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
+        let now = Instant::now();
+        self.groups.begin(now);
+        self.pass.run(&mut self.groups)?;
+        let counts = Counts::of(&self.pass.table);
+        if self.details {
+            self.host.update();
+            self.groups.begin_count();
+            for process in self.pass.table.rows().iter().filter(|p| p.is_known()) {
+                self.groups.count(process);
+            }
+            self.top.update(&self.pass.table, now);
+            // What seldom comes or goes stands first: from the first change on, the layout is made anew.
+            self.groups.write(out, self.host.boot_time);
+            write_errors(out, &self.pass.errors);
+            counts.write_states(out);
+        }
+        let written = match &mut self.node {
+            Some(node) => node.write(out, &counts, &self.pass.table, &mut self.pass.procfs, now),
+            None => Ok(()),
+        };
+        if self.details {
+            self.top.write(out, &self.pass.table, &self.groups, self.host.memory);
+        }
+        written
+    }
+}
+
+fn write_errors(out: &mut Writer, errors: &ReadErrors) {
+    let name = "watchfire_process_read_errors_total";
+    let help = "Reads of a file of a process that failed; one that is not for the agent counts once a process.";
+    let mut family = out.counter(name, help, ["file"]);
+    for (file, count) in [
+        ("fd", errors.fd),
+        ("io", errors.io),
+        ("limits", errors.limits),
+        ("stat", errors.stat),
+        ("status", errors.status),
+    ] {
+        family.put([file.as_bytes()], count as f64);
+    }
+}
+
+/// Facts of the host that hardly change.
+struct Host {
+    stat: KernelFile,
+    meminfo: KernelFile,
+    ticks: u32,
+    /// Seconds since 1970.
+    boot_time: Option<u64>,
+    /// Bytes.
+    memory: Option<u64>,
+}
+
+impl Host {
+    fn new(roots: &Roots) -> Host {
+        Host {
+            stat: KernelFile::new(roots.proc("stat")),
+            meminfo: KernelFile::new(roots.proc("meminfo")),
+            ticks: 0,
+            boot_time: None,
+            memory: None,
+        }
+    }
+
+    fn update(&mut self) {
+        if self.ticks.is_multiple_of(HOST_TICKS) {
+            let value = |file: &mut KernelFile, key: &[u8]| parse::value_of(file.read().ok()?, key);
+            self.boot_time = value(&mut self.stat, b"btime").or(self.boot_time);
+            let kilobytes = value(&mut self.meminfo, b"MemTotal:");
+            self.memory = kilobytes.and_then(|kilobytes| kilobytes.checked_mul(1024)).or(self.memory);
+        }
+        self.ticks = self.ticks.wrapping_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests;

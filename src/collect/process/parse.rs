@@ -1,0 +1,216 @@
+//! The texts of /proc/PID: only what is used, on bytes, `None` where the text is not what the kernel writes.
+
+use crate::collect::{fields, lines};
+
+/// The scheduler's flag of a kernel thread, in field 9 of `stat`.
+const PF_KTHREAD: u64 = 0x0020_0000;
+
+/// /proc/PID/stat, and /proc/PID/task/TID/stat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stat<'a> {
+    /// Field 2 without its parentheses: up to 15 bytes of anything, more for kernel threads.
+    pub comm: &'a [u8],
+    /// Field 3.
+    pub state: u8,
+    /// Field 9.
+    pub kernel_thread: bool,
+    /// Fields 10 and 12.
+    pub minor_faults: u64,
+    pub major_faults: u64,
+    /// Fields 14 and 15, clock ticks.
+    pub user: u64,
+    pub system: u64,
+    /// Field 20.
+    pub threads: u32,
+    /// Field 22, clock ticks since boot.
+    pub start: u64,
+    /// Field 23, bytes.
+    pub virtual_bytes: u64,
+    /// Field 24.
+    pub resident_pages: u64,
+}
+
+pub(super) fn stat(text: &[u8]) -> Option<Stat<'_>> {
+    // The name may itself hold parentheses, spaces and line feeds: it ends at the last one.
+    let open = memchr::memchr(b'(', text)?;
+    let close = memchr::memrchr(b')', text)?;
+    let comm = text.get(open + 1..close)?;
+    let mut rest = text.get(close + 1..)?.split(|b| matches!(b, b' ' | b'\n')).skip(1);
+    let state = match rest.next()? {
+        [letter] if letter.is_ascii_alphabetic() => *letter,
+        _ => return None,
+    };
+    // `nth` skips the fields between.
+    let mut field = |skipped: usize| integer(rest.nth(skipped)?);
+    Some(Stat {
+        comm,
+        state,
+        kernel_thread: field(5)? & PF_KTHREAD != 0,
+        minor_faults: field(0)?,
+        major_faults: field(1)?,
+        user: field(1)?,
+        system: field(0)?,
+        threads: u32::try_from(field(4)?).ok()?,
+        start: field(1)?,
+        virtual_bytes: field(0)?,
+        resident_pages: field(0)?,
+    })
+}
+
+/// /proc/PID/status.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Status {
+    /// Effective user.
+    pub uid: u32,
+    /// `VmSwap`, bytes; a process without memory of its own has no such line.
+    pub swapped: u64,
+    /// Of the main thread.
+    pub voluntary: u64,
+    pub nonvoluntary: u64,
+}
+
+pub(super) fn status(text: &[u8]) -> Option<Status> {
+    let mut status = Status::default();
+    let (mut uid, mut voluntary, mut nonvoluntary) = (None, None, None);
+    for line in lines(text) {
+        // Most lines are told apart by their first letter alone.
+        match line.first() {
+            Some(b'U') if line.starts_with(b"Uid:") => {
+                uid = Some(u32::try_from(integer(fields(line).nth(2)?)?).ok()?);
+            }
+            Some(b'V') if line.starts_with(b"VmSwap:") => {
+                status.swapped = integer(fields(line).nth(1)?)?.checked_mul(1024)?;
+            }
+            Some(b'v') if line.starts_with(b"voluntary_ctxt_switches:") => {
+                voluntary = Some(integer(fields(line).nth(1)?)?);
+            }
+            Some(b'n') if line.starts_with(b"nonvoluntary_ctxt_switches:") => {
+                nonvoluntary = Some(integer(fields(line).nth(1)?)?);
+            }
+            _ => {}
+        }
+    }
+    (status.uid, status.voluntary, status.nonvoluntary) = (uid?, voluntary?, nonvoluntary?);
+    Some(status)
+}
+
+/// `read_bytes` and `write_bytes` of /proc/PID/io.
+pub(super) fn io(text: &[u8]) -> Option<(u64, u64)> {
+    let value = |name: &[u8]| {
+        let line = lines(text).find(|line| line.starts_with(name))?;
+        integer(fields(line).nth(1)?)
+    };
+    Some((value(b"read_bytes:")?, value(b"write_bytes:")?))
+}
+
+/// Nanoseconds on a CPU, of /proc/PID/schedstat, which is of the main thread alone; `None` where the kernel does not
+/// count them (then all three numbers are 0).
+pub(super) fn schedstat(text: &[u8]) -> Option<u64> {
+    let mut numbers = fields(text).map(integer);
+    let (ran, waited, times) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    (ran != 0 || waited != 0 || times != 0).then_some(ran)
+}
+
+/// The soft limit of open files, of /proc/PID/limits; `u64::MAX` for none.
+pub(super) fn open_files_limit(text: &[u8]) -> Option<u64> {
+    let line = lines(text).find_map(|line| line.strip_prefix(b"Max open files"))?;
+    match fields(line).next()? {
+        b"unlimited" => Some(u64::MAX),
+        number => integer(number),
+    }
+}
+
+/// The number that a line of /proc/stat or /proc/meminfo gives for `key`, which is its first field.
+pub(super) fn value_of(text: &[u8], key: &[u8]) -> Option<u64> {
+    let mut line = lines(text).map(fields).find_map(|mut line| (line.next()? == key).then_some(line))?;
+    integer(line.next()?)
+}
+
+/// A whole number.
+pub(super) fn integer(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |n, b| {
+        let digit = b.wrapping_sub(b'0');
+        if digit > 9 { None } else { n.checked_mul(10)?.checked_add(u64::from(digit)) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const STAT: &[u8] = b"21150 (cat) R 21131 21131 14782 0 -1 4194304 101 0 7 0 3 4 0 0 20 0 1 0 206958 3133440 382 \
+        18446744073709551615 94304316465152 94304316485033 140737271919424 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 1 2 3 4 5 6 7 0\n";
+    const STATUS: &[u8] = b"Name:\tcat\nUmask:\t0022\nState:\tR (running)\nUid:\t1\t1000\t2\t3\nVmSwap:\t      12 kB\n\
+        Threads:\t1\nvoluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t9\n";
+    const IO: &[u8] = b"rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 4096\nwrite_bytes: 8192\n\
+        cancelled_write_bytes: 7\n";
+
+    #[test]
+    fn stat_is_read_by_field() {
+        assert_eq!(
+            stat(STAT).unwrap(),
+            Stat {
+                comm: b"cat",
+                state: b'R',
+                kernel_thread: false,
+                minor_faults: 101,
+                major_faults: 7,
+                user: 3,
+                system: 4,
+                threads: 1,
+                start: 206958,
+                virtual_bytes: 3133440,
+                resident_pages: 382,
+            }
+        );
+        let kthreadd = b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 25 0 0 18446744073709551615 0\n";
+        assert!(stat(kthreadd).unwrap().kernel_thread);
+    }
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        for name in [&b"a b"[..], b"(sd-pam)", b") R 1 (", b"x\n2 (y) S", b"\xff\xfe", b""] {
+            let text = [b"7 (", name, &STAT[10..]].concat();
+            assert_eq!(stat(&text).unwrap().comm, name);
+        }
+    }
+
+    #[test]
+    fn status_io_schedstat_and_limits() {
+        let expected = Status { uid: 1000, swapped: 12 << 10, voluntary: 5, nonvoluntary: 9 };
+        assert_eq!(status(STATUS), Some(expected));
+        assert_eq!(io(IO), Some((4096, 8192)));
+        assert_eq!(schedstat(b"990466 71056 3\n"), Some(990466));
+        assert_eq!(schedstat(b"0 0 0\n"), None, "a kernel that does not count");
+        let limits = b"Limit  Soft Limit  Hard Limit  Units\nMax open files            1024   524288   files     \n";
+        assert_eq!(open_files_limit(limits), Some(1024));
+        assert_eq!(open_files_limit(b"Max open files   unlimited  unlimited  files\n"), Some(u64::MAX));
+        assert_eq!(value_of(b"MemTotal:  100 kB\nMemFree: 7 kB\n", b"MemFree:"), Some(7));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_a_file_holds_can_harm(
+            mut text in prop::sample::select(vec![STAT.to_vec(), STATUS.to_vec(), IO.to_vec(), b"1 2 3\n".to_vec()]),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+            end in any::<prop::sample::Index>(),
+        ) {
+            for (at, byte) in changes {
+                let at = at.index(text.len());
+                text[at] = byte;
+            }
+            let text = &text[..=end.index(text.len())];
+            let _ = (stat(text), status(text), io(text), schedstat(text), open_files_limit(text));
+        }
+
+        #[test]
+        fn nor_can_noise(text in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = (stat(&text), status(&text), io(&text), schedstat(&text), open_files_limit(&text));
+            let _ = value_of(&text, b"a");
+        }
+    }
+}

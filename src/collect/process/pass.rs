@@ -1,0 +1,405 @@
+//! One pass over all processes: what of each has to be read, and what has not.
+//!
+//! Most processes sleep from one tick to the next, and to open, read and close `stat`, `status` and `io` of each and count
+//! its descriptors again costs five times what it takes to see that it slept, and 25 times where the file that shows it
+//! stays open:
+//!
+//! - A process with one thread has not run when `schedstat` shows the same nanoseconds on a CPU as before, and one that
+//!   has not run has changed nothing: no CPU time, fault, context switch, byte or descriptor. Nothing else is read.
+//! - If it has run, or has several threads (`schedstat` is of the main thread alone), `stat` is read. Where that shows
+//!   neither CPU time nor faults nor a change of memory or threads, `status`, `io` and `fd` of a process with several
+//!   threads are left for later: its threads ran for less than a clock tick (10 ms).
+//! - Every `refresh_ticks` ticks each process is read in full, a part of them in each tick. This bounds what the two
+//!   rules above can miss: context switches, bytes and descriptors of threads that hardly run, memory that the kernel
+//!   takes from a sleeper, a sleeper that was woken but has not run yet.
+//!
+//! One file of each of the first `kept_files` processes stays open.
+
+use std::time::Instant;
+
+use super::groups::Groups;
+use super::parse;
+use super::procfs::{ProcFs, Unread};
+use super::table::{Comm, Counts, Files, Process, Table};
+use crate::collect::{CollectError, Roots};
+
+/// Clock ticks a second in all that the kernel tells (`USER_HZ`), on every architecture that Rust has.
+pub(super) const CLOCK_TICKS: f64 = 100.0;
+
+/// Limits are set once, as a rule: they are read in every so manieth full reading of a process.
+const LIMITS_EVERY: u32 = 16;
+
+/// Reads that failed, by file; what is not for us is counted once a process.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct ReadErrors {
+    pub stat: u64,
+    pub status: u64,
+    pub io: u64,
+    pub fd: u64,
+    pub limits: u64,
+}
+
+/// How a pass is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    /// Whether more than `stat` is read.
+    pub details: bool,
+    pub refresh_ticks: u32,
+    pub kept_files: usize,
+}
+
+/// The processes, and how they are read.
+pub(super) struct Pass {
+    pub table: Table,
+    pub procfs: ProcFs,
+    pub errors: ReadErrors,
+    options: Options,
+    pids: Vec<u32>,
+    tick: u32,
+    began: Instant,
+    last: Option<Instant>,
+    kept: usize,
+    page_size: u64,
+}
+
+impl Pass {
+    pub fn new(roots: &Roots, options: Options) -> Pass {
+        Pass {
+            table: Table::default(),
+            procfs: ProcFs::new(roots),
+            errors: ReadErrors::default(),
+            options,
+            pids: Vec::new(),
+            tick: 0,
+            began: Instant::now(),
+            last: None,
+            kept: 0,
+            page_size: rustix::param::page_size() as u64,
+        }
+    }
+
+    /// Reads what has changed; what the processes have used since the last pass is added to their groups.
+    pub fn run(&mut self, groups: &mut Groups) -> Result<(), CollectError> {
+        self.procfs.list(&mut self.pids)?;
+        let now = Instant::now();
+        let mut reader = Reader {
+            procfs: &mut self.procfs,
+            groups,
+            errors: &mut self.errors,
+            options: self.options,
+            page_size: self.page_size,
+            tick: self.tick,
+            first: self.last.is_none(),
+            now: now.duration_since(self.began).as_millis() as u32,
+            seconds: self.last.map_or(0.0, |last| now.duration_since(last).as_secs_f64()),
+            // Closing is seen with the next pass: until then fewer are opened than could be.
+            may_keep: self.options.kept_files.saturating_sub(self.kept),
+        };
+        self.table.update(&self.pids, |process, new| if new { reader.admit(process) } else { reader.visit(process) });
+        self.kept = self.table.rows().iter().filter(|p| p.kept.is_some()).count();
+        self.last = Some(now);
+        self.tick = self.tick.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Bytes that grow with the number of processes.
+    pub fn heap_size(&self) -> usize {
+        self.table.heap_size() + self.pids.capacity() * size_of::<u32>()
+    }
+}
+
+/// What a pass needs for each process.
+struct Reader<'a> {
+    procfs: &'a mut ProcFs,
+    groups: &'a mut Groups,
+    errors: &'a mut ReadErrors,
+    options: Options,
+    page_size: u64,
+    tick: u32,
+    /// Whether this is the first pass: what was used before it is not ours to count.
+    first: bool,
+    /// Milliseconds, which wrap around.
+    now: u32,
+    /// Since the last pass.
+    seconds: f64,
+    may_keep: usize,
+}
+
+/// What reading `stat` showed.
+enum Seen {
+    /// Another process has this pid now.
+    Other,
+    Same {
+        changed: bool,
+    },
+}
+
+impl Reader<'_> {
+    /// Reads a process for the first time; `false` when it has ended meanwhile.
+    ///
+    /// As process-exporter does, one that is there in the first pass counts from now on, and one that comes later from
+    /// its birth.
+    fn admit(&mut self, p: &mut Process) -> bool {
+        match self.stat(p) {
+            Ok(_) => {}
+            Err(Unread::Gone) => return false,
+            // Kept, so that what is not for us is neither tried nor counted again in each tick.
+            Err(error) => return error == Unread::Denied,
+        }
+        if p.threads == 1 {
+            p.ran = self.procfs.read(p.pid, "schedstat").ok().and_then(parse::schedstat).unwrap_or(0);
+        }
+        self.details(p);
+        self.limits(p);
+        let before = if self.first { p.counts } else { Counts::default() };
+        self.account(p, &before, None);
+        true
+    }
+
+    /// Brings a process up to date; `false` when it has ended.
+    fn visit(&mut self, p: &mut Process) -> bool {
+        let part = p.pid.wrapping_add(self.tick);
+        let due = part.is_multiple_of(self.options.refresh_ticks);
+        if !p.is_known() {
+            return !due || self.admit_hidden(p);
+        }
+        let mut ran = None;
+        // Where all is read in every tick, there is nothing to be spared.
+        if p.threads == 1 && p.ran != 0 && self.options.refresh_ticks > 1 {
+            match self.kept(p, Files::SCHEDSTAT).map(parse::schedstat) {
+                Ok(Some(now)) => ran = Some(now),
+                Ok(None) => p.ran = 0,
+                Err(Unread::Gone) => return self.replace(p),
+                Err(_) => {}
+            }
+        }
+        let slept = ran == Some(p.ran);
+        if slept && !due {
+            (p.cpu_ratio, p.read_rate, p.write_rate) = (0.0, 0.0, 0.0);
+            p.io_at = self.now;
+            return true;
+        }
+        let before = p.counts;
+        let changed = match self.stat(p) {
+            Ok(Seen::Same { changed }) => changed || ran.is_some() && !slept,
+            Ok(Seen::Other) | Err(Unread::Gone) => return self.replace(p),
+            // What it was in the last tick is better than nothing.
+            Err(_) => return true,
+        };
+        let on_cpu = ran.map(|now| now.saturating_sub(p.ran));
+        match ran {
+            Some(ran) => p.ran = ran,
+            // It has come back to one thread, or never had another.
+            None if p.threads != 1 => p.ran = 0,
+            None if p.ran == 0 && due => {
+                p.ran = self.procfs.read(p.pid, "schedstat").ok().and_then(parse::schedstat).unwrap_or(0);
+            }
+            None => {}
+        }
+        if changed || due {
+            self.details(p);
+            if due && (part / self.options.refresh_ticks).is_multiple_of(LIMITS_EVERY) {
+                self.limits(p);
+            }
+        } else {
+            (p.read_rate, p.write_rate) = (0.0, 0.0);
+        }
+        self.account(p, &before, on_cpu);
+        true
+    }
+
+    /// A process that could not be read so far counts, if it can be read now, from now on.
+    fn admit_hidden(&mut self, p: &mut Process) -> bool {
+        let first = std::mem::replace(&mut self.first, true);
+        let there = self.admit(p);
+        self.first = first;
+        there
+    }
+
+    /// The pid of a process that has ended may be that of a new one.
+    fn replace(&mut self, p: &mut Process) -> bool {
+        *p = Process::new(p.pid);
+        self.admit(p)
+    }
+
+    /// Reads `stat` into the row.
+    fn stat(&mut self, p: &mut Process) -> Result<Seen, Unread> {
+        let page_size = self.page_size;
+        let several = p.threads > 1 || p.is_known() && (p.ran == 0 || self.options.refresh_ticks == 1);
+        let text = if several { self.kept(p, Files::STAT) } else { self.procfs.read(p.pid, "stat") };
+        let parsed = text.and_then(|text| parse::stat(text).ok_or(Unread::Failed));
+        let stat = match parsed {
+            Ok(stat) => stat,
+            Err(error) => {
+                refused(error, p, Files::STAT, &mut self.errors.stat);
+                return Err(error);
+            }
+        };
+        if p.is_known() && p.start != stat.start {
+            return Ok(Seen::Other);
+        }
+        let resident_bytes = stat.resident_pages.saturating_mul(page_size);
+        let comm = Comm::new(if stat.kernel_thread { worker(stat.comm) } else { stat.comm });
+        let renamed = !p.is_known() || p.comm != comm;
+        let changed = renamed
+            || p.counts.user != stat.user
+            || p.counts.system != stat.system
+            || p.counts.minor_faults != stat.minor_faults
+            || p.counts.major_faults != stat.major_faults
+            || p.virtual_bytes != stat.virtual_bytes
+            || p.resident_bytes != resident_bytes
+            || p.threads != stat.threads;
+        p.counts.user = stat.user;
+        p.counts.system = stat.system;
+        p.counts.minor_faults = stat.minor_faults;
+        p.counts.major_faults = stat.major_faults;
+        p.virtual_bytes = stat.virtual_bytes;
+        p.resident_bytes = resident_bytes;
+        p.threads = stat.threads;
+        p.start = stat.start;
+        p.state = stat.state;
+        p.kernel_thread = stat.kernel_thread;
+        p.known.insert(Files::STAT);
+        if renamed {
+            p.comm = comm;
+            p.group = self.groups.of(p);
+            // A program that was executed may be of another user.
+            p.closed = Files::default();
+        }
+        Ok(Seen::Same { changed })
+    }
+
+    /// Reads a file that may stay open.
+    fn kept(&mut self, p: &mut Process, file: Files) -> Result<&[u8], Unread> {
+        let schedstat = file == Files::SCHEDSTAT;
+        if p.kept.is_some() && schedstat != p.kept_schedstat {
+            p.kept = None;
+            self.may_keep += 1;
+        }
+        if p.kept.is_none() {
+            let opened = self.procfs.open(p.pid, if schedstat { "schedstat" } else { "stat" })?;
+            if self.may_keep == 0 {
+                return self.procfs.read_open(&opened);
+            }
+            self.may_keep -= 1;
+            p.kept = Some(opened);
+            p.kept_schedstat = schedstat;
+        }
+        match &p.kept {
+            Some(kept) => self.procfs.read_open(kept),
+            None => Err(Unread::Failed),
+        }
+    }
+
+    /// Reads `status`, `io` and the number of descriptors.
+    fn details(&mut self, p: &mut Process) {
+        if !self.options.details {
+            return;
+        }
+        // A kernel thread has no memory and no files.
+        if p.kernel_thread {
+            return;
+        }
+        if !p.closed.has(Files::STATUS) {
+            let read = self.procfs.read(p.pid, "status").and_then(|text| parse::status(text).ok_or(Unread::Failed));
+            if let Some(status) = taken(read, p, Files::STATUS, &mut self.errors.status) {
+                p.uid = status.uid;
+                p.swapped_bytes = status.swapped;
+                p.counts.voluntary = status.voluntary;
+                p.counts.nonvoluntary = status.nonvoluntary;
+            }
+        }
+        // One that has ended but is not waited for has neither files nor anything new to tell of its I/O. One with more
+        // threads has lost only the main one.
+        if matches!(p.state, b'Z' | b'X') && p.threads <= 1 {
+            p.open_files = 0;
+            return;
+        }
+        if !p.closed.has(Files::IO) {
+            let before = p.known.has(Files::IO);
+            let read = self.procfs.read(p.pid, "io").and_then(|text| parse::io(text).ok_or(Unread::Failed));
+            if let Some((read_bytes, write_bytes)) = taken(read, p, Files::IO, &mut self.errors.io) {
+                let seconds = match before {
+                    true => f64::from(self.now.wrapping_sub(p.io_at)) / 1000.0,
+                    // All of a new process' bytes are of this tick; of those of the first pass nothing is known.
+                    false if self.first => 0.0,
+                    false => self.seconds,
+                };
+                let rate = |now: u64, before: u64| {
+                    if seconds > 0.0 { (now.saturating_sub(before) as f64 / seconds) as f32 } else { 0.0 }
+                };
+                p.read_rate = rate(read_bytes, p.counts.read_bytes);
+                p.write_rate = rate(write_bytes, p.counts.write_bytes);
+                p.counts.read_bytes = read_bytes;
+                p.counts.write_bytes = write_bytes;
+                p.io_at = self.now;
+            }
+        }
+        if !p.closed.has(Files::FD) {
+            let read = self.procfs.open_files(p.pid);
+            if let Some(open) = taken(read, p, Files::FD, &mut self.errors.fd) {
+                p.open_files = open;
+            }
+        }
+    }
+
+    fn limits(&mut self, p: &mut Process) {
+        if !self.options.details || p.kernel_thread || p.closed.has(Files::LIMITS) {
+            return;
+        }
+        let read = self.procfs.read(p.pid, "limits");
+        let read = read.and_then(|text| parse::open_files_limit(text).ok_or(Unread::Failed));
+        if let Some(limit) = taken(read, p, Files::LIMITS, &mut self.errors.limits) {
+            p.max_files = u32::try_from(limit).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// Adds what was used since `before`, and what the main thread ran, where that is known more finely.
+    fn account(&mut self, p: &mut Process, before: &Counts, on_cpu: Option<u64>) {
+        let used = p.counts.since(before);
+        self.groups.add(p.group, &used);
+        let seconds = on_cpu.map_or((used.user + used.system) as f64 / CLOCK_TICKS, |ns| ns as f64 / 1e9);
+        // Clock ticks are coarse: right after the last pass one would look like many CPUs.
+        let most = p.threads.max(1) as f32;
+        p.cpu_ratio = if self.seconds > 0.0 { ((seconds / self.seconds) as f32).min(most) } else { 0.0 };
+    }
+}
+
+/// What was read, or a note of why not.
+fn taken<T>(read: Result<T, Unread>, p: &mut Process, file: Files, errors: &mut u64) -> Option<T> {
+    match read {
+        Ok(value) => {
+            p.known.insert(file);
+            Some(value)
+        }
+        Err(error) => {
+            refused(error, p, file, errors);
+            None
+        }
+    }
+}
+
+/// Notes a failure to read: what is not for us is counted once a process, and not tried again as long as it runs the
+/// same program.
+fn refused(error: Unread, p: &mut Process, file: Files, errors: &mut u64) {
+    match error {
+        // The kernel does not have the file, or the process has just ended, which the next tick will see.
+        Unread::Gone => p.closed.insert(file),
+        Unread::Denied => {
+            p.closed.insert(file);
+            if !p.denied.has(file) {
+                p.denied.insert(file);
+                *errors += 1;
+            }
+        }
+        Unread::Failed => *errors += 1,
+    }
+}
+
+/// The name of a kernel thread without what it works on just now (`kworker/0:1-events`, `kworker/u8:2+flush`), which
+/// changes from one reading to the next.
+fn worker(comm: &[u8]) -> &[u8] {
+    let Some(colon) = memchr::memchr(b':', comm).filter(|_| comm.starts_with(b"kworker/")) else { return comm };
+    let end = memchr::memchr2(b'-', b'+', &comm[colon..]).map_or(comm.len(), |at| colon + at);
+    &comm[..end]
+}

@@ -1,0 +1,175 @@
+//! What is wrong with a file, said so that it can be mended.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Node, Position, Source};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Severity {
+    /// The file cannot be used.
+    Error,
+    /// The file can be used, but probably not as it was meant.
+    Warning,
+}
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub severity: Severity,
+    pub source: Arc<Source>,
+    pub at: Position,
+    /// What is wrong and what to do; one line.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    /// `FILE:LINE:COLUMN: message`, then the line with a mark under the column.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Position { line, column } = self.at;
+        let warning = if self.severity == Severity::Warning { "warning: " } else { "" };
+        if line == 0 {
+            return writeln!(f, "{}: {warning}{}", self.source.name(), self.message);
+        }
+        writeln!(f, "{}:{line}:{column}: {warning}{}", self.source.name(), self.message)?;
+        let Some(text) = self.source.line(line) else { return Ok(()) };
+        let number = line.to_string();
+        let (text, column) = excerpt(&without_secret(text), column as usize);
+        writeln!(f, "    {number} | {text}")?;
+        writeln!(f, "    {:1$} | {2:>3$}", "", number.len(), "^", column.max(1))
+    }
+}
+
+/// The part of a long line around the column, and the column in it.
+fn excerpt(line: &str, column: usize) -> (String, usize) {
+    const WIDTH: usize = 160;
+    let line = line.trim_end();
+    if line.chars().count() <= WIDTH {
+        return (line.replace('\t', " "), column);
+    }
+    let start = column.saturating_sub(WIDTH / 2);
+    let text: String = line.chars().skip(start).take(WIDTH).collect();
+    (text.replace('\t', " "), column - start)
+}
+
+/// The line with the value of a key that may hold a secret left out.
+fn without_secret(line: &str) -> String {
+    const SECRET: [&str; 8] = ["password", "secret", "token", "credentials", "_key", "url", "bearer", "authorization"];
+    let Some(colon) = line.find(':') else { return line.to_string() };
+    let key =
+        line[..colon].trim_start_matches([' ', '-', '"', '\'']).trim_end_matches(['"', '\'']).to_ascii_lowercase();
+    let value = line[colon + 1..].trim();
+    if value.is_empty() || key.ends_with("_file") || !SECRET.iter().any(|s| key.contains(s)) {
+        return line.to_string();
+    }
+    format!("{}: <not shown>", &line[..colon])
+}
+
+/// All that is wrong with one or several files.
+#[derive(Clone, Default, Debug)]
+pub struct Faults {
+    list: Vec<Fault>,
+    source: Arc<Source>,
+}
+
+impl Faults {
+    /// Names the file that the following faults are in.
+    pub fn enter(&mut self, source: Arc<Source>) {
+        self.source = source;
+    }
+
+    fn push(&mut self, severity: Severity, at: Position, message: String) {
+        self.list.push(Fault { severity, source: self.source.clone(), at, message });
+    }
+
+    pub fn error(&mut self, at: Position, message: impl Into<String>) {
+        self.push(Severity::Error, at, message.into());
+    }
+
+    pub fn warn(&mut self, at: Position, message: impl Into<String>) {
+        self.push(Severity::Warning, at, message.into());
+    }
+
+    /// The node is not what is expected here.
+    pub fn unexpected(&mut self, node: &Node, expected: &str) {
+        self.error(node.at, format!("expected {expected}, found {}", node.describe()));
+    }
+
+    /// A key that is not one of `known`; the nearest of them is named.
+    pub fn unknown_key(&mut self, at: Position, key: &str, known: &[&str]) {
+        let hint = match nearest(key, known.iter().copied()) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None if known.len() <= 16 => format!("known here: {}", known.join(", ")),
+            None => "see config.example.yaml".to_string(),
+        };
+        self.error(at, format!("unknown key {key:?}, {hint}"));
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.list.iter().any(|f| f.severity == Severity::Error)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Fault> {
+        self.list.iter()
+    }
+
+    /// Takes over the faults of another reading.
+    pub fn extend(&mut self, other: Faults) {
+        self.list.extend(other.list);
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.list.iter().try_for_each(|fault| fault.fmt(f))
+    }
+}
+
+/// The known word that `word` is most likely a slip of, if any is near.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near = |k: &str| strsim::normalized_damerau_levenshtein(&word.to_lowercase(), &k.to_lowercase());
+    known
+        .into_iter()
+        .map(|k| (near(k), k))
+        .filter(|(score, k)| *score >= 0.6 || (word.len() >= 4 && k.starts_with(word)))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, k)| k)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_found_and_a_far_one_is_not() {
+        let known = ["scrape_interval", "evaluation_interval", "external_labels"];
+        assert_eq!(nearest("scrape_intervall", known), Some("scrape_interval"));
+        assert_eq!(nearest("Scrape-Interval", known), Some("scrape_interval"));
+        assert_eq!(nearest("extrenal_labels", known), Some("external_labels"));
+        assert_eq!(nearest("banana", known), None);
+    }
+
+    #[test]
+    fn a_line_that_may_hold_a_secret_is_not_shown() {
+        assert_eq!(without_secret("  - url: http://x/token"), "  - url: <not shown>");
+        assert_eq!(without_secret("    bot_token: abc"), "    bot_token: <not shown>");
+        assert_eq!(without_secret("    password_file: /etc/p"), "    password_file: /etc/p");
+        assert_eq!(without_secret("  interval: 5s"), "  interval: 5s");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_place() {
+        let line = format!("{}x{}", "a".repeat(500), "b".repeat(500));
+        let (text, column) = excerpt(&line, 501);
+        assert_eq!(text.chars().nth(column - 1), Some('x'));
+        assert!(text.len() <= 160);
+    }
+}

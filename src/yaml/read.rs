@@ -1,0 +1,255 @@
+//! Reading values from nodes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use regex::Regex;
+
+use super::{Faults, Node, Value};
+use crate::model::{Labels, parse_duration};
+
+/// What can be read from a node.
+pub trait FromYaml: Sized {
+    /// Reads the value; what is wrong is added to `faults`, and `None` given where nothing can be made of it.
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self>;
+
+    /// Adds the paths of all keys below `path` (`groups[].rules[].expr`, `checks.*.interval`), for the documentation's
+    /// test. A plain value has none.
+    fn key_paths(_path: &str, _paths: &mut Vec<String>) {}
+}
+
+/// Reads a key's value into its field; nothing (`key:`) leaves the default.
+pub fn read_field<T: FromYaml>(field: &mut T, node: &Node, faults: &mut Faults) {
+    if !node.is_null()
+        && let Some(value) = T::from_yaml(node, faults)
+    {
+        *field = value;
+    }
+}
+
+impl FromYaml for Node {
+    fn from_yaml(node: &Node, _: &mut Faults) -> Option<Self> {
+        Some(node.clone())
+    }
+}
+
+impl FromYaml for bool {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        match (&node.value, node.as_str()) {
+            (Value::Scalar { plain: true, .. }, Some("true" | "True" | "TRUE" | "yes" | "on")) => Some(true),
+            (Value::Scalar { plain: true, .. }, Some("false" | "False" | "FALSE" | "no" | "off")) => Some(false),
+            _ => {
+                faults.unexpected(node, "true or false");
+                None
+            }
+        }
+    }
+}
+
+macro_rules! whole_numbers {
+    ($($t:ty),*) => {$(
+        impl FromYaml for $t {
+            fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+                let read = node.as_str().and_then(|s| s.replace('_', "").parse().ok());
+                if read.is_none() {
+                    faults.unexpected(node, &format!("a whole number from {} to {}", <$t>::MIN, <$t>::MAX));
+                }
+                read
+            }
+        }
+    )*};
+}
+whole_numbers!(u16, u32, u64, usize, i64);
+
+impl FromYaml for f64 {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        let read = node.as_str().and_then(|s| s.parse().ok()).filter(|n: &f64| n.is_finite());
+        if read.is_none() {
+            faults.unexpected(node, "a number");
+        }
+        read
+    }
+}
+
+impl FromYaml for String {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        if node.as_str().is_none() {
+            faults.unexpected(node, "a text");
+        }
+        node.as_str().map(str::to_string)
+    }
+}
+
+impl FromYaml for PathBuf {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        match node.as_str().filter(|s| !s.is_empty()) {
+            Some(s) => Some(s.into()),
+            None => {
+                faults.unexpected(node, "a path");
+                None
+            }
+        }
+    }
+}
+
+impl FromYaml for Duration {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        let Some(text) = node.as_str() else {
+            faults.unexpected(node, "a duration, such as 15s");
+            return None;
+        };
+        parse_duration(text).map_err(|e| faults.error(node.at, e)).ok()
+    }
+}
+
+impl<T: FromYaml> FromYaml for Option<T> {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        if node.is_null() { Some(None) } else { T::from_yaml(node, faults).map(Some) }
+    }
+
+    fn key_paths(path: &str, paths: &mut Vec<String>) {
+        T::key_paths(path, paths);
+    }
+}
+
+impl<T: FromYaml> FromYaml for Box<T> {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        T::from_yaml(node, faults).map(Box::new)
+    }
+}
+
+impl<T: FromYaml> FromYaml for Vec<T> {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        let Value::Sequence(items) = &node.value else {
+            faults.unexpected(node, "a list");
+            return None;
+        };
+        Some(items.iter().filter_map(|item| T::from_yaml(item, faults)).collect())
+    }
+
+    fn key_paths(path: &str, paths: &mut Vec<String>) {
+        T::key_paths(&format!("{path}[]"), paths);
+    }
+}
+
+impl<T: FromYaml> FromYaml for BTreeMap<String, T> {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        let Value::Mapping(entries) = &node.value else {
+            faults.unexpected(node, "a mapping");
+            return None;
+        };
+        Some(entries.iter().filter_map(|(k, v)| Some((k.name.clone(), T::from_yaml(v, faults)?))).collect())
+    }
+
+    fn key_paths(path: &str, paths: &mut Vec<String>) {
+        T::key_paths(&format!("{path}.*"), paths);
+    }
+}
+
+impl FromYaml for Labels {
+    /// A mapping of label names to values.
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        for (key, _) in node.entries() {
+            let mut bytes = key.name.bytes();
+            let first = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+            if !first || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') || key.name.starts_with("__") {
+                faults.error(key.at, format!("{:?} cannot be a label name: letters, digits and _", key.name));
+            }
+        }
+        BTreeMap::<String, String>::from_yaml(node, faults).map(Labels::from_pairs)
+    }
+}
+
+/// A regular expression, anchored at both ends as all of Prometheus' are.
+#[derive(Clone)]
+pub struct Pattern {
+    text: Arc<str>,
+    regex: Regex,
+}
+
+impl Pattern {
+    pub fn new(text: &str) -> Result<Pattern, String> {
+        match Regex::new(&format!("^(?:{text})$")) {
+            Ok(regex) => Ok(Pattern { text: text.into(), regex }),
+            Err(_) => match Regex::new(text) {
+                Err(e) => Err(format!("not a regular expression: {}", e.to_string().replace('\n', " "))),
+                Ok(_) => Err("not a regular expression: it cannot be anchored".to_string()),
+            },
+        }
+    }
+
+    /// From a text in the program itself, which its tests show to be well-formed; one that is not matches nothing.
+    pub fn fixed(text: &'static str) -> Pattern {
+        Pattern::new(text).unwrap_or_else(|e| unreachable!("{text}: {e}"))
+    }
+
+    pub fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text)
+    }
+
+    pub fn regex(&self) -> &Regex {
+        &self.regex
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
+
+impl FromYaml for Pattern {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        let Some(text) = node.as_str() else {
+            faults.unexpected(node, "a regular expression");
+            return None;
+        };
+        Pattern::new(text).map_err(|e| faults.error(node.at, e)).ok()
+    }
+}
+
+/// A text that is never shown: not in logs, metrics, `/api` or errors.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The text itself, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+impl FromYaml for Secret {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        match node.as_str() {
+            Some(s) => Some(Secret(s.to_string())),
+            None => {
+                faults.error(node.at, "expected a text");
+                None
+            }
+        }
+    }
+}
