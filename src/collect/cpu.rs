@@ -76,8 +76,8 @@ impl Cpu {
         }
     }
 
-    /// Reads the `cpuN` lines. Whether CPUs came or went.
-    fn read_times(&mut self) -> Result<bool, CollectError> {
+    /// Reads the `cpuN` lines. Whether CPUs came or went, and what is wrong with a line, if anything; the others count.
+    fn read_times(&mut self) -> Result<(bool, Option<CollectError>), CollectError> {
         let mut fault = None;
         self.times.begin();
         for (i, line) in lines(self.stat.read()?).enumerate() {
@@ -96,10 +96,8 @@ impl Cpu {
             }
         }
         let changed = self.times.end();
-        match fault {
-            None => Ok(changed),
-            Some(line) => Err(CollectError::parse(self.stat.path(), line, "a CPU's time is not a number")),
-        }
+        let what = "a CPU's time is not a number";
+        Ok((changed, fault.map(|line| CollectError::parse(self.stat.path(), line, what))))
     }
 
     fn write_times(&self, out: &mut Writer) {
@@ -143,11 +141,11 @@ fn advance(times: &mut Times, now: Times) {
 impl Collector for Cpu {
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
         let info = self.info.as_mut().map_or(Ok(()), |info| info.collect(out));
-        let times = self.read_times();
+        let (changed, fault) = self.read_times()?;
         self.write_times(out);
-        // Files of a CPU in sysfs come and go with its line in /proc/stat.
-        self.topology.collect(matches!(times, Ok(true)), out);
-        times.map(|_| ()).and(info)
+        // A CPU's files in sysfs come and go with its line in /proc/stat.
+        self.topology.collect(changed, out);
+        fault.map_or(info, Err)
     }
 }
 

@@ -124,7 +124,8 @@ impl Diskstats {
         }
     }
 
-    fn read(&mut self) -> Result<(), CollectError> {
+    /// Reads all lines. What is wrong with one of them, if anything; the others count.
+    fn read(&mut self) -> Result<Option<CollectError>, CollectError> {
         let mut fault = None;
         self.devices.begin();
         for (i, line) in lines(self.file.read()?).enumerate() {
@@ -147,10 +148,8 @@ impl Diskstats {
             device.identity.refresh(major, minor, name, &self.roots);
         }
         self.devices.end();
-        match fault {
-            None => Ok(()),
-            Some((line, name)) => Err(CollectError::parse(self.file.path(), line, format!("{name}: not a number"))),
-        }
+        let path = self.file.path();
+        Ok(fault.map(|(line, name)| CollectError::parse(path, line, format!("{name}: not a number"))))
     }
 
     /// The devices that are exported.
@@ -192,7 +191,7 @@ impl Diskstats {
 
 impl Collector for Diskstats {
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
-        let read = self.read();
+        let fault = self.read()?;
         for (i, (name, kind, help, scale)) in FAMILIES.iter().enumerate() {
             let mut family = out.family(*kind, name, help, ["device"]);
             for (device, value) in self.devices().filter_map(|(n, d)| Some((n, (*d.values.get(i)?)?))) {
@@ -200,7 +199,7 @@ impl Collector for Diskstats {
             }
         }
         self.write_identities(out);
-        read
+        fault.map_or(Ok(()), Err)
     }
 }
 

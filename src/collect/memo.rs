@@ -54,11 +54,6 @@ impl<T> Memo<T> {
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &T)> {
         self.rows.iter().map(|(k, v)| (&**k, v))
     }
-
-    /// Values, to be changed, in the order of the last pass.
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.rows.iter_mut().map(|(_, v)| v)
-    }
 }
 
 #[cfg(test)]

@@ -9,10 +9,9 @@ mod error;
 mod file;
 mod lane;
 mod memo;
-#[cfg(test)]
-mod network_testing;
 mod parse;
 mod roots;
+mod rtnetlink;
 mod sampler;
 mod table;
 #[cfg(test)]
@@ -22,6 +21,7 @@ mod usage;
 pub mod cpu;
 pub mod diskstats;
 pub mod filefd;
+pub mod filesystem;
 pub mod loadavg;
 pub mod meminfo;
 pub mod netclass;

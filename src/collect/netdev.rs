@@ -12,15 +12,14 @@
 //!
 //! Configuration: `device_include`, `device_exclude`, `address_info`, `netlink`.
 
-mod rtnetlink;
-
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use self::rtnetlink::{Address, Link, Rtnetlink};
+use super::rtnetlink::{Address, Link, Rtnetlink};
+use super::search::Search;
 use super::{CollectError, Collector, KernelFile, Roots, fields, number};
 use crate::model::Writer;
-use crate::yaml::{Faults, Node, Pattern};
+use crate::yaml::{Faults, Node};
 
 crate::section! {
     check = |section: &mut NetdevConfig, node: &Node, faults: &mut Faults| {
@@ -31,9 +30,9 @@ crate::section! {
     /// `collectors.netdev`.
     pub struct NetdevConfig {
         /// The only devices exported; not together with `device_exclude`.
-        pub device_include: Option<Pattern> = None,
+        pub device_include: Option<Search> = None,
         /// Devices left out.
-        pub device_exclude: Option<Pattern> = None,
+        pub device_exclude: Option<Search> = None,
         /// Whether addresses are exported, one series each.
         pub address_info: bool = false,
         /// Whether the kernel is asked over rtnetlink; if not, /proc/net/dev is read.
@@ -138,8 +137,8 @@ impl Collector for Netdev {
 
 /// Devices in the kernel's order; the entries behind `length` are kept for their memory.
 struct Devices {
-    include: Option<Pattern>,
-    exclude: Option<Pattern>,
+    include: Option<Search>,
+    exclude: Option<Search>,
     list: Vec<Device>,
     length: usize,
 }
@@ -171,9 +170,8 @@ impl Devices {
         if device.name != name || device.name.is_empty() {
             device.name.clear();
             device.name.extend_from_slice(name);
-            let text = String::from_utf8_lossy(name);
-            device.wanted = self.include.as_ref().is_none_or(|p| p.is_match(&text))
-                && self.exclude.as_ref().is_none_or(|p| !p.is_match(&text));
+            device.wanted = self.include.as_ref().is_none_or(|p| p.is_match(name))
+                && self.exclude.as_ref().is_none_or(|p| !p.is_match(name));
         }
         device
     }
@@ -262,10 +260,9 @@ fn scope(address: &IpAddr) -> &'static [u8] {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::collect::network_testing::{Sampler, Tree, damaged};
+    use crate::collect::rtnetlink;
+    use crate::collect::testing::{Runner, never_panics};
 
     const CAPTURE: &str = "\
 Inter-|   Receive                                                |  Transmit
@@ -275,7 +272,7 @@ eth0:305235150    9123    1    2    3     4          5         6   636712    587
 ";
 
     fn devices(include: Option<&'static str>, exclude: Option<&'static str>) -> Devices {
-        let pattern = |p: Option<&'static str>| p.map(Pattern::fixed);
+        let pattern = |p: Option<&'static str>| p.map(Search::fixed);
         Devices { include: pattern(include), exclude: pattern(exclude), list: Vec::new(), length: 0 }
     }
 
@@ -295,9 +292,12 @@ eth0:305235150    9123    1    2    3     4          5         6   636712    587
 
     #[test]
     fn include_and_exclude_choose_the_devices() {
-        for (include, exclude, expected) in
-            [(None, None, "lo eth0"), (Some("eth.*"), None, "eth0"), (None, Some("lo"), "eth0"), (Some("e"), None, "")]
-        {
+        for (include, exclude, expected) in [
+            (None, None, "lo eth0"),
+            (Some("eth.*"), None, "eth0"),
+            (None, Some("lo"), "eth0"),
+            (Some("^e$"), None, ""),
+        ] {
             let mut devices = devices(include, exclude);
             devices.read_proc(CAPTURE.as_bytes()).unwrap();
             let wanted: Vec<_> =
@@ -324,7 +324,7 @@ eth0:305235150    9123    1    2    3     4          5         6   636712    587
         for (i, stat) in stats.iter_mut().enumerate().take(23) {
             *stat = Some(1 << i);
         }
-        devices.add_link(&Link { index: 1, name: b"eth0", stats });
+        devices.add_link(&Link { name: b"eth0", stats, ..Link::default() });
         let values = devices.present()[0].values;
         assert_eq!(values[3], Some(f64::from(1 << 6 | 1 << 15)), "drop is dropped and missed");
         assert_eq!(values[5], Some(f64::from(1 << 10 | 1 << 11 | 1 << 12 | 1 << 13)), "frame");
@@ -351,7 +351,7 @@ eth0:305235150    9123    1    2    3     4          5         6   636712    587
     fn on_a_live_host_netlink_and_proc_net_dev_agree() {
         let names = |netlink| {
             let config = NetdevConfig { netlink, ..NetdevConfig::default() };
-            let mut lines = Sampler::new(Netdev::new(&config, &Roots::default())).lines();
+            let mut lines = Runner::new(Netdev::new(&config, &Roots::default())).lines();
             lines.retain(|l| !l.contains("_nohandler_"));
             lines.iter().map(|l| l.split(' ').next().unwrap_or_default().to_string()).collect::<Vec<_>>()
         };
@@ -363,7 +363,7 @@ eth0:305235150    9123    1    2    3     4          5         6   636712    587
     #[test]
     fn addresses_are_exported_when_asked_for() {
         let config = NetdevConfig { address_info: true, ..NetdevConfig::default() };
-        let (lines, result) = Sampler::new(Netdev::new(&config, &Roots::default())).run();
+        let (lines, result) = Runner::new(Netdev::new(&config, &Roots::default())).run();
         let loopback =
             "node_network_address_info{device=\"lo\",address=\"127.0.0.1\",netmask=\"8\",scope=\"link-local\"} 1";
         if result.is_ok() && std::net::TcpListener::bind("127.0.0.1:0").is_ok() {
@@ -371,16 +371,8 @@ eth0:305235150    9123    1    2    3     4          5         6   636712    587
         }
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn damaged_files_never_panic(text in damaged(CAPTURE)) {
-            let tree = Tree::new(&[("proc/net/dev", CAPTURE)]);
-            let mut sampler = Sampler::new(Netdev::new(&NetdevConfig::default(), &tree.roots()));
-            let _ = sampler.run();
-            tree.put("proc/net/dev", text);
-            let _ = (sampler.run(), sampler.run());
-        }
+    #[test]
+    fn damaged_files_never_panic() {
+        never_panics(&[("proc/net/dev", CAPTURE)], |roots| Netdev::new(&NetdevConfig::default(), roots));
     }
 }

@@ -9,26 +9,26 @@
 //!
 //! Configuration: `fields`, the pattern of `PROTOCOL_NAME`s to export.
 
+use super::search::Search;
 use super::{CollectError, Collector, KernelFile, Roots, fields, number};
 use crate::model::{MetricType, Writer};
-use crate::yaml::Pattern;
 
 crate::section! {
     /// `collectors.netstat`.
     pub struct NetstatConfig {
         /// Which counters are exported, as PROTOCOL_NAME.
-        pub fields: Pattern = Pattern::fixed(concat!(
-            "(.*_(InErrors|InErrs)|Ip_Forwarding|Ip(6|Ext)_(InOctets|OutOctets)|Icmp6?_(InMsgs|OutMsgs)",
+        pub fields: Search = Search::fixed(concat!(
+            "^(.*_(InErrors|InErrs)|Ip_Forwarding|Ip(6|Ext)_(InOctets|OutOctets)|Icmp6?_(InMsgs|OutMsgs)",
             "|TcpExt_(Listen.*|Syncookies.*|TCPSynRetrans|TCPTimeouts|TCPOFOQueue|TCPRcvQDrop)",
             "|Tcp_(ActiveOpens|InSegs|OutSegs|OutRsts|PassiveOpens|RetransSegs|CurrEstab)",
-            "|Udp6?_(InDatagrams|OutDatagrams|NoPorts|RcvbufErrors|SndbufErrors))",
+            "|Udp6?_(InDatagrams|OutDatagrams|NoPorts|RcvbufErrors|SndbufErrors))$",
         )),
     }
 }
 
 /// The `netstat` collector.
 pub struct Netstat {
-    wanted: Pattern,
+    wanted: Search,
     tables: [(KernelFile, Vec<Table>); 2],
     snmp6: (KernelFile, Vec<Row>),
 }
@@ -75,7 +75,7 @@ struct Family {
 
 impl Family {
     /// `None` when it is not wanted, or no metric can have this name.
-    fn new(protocol: &[u8], name: &[u8], wanted: &Pattern) -> Option<Family> {
+    fn new(protocol: &[u8], name: &[u8], wanted: &Search) -> Option<Family> {
         let valid = |text: &[u8]| !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
         if !valid(protocol) || !valid(name) {
             return None;
@@ -83,7 +83,7 @@ impl Family {
         let (protocol, name) = (str::from_utf8(protocol).ok()?, str::from_utf8(name).ok()?);
         let key = format!("{protocol}_{name}");
         wanted
-            .is_match(&key)
+            .is_match(key.as_bytes())
             .then(|| Family { name: format!("node_netstat_{key}"), help: format!("Statistic {protocol}{name}.") })
     }
 
@@ -102,7 +102,7 @@ struct Table {
 }
 
 impl Table {
-    fn new(header: &[u8], wanted: &Pattern) -> Table {
+    fn new(header: &[u8], wanted: &Search) -> Table {
         let mut names = fields(header);
         let protocol = names.next().unwrap_or_default();
         let protocol = protocol.strip_suffix(b":").unwrap_or(protocol);
@@ -129,7 +129,7 @@ impl Table {
 }
 
 /// Pairs of lines: `Tcp: name name ...` and `Tcp: value value ...`.
-fn write_tables(text: &[u8], tables: &mut Vec<Table>, wanted: &Pattern, out: &mut Writer) -> Result<(), Fault> {
+fn write_tables(text: &[u8], tables: &mut Vec<Table>, wanted: &Search, out: &mut Writer) -> Result<(), Fault> {
     let mut lines = text.split(|b| *b == b'\n').enumerate().filter(|(_, l)| !l.is_empty());
     let mut at = 0;
     while let Some((i, header)) = lines.next() {
@@ -157,7 +157,7 @@ struct Row {
 }
 
 /// A line each: `Udp6InErrors 0`. The protocol ends with the first 6; a line without one is left out.
-fn write_rows(text: &[u8], rows: &mut Vec<Row>, wanted: &Pattern, out: &mut Writer) -> Result<(), Fault> {
+fn write_rows(text: &[u8], rows: &mut Vec<Row>, wanted: &Search, out: &mut Writer) -> Result<(), Fault> {
     let mut at = 0;
     for (i, line) in text.split(|b| *b == b'\n').enumerate() {
         let mut cells = fields(line);
@@ -181,10 +181,8 @@ fn write_rows(text: &[u8], rows: &mut Vec<Row>, wanted: &Pattern, out: &mut Writ
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::collect::network_testing::{Sampler, Tree, assert_conforms, conformance, damaged};
+    use crate::collect::testing::{Runner, Tree, conforms, never_panics};
 
     const NETSTAT: &str = "\
 TcpExt: SyncookiesSent PruneCalled ListenDrops
@@ -222,43 +220,43 @@ UdpLite6InErrors                \t8
         Tree::new(&[("proc/net/netstat", NETSTAT), ("proc/net/snmp", SNMP), ("proc/net/snmp6", SNMP6)])
     }
 
-    fn sampler(tree: &Tree, wanted: &str) -> Sampler<Netstat> {
+    fn runner(tree: &Tree, wanted: &str) -> Runner<Netstat> {
         let mut config = NetstatConfig::default();
         if !wanted.is_empty() {
-            config.fields = Pattern::new(wanted).unwrap();
+            config.fields = Search::new(wanted).unwrap();
         }
-        Sampler::new(Netstat::new(&config, &tree.roots()))
+        Runner::new(Netstat::new(&config, &tree.roots()))
     }
 
     #[test]
     fn the_fields_wanted_of_all_three_files() {
         let tree = tree();
-        let mut sampler = sampler(&tree, "");
-        assert_eq!(sampler.lines(), LINES);
-        assert_eq!(sampler.lines(), LINES, "in the second run as in the first");
+        let mut runner = runner(&tree, "");
+        assert_eq!(runner.lines(), LINES);
+        assert_eq!(runner.lines(), LINES, "in the second run as in the first");
     }
 
     #[test]
     fn a_pattern_of_ones_own_chooses_others() {
         let expected = ["node_netstat_Ip_DefaultTTL 64", "node_netstat_Tcp_MaxConn -1"];
-        assert_eq!(sampler(&tree(), "Ip_DefaultTTL|Tcp_MaxConn").lines(), expected);
+        assert_eq!(runner(&tree(), "^(Ip_DefaultTTL|Tcp_MaxConn)$").lines(), expected);
     }
 
     #[test]
     fn a_header_that_changes_moves_the_columns() {
         let tree = tree();
-        let mut sampler = sampler(&tree, "Ip_.*");
-        assert_eq!(sampler.lines(), ["node_netstat_Ip_Forwarding 1", "node_netstat_Ip_DefaultTTL 64"]);
-        tree.put("proc/net/snmp", "Ip: DefaultTTL New Forwarding\nIp: 63 5 2\n");
+        let mut runner = runner(&tree, "^Ip_");
+        assert_eq!(runner.lines(), ["node_netstat_Ip_Forwarding 1", "node_netstat_Ip_DefaultTTL 64"]);
+        tree.write("proc/net/snmp", "Ip: DefaultTTL New Forwarding\nIp: 63 5 2\n");
         let expected = ["node_netstat_Ip_DefaultTTL 63", "node_netstat_Ip_New 5", "node_netstat_Ip_Forwarding 2"];
-        assert_eq!(sampler.lines(), expected);
+        assert_eq!(runner.lines(), expected);
     }
 
     #[test]
     fn without_ipv6_the_rest_is_served() {
         let tree = Tree::new(&[("proc/net/netstat", NETSTAT), ("proc/net/snmp", SNMP)]);
-        assert_eq!(sampler(&tree, "").lines(), LINES[..6]);
-        let (_, result) = sampler(&Tree::new(&[]), "").run();
+        assert_eq!(runner(&tree, "").lines(), LINES[..6]);
+        let (_, result) = runner(&Tree::new::<&str>(&[]), "").run();
         assert!(matches!(result, Err(CollectError::NoData(_))));
     }
 
@@ -270,8 +268,8 @@ UdpLite6InErrors                \t8
             ("Ip: Forwarding\n", "net/snmp:1: a line of names without its line of values"),
         ] {
             let tree = tree();
-            tree.put("proc/net/snmp", text);
-            let (lines, result) = sampler(&tree, "").run();
+            tree.write("proc/net/snmp", text);
+            let (lines, result) = runner(&tree, "").run();
             let error = result.unwrap_err().to_string();
             assert!(error.ends_with(message), "{error}");
             assert!(lines.len() >= 7, "{lines:?}");
@@ -280,24 +278,16 @@ UdpLite6InErrors                \t8
 
     #[test]
     fn the_capture_of_node_exporter_gives_what_it_gives() {
-        let Some((dir, expected)) = conformance() else { return };
-        let roots = Roots { procfs: dir.path().join("proc"), ..Roots::default() };
-        let mut sampler = Sampler::new(Netstat::new(&NetstatConfig::default(), &roots));
-        assert_conforms(&mut sampler, &expected, |name| name.starts_with("node_netstat_"));
+        conforms(
+            &["proc/net/netstat", "proc/net/snmp", "proc/net/snmp6"],
+            |name| name.starts_with("node_netstat_"),
+            |roots| Netstat::new(&NetstatConfig::default(), roots),
+        );
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn damaged_files_never_panic(netstat in damaged(NETSTAT), snmp in damaged(SNMP), snmp6 in damaged(SNMP6)) {
-            let tree = tree();
-            let mut sampler = sampler(&tree, ".*");
-            let _ = sampler.run();
-            tree.put("proc/net/netstat", netstat);
-            tree.put("proc/net/snmp", snmp);
-            tree.put("proc/net/snmp6", snmp6);
-            let _ = (sampler.run(), sampler.run());
-        }
+    #[test]
+    fn damaged_files_never_panic() {
+        let files = [("proc/net/netstat", NETSTAT), ("proc/net/snmp", SNMP), ("proc/net/snmp6", SNMP6)];
+        never_panics(&files, |roots| Netstat::new(&NetstatConfig { fields: Search::fixed("") }, roots));
     }
 }

@@ -43,8 +43,8 @@ const LABELS: [&str; 12] = [
 /// The `os` collector.
 pub struct Os {
     paths: [PathBuf; 2],
-    /// The file, when it was changed, and what it says.
-    release: Option<(PathBuf, SystemTime, Release)>,
+    /// Which of the files, when it was changed, and what it says.
+    release: Option<((usize, SystemTime), Release)>,
 }
 
 /// What an os-release file says.
@@ -67,16 +67,15 @@ impl Os {
     fn release(&mut self) -> Result<&Release, CollectError> {
         let [first, second] = &self.paths;
         let changed = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified());
-        let (path, time) = match changed(first).map(|t| (first, t)) {
-            Ok(found) => found,
-            Err(_) => (second, changed(second).map_err(|e| CollectError::read(first, e))?),
+        let (path, version) = match changed(first) {
+            Ok(time) => (first, (0, time)),
+            Err(_) => (second, (1, changed(second).map_err(|e| CollectError::read(first, e))?)),
         };
-        let known = self.release.take_if(|(known, at, _)| known == path && *at == time);
-        let release = match known {
-            Some((_, _, release)) => release,
+        let release = match self.release.take_if(|(known, _)| *known == version) {
+            Some((_, release)) => release,
             None => Release::parse(path, read_small(path, &mut Vec::new())?)?,
         };
-        Ok(&self.release.insert((path.clone(), time, release)).2)
+        Ok(&self.release.insert((version, release)).1)
     }
 }
 

@@ -293,10 +293,10 @@ fn chip_and_sensor(id: &str) -> (&str, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::network_testing::Sampler;
+    use crate::collect::testing::Runner;
 
-    fn sampler() -> Sampler<Portable> {
-        Sampler::new(Portable::new(&PortableConfig::default(), &Roots::default()))
+    fn runner() -> Runner<Portable> {
+        Runner::new(Portable::new(&PortableConfig::default(), &Roots::default()))
     }
 
     fn value(lines: &[String], series: &str) -> f64 {
@@ -307,7 +307,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn on_linux_it_agrees_with_the_kernel_files() {
-        let (lines, result) = sampler().run();
+        let (lines, result) = runner().run();
         result.unwrap();
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
         let kilobytes = |field: &str| -> f64 {
@@ -331,7 +331,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn on_linux_its_network_counters_are_those_of_proc_net_dev() {
-        let lines = sampler().run().0;
+        let lines = runner().run().0;
         let dev = std::fs::read_to_string("/proc/net/dev").unwrap();
         for line in dev.lines().skip(2) {
             let (device, counters) = line.split_once(':').unwrap();
@@ -345,17 +345,19 @@ mod tests {
 
     #[test]
     fn cpu_use_is_a_ratio_from_the_second_run_on() {
-        let mut sampler = sampler();
-        assert!(!sampler.run().0.iter().any(|l| l.starts_with("watchfire_cpu")));
+        let mut runner = runner();
+        assert!(!runner.run().0.iter().any(|l| l.starts_with("watchfire_cpu")));
         std::thread::sleep(sysinfo::MINIMUM_CPU_UPDATE_INTERVAL);
-        let lines = sampler.run().0;
+        let lines = runner.run().0;
         assert!((0.0..=1.0).contains(&value(&lines, "watchfire_cpu_usage_ratio")));
         assert!((0.0..=1.0).contains(&value(&lines, "watchfire_cpu_core_usage_ratio{cpu=\"0\"}")));
     }
 
     #[test]
     fn the_root_filesystem_and_this_very_process_are_seen() {
-        let (lines, types, _) = sampler().run_with_types();
+        let (section, _) = runner().section();
+        let types: Vec<_> = section.layout.families().map(|(f, _)| format!("{} {}", f.name, f.kind.as_str())).collect();
+        let lines = crate::collect::testing::lines(&section);
         assert!(lines.iter().any(|l| l.starts_with("namedprocess_namegroup_num_procs{")), "{lines:#?}");
         for expected in ["namedprocess_namegroup_cpu_seconds_total counter", "node_network_receive_bytes_total counter"]
         {
@@ -366,7 +368,7 @@ mod tests {
     #[test]
     fn parts_that_are_off_are_not_read() {
         let config = PortableConfig { networks: false, processes: false, disks: false, ..PortableConfig::default() };
-        let (lines, _) = Sampler::new(Portable::new(&config, &Roots::default())).run();
+        let (lines, _) = Runner::new(Portable::new(&config, &Roots::default())).run();
         for part in ["node_network_", "namedprocess_", "node_filesystem_", "node_disk_"] {
             assert!(!lines.iter().any(|l| l.starts_with(part)), "{part}");
         }

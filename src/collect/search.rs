@@ -33,10 +33,6 @@ impl Search {
     pub fn is_match(&self, text: &[u8]) -> bool {
         self.regex.is_match(text)
     }
-
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
 }
 
 impl PartialEq for Search {

@@ -134,10 +134,8 @@ fn write(
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::collect::network_testing::{Sampler, Tree, assert_conforms, conformance, damaged};
+    use crate::collect::testing::{Runner, Tree, conforms, never_panics};
 
     const V4: &str = "\
 sockets: used 229
@@ -147,18 +145,18 @@ FRAG: inuse 0 memory 3
 ";
     const V6: &str = "TCP6: inuse 17\nFRAG6: inuse 0 memory 0 later 9\n";
 
-    fn sampler(tree: &Tree) -> Sampler<Sockstat> {
-        Sampler::new(Sockstat::new(&SockstatConfig::default(), &tree.roots()))
+    fn runner(tree: &Tree) -> Runner<Sockstat> {
+        Runner::new(Sockstat::new(&SockstatConfig::default(), &tree.roots()))
     }
 
     #[test]
     fn sockets_by_protocol_with_memory_in_bytes_too() {
         let tree = Tree::new(&[("proc/net/sockstat", V4), ("proc/net/sockstat6", V6)]);
-        let mut sampler = sampler(&tree);
-        sampler.collector.page_size = 4096.0;
+        let mut runner = runner(&tree);
+        runner.collector.page_size = 4096.0;
         for _ in 0..2 {
             assert_eq!(
-                sampler.lines(),
+                runner.lines(),
                 [
                     "node_sockstat_sockets_used 229",
                     "node_sockstat_TCP_inuse 4",
@@ -183,15 +181,15 @@ FRAG: inuse 0 memory 3
     #[test]
     fn without_ipv6_the_rest_is_served_and_without_both_there_is_no_data() {
         let tree = Tree::new(&[("proc/net/sockstat", V4)]);
-        assert_eq!(sampler(&tree).lines().len(), 12);
-        let (lines, result) = sampler(&Tree::new(&[])).run();
+        assert_eq!(runner(&tree).lines().len(), 12);
+        let (lines, result) = runner(&Tree::new::<&str>(&[])).run();
         assert!(lines.is_empty() && matches!(result, Err(CollectError::NoData(_))));
     }
 
     #[test]
     fn a_bad_field_is_named_and_the_other_file_is_served() {
         let tree = Tree::new(&[("proc/net/sockstat", "TCP: inuse x"), ("proc/net/sockstat6", V6)]);
-        let (lines, result) = sampler(&tree).run();
+        let (lines, result) = runner(&tree).run();
         assert_eq!(lines.len(), 3);
         let message = result.unwrap_err().to_string();
         assert!(message.ends_with("net/sockstat:1: expected a number after \"inuse\""), "{message}");
@@ -199,24 +197,17 @@ FRAG: inuse 0 memory 3
 
     #[test]
     fn the_capture_of_node_exporter_gives_what_it_gives() {
-        let Some((dir, expected)) = conformance() else { return };
-        let roots = Roots { procfs: dir.path().join("proc"), ..Roots::default() };
-        let mut sampler = Sampler::new(Sockstat::new(&SockstatConfig::default(), &roots));
-        sampler.collector.page_size = 4096.0;
-        assert_conforms(&mut sampler, &expected, |name| name.starts_with("node_sockstat_"));
+        conforms(
+            &["proc/net/sockstat", "proc/net/sockstat6"],
+            |name| name.starts_with("node_sockstat_"),
+            |roots| Sockstat { page_size: 4096.0, ..Sockstat::new(&SockstatConfig::default(), roots) },
+        );
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn damaged_files_never_panic(v4 in damaged(V4), v6 in damaged(V6)) {
-            let tree = Tree::new(&[("proc/net/sockstat", V4), ("proc/net/sockstat6", V6)]);
-            let mut sampler = sampler(&tree);
-            let _ = sampler.run();
-            tree.put("proc/net/sockstat", v4);
-            tree.put("proc/net/sockstat6", v6);
-            let _ = (sampler.run(), sampler.run());
-        }
+    #[test]
+    fn damaged_files_never_panic() {
+        never_panics(&[("proc/net/sockstat", V4), ("proc/net/sockstat6", V6)], |roots| {
+            Sockstat::new(&SockstatConfig::default(), roots)
+        });
     }
 }

@@ -97,10 +97,8 @@ fn parse(text: &[u8], rows: &mut Vec<[u32; COLUMNS_WITH_CPU]>) -> Result<(), (us
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::collect::network_testing::{Sampler, Tree, assert_conforms, conformance, damaged};
+    use crate::collect::testing::{conforms, never_panics};
 
     const LINUX_4: &str = "\
 00049279 00000000 00000001 00000000 00000000 00000000 00000000 00000000 00000000 00000000 00000000
@@ -144,22 +142,17 @@ mod tests {
 
     #[test]
     fn the_capture_of_node_exporter_gives_what_it_gives() {
-        let Some((dir, expected)) = conformance() else { return };
-        let roots = Roots { procfs: dir.path().join("proc"), ..Roots::default() };
-        let mut sampler = Sampler::new(Softnet::new(&SoftnetConfig::default(), &roots));
-        assert_conforms(&mut sampler, &expected, |name| name.starts_with("node_softnet_"));
+        conforms(
+            &["proc/net/softnet_stat"],
+            |name| name.starts_with("node_softnet_"),
+            |roots| Softnet::new(&SoftnetConfig::default(), roots),
+        );
     }
 
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn damaged_files_never_panic(text in damaged(LINUX_6)) {
-            let tree = Tree::new(&[("proc/net/softnet_stat", LINUX_4)]);
-            let mut sampler = Sampler::new(Softnet::new(&SoftnetConfig::default(), &tree.roots()));
-            let _ = sampler.run();
-            tree.put("proc/net/softnet_stat", text);
-            let _ = (sampler.run(), sampler.run());
+    #[test]
+    fn damaged_files_never_panic() {
+        for capture in [LINUX_4, LINUX_6] {
+            never_panics(&[("proc/net/softnet_stat", capture)], |roots| Softnet::new(&SoftnetConfig::default(), roots));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The list of collectors, and their part of the configuration.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use super::process::{Processes, ProcessesCollectorConfig, ProcessesConfig};
@@ -7,14 +8,17 @@ use super::{Collector, LaneKind, Planned, Roots};
 use crate::yaml::{Faults, FromYaml, Node, Value};
 
 /// What the portable collector gives under the same names.
-const REPLACED_BY_PORTABLE: [&str; 8] =
-    ["cpu", "loadavg", "meminfo", "diskstats", "filesystem", "netdev", "uname", "processes"];
+const REPLACED_BY_PORTABLE: [&str; 10] =
+    ["stat", "cpu", "loadavg", "meminfo", "diskstats", "filesystem", "netdev", "time", "uname", "processes"];
 
 /// What the documentation and the flags say of a collector.
 #[derive(Clone, Copy, Debug)]
 pub struct CollectorInfo {
     /// Its name in `collectors:`, `--collector.NAME` and the label `collector`.
     pub name: &'static str,
+    /// `collector.NAME` and `no-collector.NAME`.
+    pub flag: &'static str,
+    pub no_flag: &'static str,
     /// What it gives, in a line.
     pub about: &'static str,
     /// Whether it runs when nothing is said.
@@ -49,11 +53,12 @@ pub struct Entry<T> {
     pub options: T,
 }
 
-impl<T> Entry<T> {
-    fn plan(&self, info: &CollectorInfo, collector: Box<dyn Collector>) -> Planned {
+impl<T: Debug> Entry<T> {
+    fn plan(&self, info: &CollectorInfo, collector: Box<dyn Collector>, made_from: &dyn Debug) -> Planned {
         Planned {
             name: info.name,
             collector,
+            made_from: format!("{:?} {made_from:?}", self.options),
             interval: self.interval.unwrap_or(info.interval),
             timeout: self.timeout.unwrap_or_else(|| info.timeout()),
             lane: info.lane,
@@ -110,6 +115,8 @@ macro_rules! collectors {
 
         const PROCESSES: CollectorInfo = CollectorInfo {
             name: "processes",
+            flag: "collector.processes",
+            no_flag: "no-collector.processes",
             about: "Processes and threads by state, with their limits; by the pass that `processes` configures.",
             default: true,
             interval: Duration::ZERO,
@@ -120,6 +127,8 @@ macro_rules! collectors {
         pub const COLLECTORS: &[CollectorInfo] = &[$(
             CollectorInfo {
                 name: stringify!($name),
+                flag: concat!("collector.", stringify!($name)),
+                no_flag: concat!("no-collector.", stringify!($name)),
                 about: $about,
                 default: $default,
                 interval: Duration::from_secs($seconds),
@@ -157,12 +166,12 @@ macro_rules! collectors {
                     match info.name {
                         $( stringify!($name) if self.is_enabled(info.name) || portable && info.name == "portable" => {
                             let collector = Box::new(<$type>::new(&self.$name.options, roots));
-                            planned.push(self.$name.plan(info, collector));
+                            planned.push(self.$name.plan(info, collector, roots));
                         } )*
                         "processes" if processes.enabled || self.is_enabled("processes") => {
                             let node = self.is_enabled("processes").then_some(&self.processes.options);
                             let collector = Box::new(Processes::new(processes, node, roots));
-                            planned.push(self.processes.plan(info, collector));
+                            planned.push(self.processes.plan(info, collector, &(processes, node, roots)));
                         }
                         _ => {}
                     }
@@ -206,6 +215,8 @@ collectors! {
         "The distribution, from os-release.";
     netclass: super::netclass::NetclassConfig => super::netclass::Netclass, true, Own, 5,
         "Network interfaces' properties from sysfs: state, speed, MTU, carrier changes.";
+    filesystem: super::filesystem::FilesystemConfig => super::filesystem::Filesystem, true, Own, 5,
+        "Space and inodes by mount point.";
     textfile: super::textfile::TextfileConfig => super::textfile::Textfile, true, Own, 0,
         "Metrics from *.prom files that other programs write.";
     portable: super::portable::PortableConfig => super::portable::Portable, false, Own, 0,

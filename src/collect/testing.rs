@@ -86,6 +86,12 @@ impl<C: Collector> Runner<C> {
         (self.writer.finish().0, result)
     }
 
+    /// One run: its samples as the text format prints them, and the outcome.
+    pub fn run(&mut self) -> (Vec<String>, Result<(), CollectError>) {
+        let (section, result) = self.section();
+        (lines(&section), result)
+    }
+
     /// One run that succeeds: its samples as the text format prints them.
     pub fn lines(&mut self) -> Vec<String> {
         let (section, result) = self.section();

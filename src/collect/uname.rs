@@ -20,20 +20,16 @@ crate::section! {
 const LABELS: [&str; 6] = ["sysname", "release", "version", "machine", "nodename", "domainname"];
 
 /// The `uname` collector.
-pub enum Uname {
-    /// Of the running kernel.
-    Live,
-    /// sysname, release, version, nodename, domainname.
-    Captured([KernelFile; 5]),
+pub struct Uname {
+    /// sysname, release, version, nodename, domainname; `None` where the running kernel is asked.
+    captured: Option<[KernelFile; 5]>,
 }
 
 impl Uname {
     pub fn new(_: &UnameConfig, roots: &Roots) -> Uname {
-        if roots.is_live() {
-            return Uname::Live;
-        }
         let files = ["ostype", "osrelease", "version", "hostname", "domainname"];
-        Uname::Captured(files.map(|f| KernelFile::new(roots.proc("sys/kernel").join(f))))
+        let captured = || files.map(|f| KernelFile::new(roots.proc("sys/kernel").join(f)));
+        Uname { captured: (!roots.is_live()).then(captured) }
     }
 }
 
@@ -44,13 +40,13 @@ fn put(out: &mut Writer, values: [&[u8]; 6]) {
 
 impl Collector for Uname {
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
-        match self {
-            Uname::Live => {
+        match &mut self.captured {
+            None => {
                 let u = rustix::system::uname();
                 let values = [u.sysname(), u.release(), u.version(), u.machine(), u.nodename(), u.domainname()];
                 put(out, values.map(|v| v.to_bytes()));
             }
-            Uname::Captured([sysname, release, version, nodename, domainname]) => {
+            Some([sysname, release, version, nodename, domainname]) => {
                 let (sysname, release) = (trim(sysname.read()?), trim(release.read()?));
                 let (version, nodename) = (trim(version.read()?), trim(nodename.read()?));
                 put(out, [sysname, release, version, b"", nodename, trim(domainname.read()?)]);

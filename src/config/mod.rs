@@ -1,1 +1,127 @@
-//! See the crate's front page.
+//! The configuration: one YAML file, made of the sections that the parts own.
+//!
+//! [`Config::load`] reads the file and the rule files it names, and gives either a whole valid configuration or all that
+//! is wrong with it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::alerting::AlertingConfig;
+use crate::collect::CollectorsConfig;
+use crate::collect::process::ProcessesConfig;
+use crate::history::HistoryConfig;
+use crate::http::WebConfig;
+use crate::model::Labels;
+use crate::pool::PoolConfig;
+use crate::rules::{self, GroupSpec};
+use crate::yaml::{Document, Faults, Node};
+
+crate::section! {
+    check = check_global;
+    /// `global`: what holds for all parts.
+    pub struct GlobalConfig {
+        /// How often the host is sampled. Longer saves CPU; alerts and graphs get coarser.
+        pub scrape_interval: Duration = Duration::from_secs(1),
+        /// How often rules are evaluated whose group says nothing of it.
+        pub evaluation_interval: Duration = Duration::from_secs(1),
+        /// Labels added to every alert that leaves the host, to tell hosts apart where alerts meet.
+        pub external_labels: Labels = Labels::empty(),
+        /// The label `job` of every series in history: rule files written for a server filter by it.
+        pub job: String = "node".to_string(),
+        /// The label `instance` of every series in history; HOST:PORT when empty.
+        pub instance: String = String::new(),
+        /// Series that one collector may have; what is beyond is dropped and counted.
+        pub collector_series_limit: usize = 50_000,
+    }
+}
+
+fn check_global(global: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
+    let intervals = [("scrape_interval", global.scrape_interval), ("evaluation_interval", global.evaluation_interval)];
+    for (key, value) in intervals {
+        if value < Duration::from_millis(100) {
+            faults.error(node.get(key).map_or(node.at, |n| n.at), "shorter than 100ms, the least that makes sense");
+        }
+    }
+}
+
+crate::section! {
+    /// `storage`: where state is kept over a restart.
+    pub struct StorageConfig {
+        /// The directory. When not set: `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/watchfire`, else
+        /// `~/.local/state/watchfire`.
+        pub path: Option<PathBuf> = None,
+    }
+}
+
+crate::section! {
+    /// The whole file.
+    pub struct ConfigFile {
+        /// What holds for all parts.
+        pub global: GlobalConfig = GlobalConfig::default(),
+        /// How the agent is reached over HTTP.
+        pub web: WebConfig = WebConfig::default(),
+        /// Where state is kept over a restart.
+        pub storage: StorageConfig = StorageConfig::default(),
+        /// What is read of the host.
+        pub collectors: CollectorsConfig = CollectorsConfig::default(),
+        /// What is read of processes.
+        pub processes: ProcessesConfig = ProcessesConfig::default(),
+        /// How much the agent remembers.
+        pub history: HistoryConfig = HistoryConfig::default(),
+        /// Whether the embedded rules are evaluated beside one's own.
+        pub stock_rules: bool = true,
+        /// Files with rules, in Prometheus' format; relative to this file, globs allowed.
+        pub rule_files: Node = Node::null(),
+        /// Groups of rules, written right here.
+        pub groups: Node = Node::null(),
+        /// Who is told, and how: Alertmanager's tree.
+        pub alerting: AlertingConfig = AlertingConfig::default(),
+        /// How commands are run.
+        pub pool: PoolConfig = PoolConfig::default(),
+    }
+}
+
+/// A valid configuration.
+pub struct Config {
+    pub file: ConfigFile,
+    /// Stock rules, rule files and inline groups.
+    pub rules: Vec<GroupSpec>,
+    /// What is probably not as it was meant.
+    pub warnings: Faults,
+}
+
+impl Config {
+    /// Reads the file (embedded defaults without one), puts `flags` over it, and reads the rule files it names.
+    ///
+    /// The error is all that is wrong, warnings included.
+    pub fn load(path: Option<&Path>, flags: impl FnOnce(&mut ConfigFile)) -> Result<Config, Faults> {
+        let mut faults = Faults::default();
+        let text = match path.map(std::fs::read_to_string).transpose() {
+            Ok(text) => text.unwrap_or_default(),
+            Err(error) => {
+                let name = path.unwrap_or(Path::new("")).display().to_string();
+                faults.enter(std::sync::Arc::new(crate::yaml::Source::new(name, "")));
+                faults.error(Default::default(), format!("cannot read the configuration file: {error}"));
+                return Err(faults);
+            }
+        };
+        let name = path.map_or("defaults".to_string(), |p| p.display().to_string());
+        let document = Document::parse(&name, &text, &mut faults);
+        let mut file: ConfigFile = document.read(&mut faults);
+        flags(&mut file);
+
+        let mut groups = if file.stock_rules { rules::stock_groups(&mut faults) } else { Vec::new() };
+        groups.extend(rules::read_groups(&file.groups, &document.source, &mut faults));
+        let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
+        groups.extend(rules::read_rule_files(&file.rule_files, base, &mut faults));
+        if faults.has_errors() {
+            return Err(faults);
+        }
+        Ok(Config { file, rules: groups, warnings: faults })
+    }
+
+    /// Rules in all groups.
+    pub fn rule_count(&self) -> usize {
+        self.rules.iter().map(|g| g.rules.len()).sum()
+    }
+}

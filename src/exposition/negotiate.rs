@@ -103,7 +103,17 @@ fn quality(text: &str) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_header_is_too_strange(accept: String, pieces in "([a-z*/;,=q \".0-9-]|text/plain|;q=|, ){0,40}") {
+            Format::negotiate(&accept);
+            Format::negotiate(&pieces);
+        }
+    }
 
     #[test]
     fn each_client_gets_the_format_it_likes_best() {

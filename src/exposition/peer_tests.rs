@@ -42,16 +42,29 @@ fn families() -> impl Strategy<Value = Vec<RandomFamily>> {
     })
 }
 
+/// The families as one collector reports them.
 fn snapshot_of(families: &[RandomFamily]) -> Snapshot {
-    let mut writer = Writer::new("random", Arc::new(SeriesTable::new(Labels::empty())), 1000);
-    for family in families {
-        let kind = if family.counter { MetricType::Counter } else { MetricType::Gauge };
-        let mut out = writer.family(kind, &family.name, &family.help, ["a", "b"]);
-        for (a, b, value) in &family.samples {
-            out.put([a.as_bytes(), b.as_bytes()], *value);
+    snapshot_of_several(families, 1)
+}
+
+/// The families as `collectors` report them: of each family, each has a part of the samples and the first of them all.
+fn snapshot_of_several(families: &[RandomFamily], collectors: usize) -> Snapshot {
+    let table = Arc::new(SeriesTable::new(Labels::empty()));
+    let section = |collector: usize| {
+        let mut writer = Writer::new("random", table.clone(), 1000);
+        for family in families {
+            let kind = if family.counter { MetricType::Counter } else { MetricType::Gauge };
+            let mut out = writer.family(kind, &family.name, &family.help, ["a", "b"]);
+            for (i, (a, b, value)) in family.samples.iter().enumerate() {
+                if i == 0 || i * collectors / family.samples.len() == collector {
+                    out.put([a.as_bytes(), b.as_bytes()], *value);
+                }
+            }
         }
-    }
-    Snapshot { time: Timestamp::default(), taken: Instant::now(), sections: vec![writer.finish().0] }
+        writer.finish().0
+    };
+    let sections = (0..collectors).map(section).collect();
+    Snapshot { time: Timestamp::default(), taken: Instant::now(), sections }
 }
 
 fn messages_of(families: &[RandomFamily]) -> Vec<MetricFamily> {
@@ -107,6 +120,14 @@ proptest! {
         TextEncoder::new().encode(&messages_of(&families), &mut theirs).unwrap();
         let (ours, theirs) = (String::from_utf8(ours).unwrap(), String::from_utf8(theirs).unwrap());
         prop_assert_eq!(lines(&ours), lines(&theirs));
+    }
+
+    #[test]
+    fn families_that_several_collectors_share_are_as_if_one_had_them(families in families(), collectors in 2usize..5) {
+        let pages = Pages::new();
+        let one = pages.encode(&snapshot_of(&families), Format::Text).unwrap();
+        let several = pages.encode(&snapshot_of_several(&families, collectors), Format::Text).unwrap();
+        prop_assert_eq!(String::from_utf8(several).unwrap(), String::from_utf8(one).unwrap());
     }
 
     #[test]

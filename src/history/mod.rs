@@ -12,6 +12,7 @@
 
 mod chunk;
 mod codec;
+mod config;
 mod decimal;
 mod head;
 mod index;
@@ -25,6 +26,7 @@ mod tests;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
+pub use config::HistoryConfig;
 pub use matcher::{MatchOp, Matcher, anchored};
 pub use series::SeriesRef;
 

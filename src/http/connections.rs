@@ -116,6 +116,16 @@ impl Slot {
         }
     }
 
+    /// True while the next request is not complete yet, or there has been none.
+    pub fn is_waiting(&self) -> bool {
+        self.state().phase == Phase::Header
+    }
+
+    /// True from a complete request until its answer has gone to the kernel.
+    pub fn is_answering(&self) -> bool {
+        self.state().phase == Phase::Busy
+    }
+
     /// A request is complete and being answered until the guard is dropped.
     pub fn begin_request(self: &Arc<Self>) -> InWork {
         let mut state = self.state();

@@ -26,6 +26,17 @@ impl WatchedIo {
     }
 }
 
+impl Drop for WatchedIo {
+    /// Who has not taken an answer in time does not get the rest from the kernel either, which would keep it, megabytes
+    /// maybe, for as long as the client likes: the connection is reset.
+    fn drop(&mut self) {
+        if self.slot.is_answering() {
+            // If it fails, the kernel's own limits on orphans apply.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
 impl AsyncRead for WatchedIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();

@@ -233,14 +233,18 @@ async fn speak<A: App>(
     peer: IpAddr,
     shared: &Arc<Shared<A>>,
     slot: &Arc<Slot>,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) {
     // An answer is written at once: waiting to fill a packet would only delay its end. If it fails, it is so.
     let _ = stream.set_nodelay(true);
     let io = WatchedIo::new(stream, slot.clone());
     let tls = shared.access.load().tls.as_ref().map(|tls| tls.config.clone());
     let Some(config) = tls else { return speak_http1(io, peer, shared, slot, stop).await };
-    match TlsAcceptor::from(config).accept(io).await {
+    let handshake = tokio::select! {
+        handshake = TlsAcceptor::from(config).accept(io) => handshake,
+        () = stopped(&mut stop) => return,
+    };
+    match handshake {
         Ok(io) if io.get_ref().1.alpn_protocol() == Some(b"h2") => speak_http2(io, peer, shared, slot, stop).await,
         Ok(io) => speak_http1(io, peer, shared, slot, stop).await,
         Err(e) => tracing::debug!(%peer, error = %e, "TLS handshake failed"),
@@ -261,14 +265,13 @@ async fn speak_http1<A: App, I: AsyncRead + AsyncWrite + Unpin>(
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(io), service));
     let result = tokio::select! {
         result = &mut connection => result,
-        () = stopped(&mut stop) => {
+        // Who has not sent a whole request yet is not waited for.
+        () = stopped(&mut stop) => if slot.is_waiting() { return } else {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
-    if let Err(e) = result {
-        tracing::debug!(%peer, error = %e, "connection ended");
-    }
+    report_end(peer, result);
 }
 
 async fn speak_http2<A: App, I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
@@ -291,6 +294,11 @@ async fn speak_http2<A: App, I: AsyncRead + AsyncWrite + Unpin + Send + 'static>
             connection.await
         }
     };
+    report_end(peer, result);
+}
+
+/// Clients break connections in many ways: nothing that an operator needs to hear of.
+fn report_end(peer: IpAddr, result: hyper::Result<()>) {
     if let Err(e) = result {
         tracing::debug!(%peer, error = %e, "connection ended");
     }

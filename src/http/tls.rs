@@ -10,8 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
-    SupportedProtocolVersion, version,
+    CipherSuite, DigitallySignedStruct, DistinguishedName, Error, NamedGroup, RootCertStore, ServerConfig,
+    SignatureScheme, SupportedProtocolVersion, version,
 };
 
 use super::web_file::{Checked, TlsSection};
@@ -77,7 +77,7 @@ impl Loader<'_> {
         };
         let auth = self.client_auth();
         let versions = self.versions();
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(self.provider()?);
         let verifier = self.verifier(auth?, &provider);
         let (chain, key, versions, verifier) = (chain?, key?, versions?, verifier?);
 
@@ -89,6 +89,7 @@ impl Loader<'_> {
         match config {
             Ok(mut config) => {
                 let protocols: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+                config.ignore_client_order = section.prefer_server_cipher_suites;
                 config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
                 let clients_are_verified = auth == Some(ClientAuth::RequireAndVerify);
                 Some(Tls { config: Arc::new(config), clients_are_verified })
@@ -161,6 +162,32 @@ impl Loader<'_> {
         }
     }
 
+    /// The cryptography, cut down to the cipher suites and curves that are asked for.
+    fn provider(&mut self) -> Option<CryptoProvider> {
+        let mut provider = ring::default_provider();
+        let wanted = &self.section.cipher_suites;
+        if !wanted.is_empty() {
+            // As in Go, those of TLS 1.3 are not a matter of choice.
+            provider
+                .cipher_suites
+                .retain(|suite| suite.tls13().is_some() || wanted.iter().any(|name| is_suite(suite.suite(), name)));
+            if provider.cipher_suites.iter().all(|suite| suite.tls13().is_some()) {
+                return self.fault("cipher_suites", "none of these cipher suites is safe and supported");
+            }
+        }
+        if !self.section.curve_preferences.is_empty() {
+            let known = provider.kx_groups;
+            let wanted = self.section.curve_preferences.iter().map(|name| (name, curve(name)));
+            let wanted: Vec<_> =
+                wanted.map(|(name, group)| (name, known.iter().find(|k| Some(k.name()) == group))).collect();
+            if let Some((name, _)) = wanted.iter().find(|(_, group)| group.is_none()) {
+                return self.fault("curve_preferences", format!("{name:?} is not one of X25519, CurveP256, CurveP384"));
+            }
+            provider.kx_groups = wanted.into_iter().filter_map(|(_, group)| group.copied()).collect();
+        }
+        Some(provider)
+    }
+
     fn versions(&mut self) -> Option<Vec<&'static SupportedProtocolVersion>> {
         let min = self.version("min_version", &self.section.min_version);
         let max = self.version("max_version", &self.section.max_version);
@@ -179,6 +206,21 @@ impl Loader<'_> {
             "TLS10" | "TLS11" => self.fault(key, format!("{name} is not safe and not supported: TLS12 or TLS13")),
             other => self.fault(key, format!("{other:?} is not a TLS version: TLS12 or TLS13")),
         }
+    }
+}
+
+/// Whether a cipher suite has this name in Go, which leaves out the hash of ChaCha20's.
+fn is_suite(suite: CipherSuite, name: &str) -> bool {
+    suite.as_str().is_some_and(|own| own == name || own.strip_suffix("_SHA256").is_some_and(|s| s == name))
+}
+
+/// A curve by Go's name.
+fn curve(name: &str) -> Option<NamedGroup> {
+    match name {
+        "X25519" => Some(NamedGroup::X25519),
+        "CurveP256" => Some(NamedGroup::secp256r1),
+        "CurveP384" => Some(NamedGroup::secp384r1),
+        _ => None,
     }
 }
 

@@ -48,6 +48,12 @@ crate::section! {
         pub min_version: String = "TLS12".to_string(),
         /// `TLS12` or `TLS13`.
         pub max_version: String = "TLS13".to_string(),
+        /// Cipher suites of TLS 1.2, by Go's names; without it, all that are safe.
+        pub cipher_suites: Vec<String> = Vec::new(),
+        /// The server's order of cipher suites counts, not the client's.
+        pub prefer_server_cipher_suites: bool = true,
+        /// Curves of the key exchange, by Go's names, the preferred one first.
+        pub curve_preferences: Vec<String> = Vec::new(),
     }
 }
 

@@ -17,6 +17,9 @@ const MOST_THREADS: usize = 10_000;
 /// By the letter of the state.
 type ByState = [u64; 128];
 
+/// The states in which something has been.
+type Seen = [bool; 128];
+
 /// Counts of all processes, of one pass.
 pub(super) struct Counts {
     processes: u64,
@@ -62,6 +65,8 @@ pub(super) struct NodeProcesses {
     threads_max: KernelFile,
     pid_max: KernelFile,
     thread_states: Option<ThreadStates>,
+    seen: Seen,
+    seen_of_threads: Seen,
 }
 
 impl NodeProcesses {
@@ -70,6 +75,8 @@ impl NodeProcesses {
             threads_max: KernelFile::new(roots.proc("sys/kernel/threads-max")),
             pid_max: KernelFile::new(roots.proc("sys/kernel/pid_max")),
             thread_states: config.thread_states.then(|| ThreadStates::new(config.thread_states_interval)),
+            seen: [false; 128],
+            seen_of_threads: [false; 128],
         }
     }
 
@@ -92,10 +99,12 @@ impl NodeProcesses {
         let pid_max = limit(&mut self.pid_max).map(|max| {
             gauge("node_processes_max_processes", "Number of max PIDs limit", max);
         });
-        write_letters(out, "node_processes_state", "Number of processes in each state.", "state", &counts.states);
+        let name = "node_processes_state";
+        write_letters(out, name, "Number of processes in each state.", "state", &counts.states, &mut self.seen);
         if let Some(states) = self.thread_states.as_mut().and_then(|states| states.get(table, procfs, now)) {
             let name = "node_processes_threads_state";
-            write_letters(out, name, "Number of threads in each state.", "thread_state", states);
+            let help = "Number of threads in each state.";
+            write_letters(out, name, help, "thread_state", states, &mut self.seen_of_threads);
         }
         threads_max.and(pid_max)
     }
@@ -106,11 +115,15 @@ fn limit(file: &mut KernelFile) -> Result<f64, CollectError> {
     value.ok_or_else(|| CollectError::parse(file.path(), 1, "not a number"))
 }
 
-/// As node_exporter does, a state without any is left out.
-fn write_letters(out: &mut Writer, name: &str, help: &str, label: &str, states: &ByState) {
+/// A state is served from the first time that something is in it, and then stays, with 0 (node_exporter leaves it out in
+/// between): with ticks of a second, `R` and `D` would come and go all the time, and all that knows series with them.
+fn write_letters(out: &mut Writer, name: &str, help: &str, label: &str, states: &ByState, seen: &mut Seen) {
     let mut family = out.gauge(name, help, [label]);
-    for (letter, count) in (0u8..).zip(states).filter(|(_, count)| **count > 0) {
-        family.put([&[letter]], *count as f64);
+    for ((letter, count), seen) in (0u8..).zip(states).zip(seen) {
+        *seen |= *count > 0;
+        if *seen {
+            family.put([&[letter]], *count as f64);
+        }
     }
 }
 

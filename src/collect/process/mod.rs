@@ -40,7 +40,7 @@ pub use top::{TopProcess, TopProcesses};
 use counts::{Counts, NodeProcesses};
 use groups::Groups;
 use pass::{Options, Pass, ReadErrors};
-use top::Top;
+use top::{Terms, Top};
 use users::Users;
 
 use super::{CollectError, Collector, KernelFile, Roots};
@@ -70,10 +70,11 @@ impl Processes {
             refresh_ticks: config.refresh_ticks.max(1),
             kept_files: config.kept_files.min(usize::try_from(may_open / 4).unwrap_or(usize::MAX)),
         };
+        let terms = Terms { n: config.top, after: config.top_after, grace: config.top_grace };
         Processes {
             pass: Pass::new(roots, options),
             groups: Groups::new(config.max_groups),
-            top: Top::new(config.top, config.top_grace, Users::new(roots)),
+            top: Top::new(terms, Users::new(roots)),
             host: Host::new(roots),
             node: node.map(|node| NodeProcesses::new(node, roots)),
             details: config.enabled,

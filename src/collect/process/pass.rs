@@ -309,8 +309,9 @@ impl Reader<'_> {
                 p.counts.nonvoluntary = status.nonvoluntary;
             }
         }
-        // One that has ended but is not waited for has neither files nor anything new to tell of its I/O.
-        if matches!(p.state, b'Z' | b'X') {
+        // One that has ended but is not waited for has neither files nor anything new to tell of its I/O. One with more
+        // threads has lost only the main one.
+        if matches!(p.state, b'Z' | b'X') && p.threads <= 1 {
             p.open_files = 0;
             return;
         }

@@ -172,7 +172,7 @@ fn numbers_in(folder: &OwnedFd, buffer: &mut Vec<u8>, numbers: &mut Vec<u32>) ->
     each_number(folder, buffer, |n| {
         // A host has as many processes after a tick as before it, about: no doubling.
         if numbers.len() == numbers.capacity() {
-            numbers.reserve_exact(numbers.len() / 8 + 64);
+            numbers.reserve_exact(numbers.len() / 16 + 64);
         }
         numbers.push(n);
     })?;

@@ -205,9 +205,9 @@ impl Table {
             }
             let mut new = Process::new(*pid);
             if visit(&mut new, true) {
-                // A row is large: growing by an eighth instead of doubling keeps what is spare small.
+                // A row is large: growing by a sixteenth instead of doubling keeps what is spare small.
                 if self.rows.len() == self.rows.capacity() {
-                    self.rows.reserve_exact(self.rows.len() / 8 + 32);
+                    self.rows.reserve_exact(self.rows.len() / 16 + 16);
                 }
                 self.rows.push(new);
             }

@@ -1,8 +1,9 @@
 //! The processes that use most: `watchfire_process_*`, and a list of them for whoever wants to name the culprit.
 //!
-//! The top N by CPU, by resident memory and by I/O are served, and what has left the top for `processes.top_grace` more,
-//! so that a process at the edge gives a line and not dots. Who hardly uses CPU or I/O is not in these tops, however idle
-//! the others are. At most twice the 3 N are served.
+//! The top N by CPU, by resident memory and by I/O are served once they have been there for `processes.top_after`, and
+//! what has left the top for `processes.top_grace` more, so that a process at the edge gives a line and not dots. Those of
+//! the first pass are served at once. Who hardly uses CPU or I/O is not in these tops, however idle the others are. At
+//! most twice the 3 N are served. The list knows no delays.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,12 +64,24 @@ impl Greatest {
     }
 }
 
-/// A process that is served.
+/// A process that is served, or will be.
 #[derive(Debug)]
 struct Served {
     pid: u32,
     start: u64,
+    /// When it got to the top.
+    since: Instant,
     last_in: Instant,
+    /// Whether it has been there for long enough.
+    shown: bool,
+}
+
+/// What of the configuration is about the top.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub n: usize,
+    pub after: Duration,
+    pub grace: Duration,
 }
 
 /// The processes that use most.
@@ -76,26 +89,28 @@ pub(super) struct Top {
     by_cpu: Greatest,
     by_memory: Greatest,
     by_io: Greatest,
-    grace: Duration,
+    terms: Terms,
+    first: bool,
     /// By pid.
     served: Vec<Served>,
     list: TopProcesses,
     /// The list before the last, to be filled anew when nobody reads it any more.
-    spare: Arc<Vec<TopProcess>>,
+    spare: Option<Arc<Vec<TopProcess>>>,
     users: Users,
 }
 
 impl Top {
-    pub fn new(n: usize, grace: Duration, users: Users) -> Top {
-        let greatest = || Greatest { n, rows: Vec::with_capacity(n) };
+    pub fn new(terms: Terms, users: Users) -> Top {
+        let greatest = || Greatest { n: terms.n, rows: Vec::with_capacity(terms.n) };
         Top {
             by_cpu: greatest(),
             by_memory: greatest(),
             by_io: greatest(),
-            grace,
+            terms,
+            first: true,
             served: Vec::new(),
             list: TopProcesses::default(),
-            spare: Arc::default(),
+            spare: None,
             users,
         }
     }
@@ -109,7 +124,7 @@ impl Top {
         for greatest in [&mut self.by_cpu, &mut self.by_memory, &mut self.by_io] {
             greatest.rows.clear();
         }
-        if self.by_cpu.n > 0 {
+        if self.terms.n > 0 {
             for (row, p) in table.rows().iter().enumerate() {
                 let row = row as u32;
                 if p.cpu_ratio >= LEAST_CPU {
@@ -129,19 +144,24 @@ impl Top {
     }
 
     fn serve(&mut self, table: &Table, now: Instant) {
-        let is = |served: &Served, p: &Process| served.pid == p.pid && served.start == p.start;
         for (_, row) in self.by_cpu.rows.iter().chain(&self.by_memory.rows).chain(&self.by_io.rows) {
             let Some(p) = table.rows().get(*row as usize) else { continue };
+            let new = Served { pid: p.pid, start: p.start, since: now, last_in: now, shown: self.first };
             match self.served.binary_search_by_key(&p.pid, |s| s.pid) {
-                Ok(at) => self.served[at] = Served { pid: p.pid, start: p.start, last_in: now },
-                Err(at) => self.served.insert(at, Served { pid: p.pid, start: p.start, last_in: now }),
+                Ok(at) if self.served[at].start == p.start => self.served[at].last_in = now,
+                Ok(at) => self.served[at] = new,
+                Err(at) => self.served.insert(at, new),
             }
         }
+        self.first = false;
         self.served.retain(|served| {
-            now.saturating_duration_since(served.last_in) <= self.grace
-                && table.get(served.pid).is_some_and(|p| is(served, p))
+            now.saturating_duration_since(served.last_in) <= self.terms.grace
+                && table.get(served.pid).is_some_and(|p| p.start == served.start)
         });
-        let most = 6 * self.by_cpu.n;
+        for served in &mut self.served {
+            served.shown |= served.last_in.saturating_duration_since(served.since) >= self.terms.after;
+        }
+        let most = 6 * self.terms.n;
         while self.served.len() > most
             && let Some((at, _)) = self.served.iter().enumerate().min_by_key(|(_, served)| served.last_in)
         {
@@ -150,10 +170,11 @@ impl Top {
     }
 
     fn publish(&mut self, table: &Table) {
-        if Arc::get_mut(&mut self.spare).is_none() {
-            self.spare = Arc::default();
+        let mut next = self.spare.take().unwrap_or_default();
+        if Arc::get_mut(&mut next).is_none() {
+            next = Arc::default();
         }
-        let Some(list) = Arc::get_mut(&mut self.spare) else { return };
+        let Some(list) = Arc::get_mut(&mut next) else { return };
         list.clear();
         for (_, row) in self.by_cpu.rows.iter().chain(&self.by_memory.rows) {
             let Some(p) = table.rows().get(*row as usize) else { continue };
@@ -166,19 +187,20 @@ impl Top {
                 });
             }
         }
-        self.spare = self.list.0.swap(std::mem::take(&mut self.spare));
+        self.spare = Some(self.list.0.swap(next));
     }
 
     /// Writes all families. `memory`: bytes of the host's memory.
     pub fn write(&mut self, out: &mut Writer, table: &Table, groups: &Groups, memory: Option<u64>) {
-        for served in &self.served {
+        for served in self.served.iter().filter(|served| served.shown) {
             if let Some(p) = table.get(served.pid) {
                 self.users.look_up(p.uid);
             }
         }
         let mut family = |name, help, value: &dyn Fn(&Process) -> Option<f64>| {
             let mut family = out.gauge(name, help, ["pid", "comm", "user", "groupname"]);
-            for p in self.served.iter().filter_map(|served| table.get(served.pid)) {
+            let shown = self.served.iter().filter(|served| served.shown);
+            for p in shown.filter_map(|served| table.get(served.pid)) {
                 let Some(value) = value(p) else { continue };
                 let user = match p.kernel_thread || p.known.has(Files::STATUS) {
                     true => self.users.name(p.uid),
@@ -233,11 +255,12 @@ mod tests {
     }
 
     fn top(n: usize) -> Top {
-        Top::new(n, Duration::from_secs(30), Users::new(&Roots::default()))
+        let terms = Terms { n, after: Duration::from_secs(5), grace: Duration::from_secs(30) };
+        Top::new(terms, Users::new(&Roots::default()))
     }
 
     fn served(top: &Top) -> Vec<u32> {
-        top.served.iter().map(|s| s.pid).collect()
+        top.served.iter().filter(|s| s.shown).map(|s| s.pid).collect()
     }
 
     #[test]
@@ -262,12 +285,27 @@ mod tests {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         top.update(&table(&[(1, 0.5, 0), (2, 0.0, 0), (3, 0.4, 0)]), start);
-        top.update(&table(&[(1, 0.1, 0), (2, 0.9, 0), (3, 0.4, 0)]), after(20));
+        for seconds in [1, 20] {
+            top.update(&table(&[(1, 0.1, 0), (2, 0.9, 0), (3, 0.4, 0)]), after(seconds));
+        }
         assert_eq!(served(&top), [1, 2]);
         top.update(&table(&[(1, 0.1, 0), (2, 0.9, 0), (3, 0.4, 0)]), after(31));
         assert_eq!(served(&top), [2]);
         top.update(&table(&[(1, 0.0, 0), (3, 0.0, 0)]), after(32));
         assert!(served(&top).is_empty());
+    }
+
+    #[test]
+    fn a_newcomer_is_listed_at_once_and_served_when_it_has_stayed() {
+        let mut top = top(1);
+        let list = top.list();
+        let start = Instant::now();
+        top.update(&table(&[(1, 0.5, 0)]), start);
+        for (seconds, shown) in [(1, &[1][..]), (4, &[1]), (6, &[1, 2])] {
+            top.update(&table(&[(1, 0.1, 0), (2, 0.9, 0)]), start + Duration::from_secs(seconds));
+            assert_eq!(served(&top), shown);
+            assert_eq!(list.load()[0].pid, 2);
+        }
     }
 
     #[test]

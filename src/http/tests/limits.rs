@@ -42,16 +42,16 @@ async fn a_header_that_comes_byte_by_byte_is_cut_off() {
 
 #[tokio::test]
 async fn silence_and_idleness_have_their_own_times() {
-    let config = WebConfig { read_header_timeout: SHORT, idle_timeout: 4 * SHORT, ..config() };
+    let config = WebConfig { read_header_timeout: SHORT, idle_timeout: 8 * SHORT, ..config() };
     let server = start_with(&config, Access::default(), Agent::new(5, Duration::ZERO));
     let (mut silent, mut idle) = (server.connect().await, server.connect().await);
     send(&mut idle, "GET", "/metrics", "").await;
     receive(&mut idle, "GET").await.unwrap();
     let start = Instant::now();
     assert!(receive(&mut silent, "GET").await.is_none());
-    assert!(start.elapsed() < 3 * SHORT);
+    assert!(start.elapsed() < 7 * SHORT);
     assert!(receive(&mut idle, "GET").await.is_none());
-    assert!(start.elapsed() >= 3 * SHORT, "{:?}", start.elapsed());
+    assert!(start.elapsed() >= 7 * SHORT, "{:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -70,6 +70,9 @@ async fn who_reads_an_answer_byte_by_byte_holds_nothing_beyond_the_write_timeout
     }
     assert_eq!(server.metric("watchfire_http_connections"), 1.0);
     server.all_closed().await;
+    let mut rest = Vec::new();
+    let end = stream.read_to_end(&mut rest).await.expect_err("nor does the kernel keep the rest");
+    assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]
@@ -90,7 +93,7 @@ async fn six_hundred_silent_connections_do_not_keep_the_metrics_from_being_serve
 #[tokio::test]
 async fn when_all_places_are_taken_by_requests_in_work_a_new_one_is_refused_at_once() {
     let config = WebConfig { max_connections: 3, ..config() };
-    let server = start_with(&config, Access::default(), Agent::new(5, Duration::from_millis(700)));
+    let server = start_with(&config, Access::default(), Agent::new(5, Duration::from_secs(2)));
     let mut waiting = Vec::new();
     for _ in 0..3 {
         let mut stream = server.connect().await;
@@ -101,7 +104,7 @@ async fn when_all_places_are_taken_by_requests_in_work_a_new_one_is_refused_at_o
     let start = Instant::now();
     let refused = server.get("/metrics").await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
-    assert!(start.elapsed() < Duration::from_millis(400));
+    assert!(start.elapsed() < Duration::from_millis(1500));
     assert_eq!(server.metric("watchfire_http_connections_rejected_total"), 1.0);
     for mut stream in waiting {
         assert_eq!(receive(&mut stream, "GET").await.unwrap().status, 200, "those in work are served");
@@ -119,7 +122,9 @@ async fn a_sampling_that_does_not_end_is_answered_503() {
 #[tokio::test]
 async fn a_shutdown_ends_requests_that_are_in_work_and_accepts_no_more() {
     let server = start_with(&config(), Access::default(), Agent::new(5, Duration::from_millis(300)));
-    let (mut idle, mut busy) = (server.connect().await, server.connect().await);
+    let (mut idle, mut busy, mut half) = (server.connect().await, server.connect().await, server.connect().await);
+    let _silent = server.connect().await;
+    half.write_all(b"GET /metr").await.unwrap();
     send(&mut idle, "GET", "/-/healthy", "").await;
     receive(&mut idle, "GET").await.unwrap();
     send(&mut busy, "GET", "/metrics", "").await;

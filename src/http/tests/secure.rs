@@ -116,8 +116,14 @@ async fn another_web_configuration_can_be_put_in_force() {
 #[tokio::test]
 async fn tls_serves_http1_and_http2() {
     let files = Files::new();
-    let server = start_secure(files.access(TLS).unwrap());
+    let text = format!(
+        "{TLS}  cipher_suites: [TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305]\n  curve_preferences: [CurveP256]\n  \
+         max_version: TLS12\n"
+    );
+    let server = start_secure(files.access(&text).unwrap());
     let mut stream = files.connect(&server, false).await.unwrap();
+    let suite = stream.get_ref().1.negotiated_cipher_suite().unwrap().suite();
+    assert_eq!(suite, rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256);
     for _ in 0..2 {
         send(&mut stream, "GET", "/metrics", "").await;
         assert_eq!(receive(&mut stream, "GET").await.unwrap().status, 200);
@@ -180,6 +186,8 @@ fn what_is_wrong_with_certificates_is_named_with_its_place() {
         (&format!("{TLS}  client_auth_type: Maybe\n"), "web.yml:4:21: \"Maybe\" is not one of"),
         (&format!("{TLS}  client_auth_type: RequireAndVerifyClientCert\n"), "against a client_ca_file"),
         (&format!("{TLS}  client_ca_file: ca.pem\n"), "needs a client_auth_type"),
+        (&format!("{TLS}  cipher_suites: [TLS_RSA_WITH_RC4_128_SHA]\n"), "web.yml:4:18: none of these"),
+        (&format!("{TLS}  curve_preferences: [X25519, CurveP521]\n"), "web.yml:4:22: \"CurveP521\" is not one of"),
         (&format!("{TLS}  client_allowed_sans: [a]\n"), "unknown key \"client_allowed_sans\""),
     ] {
         assert!(refused(text).contains(part), "{part}: {}", refused(text));

@@ -24,7 +24,8 @@ impl Drop for Running {
 
 #[test]
 fn live_processes_are_seen_to_work_and_to_end() {
-    let mut watch = Watch::on(Roots::default(), ProcessesConfig { kept_files: 10_000, ..ProcessesConfig::default() });
+    let config = ProcessesConfig { kept_files: 10_000, top_after: Duration::ZERO, ..ProcessesConfig::default() };
+    let mut watch = Watch::on(Roots::default(), config);
     watch.tick();
     // A name that no other process has.
     let dir = tempfile::tempdir().unwrap();

@@ -274,6 +274,18 @@ fn threads_are_counted_by_their_own_states() {
 }
 
 #[test]
+fn with_too_many_threads_to_read_their_states_are_not_told_at_all() {
+    let tree = Tree::new();
+    tree.show(10, &Shown::default());
+    tree.show(11, &Shown { threads: 100_000, ..Shown::default() });
+    tree.write("10/task/10/stat", "");
+    let mut watch = Watch::new(&tree, ProcessesConfig::default());
+    watch.tick();
+    assert_eq!(watch.get("node_processes_threads"), Some(100_001.0));
+    assert!(!watch.values.keys().any(|k| k.starts_with("node_processes_threads_state")));
+}
+
+#[test]
 fn a_steady_tick_keeps_the_layout() {
     let tree = Tree::new();
     (10..40).for_each(|pid| tree.show(pid, &Shown::default()));

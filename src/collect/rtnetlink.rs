@@ -39,9 +39,16 @@ const RETRIES: usize = 2;
 pub const STATS: usize = 24;
 
 /// A device of the dump.
+#[derive(Default)]
 pub struct Link<'m> {
     pub index: u32,
+    /// `ARPHRD_*`.
+    pub kind: u16,
+    /// `IFF_*`, as `dev_get_flags` of the kernel gives them.
+    pub flags: u32,
     pub name: &'m [u8],
+    /// All attributes, for [`attributes`].
+    pub attributes: &'m [u8],
     /// In the order of `struct rtnl_link_stats64`; those that an old kernel has not are left out.
     pub stats: [Option<u64>; STATS],
 }
@@ -190,7 +197,7 @@ fn split_message(bytes: &[u8]) -> Option<(Message<'_>, &[u8])> {
 }
 
 /// Attributes: type and content.
-fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let length = usize::from(u16_at(bytes, 0)?);
         let kind = u16_at(bytes, 2)?;
@@ -201,8 +208,14 @@ fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 fn parse_link(body: &[u8]) -> Option<Link<'_>> {
-    let mut link = Link { index: u32_at(body, 4)?, name: &[], stats: [None; STATS] };
-    for (kind, content) in attributes(body.get(LINK_HEADER..)?) {
+    let mut link = Link {
+        index: u32_at(body, 4)?,
+        kind: u16_at(body, 2)?,
+        flags: u32_at(body, 8)?,
+        attributes: body.get(LINK_HEADER..)?,
+        ..Link::default()
+    };
+    for (kind, content) in attributes(link.attributes) {
         match kind {
             IFLA_IFNAME => link.name = content.split(|b| *b == 0).next().unwrap_or_default(),
             IFLA_STATS64 => {

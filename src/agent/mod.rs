@@ -1,0 +1,267 @@
+//! The agent: the only place that knows all parts. Starts them, feeds them, reloads them, stops them.
+//!
+//! Three kinds of threads: the *tick thread* ([`tick`]) samples (through the lanes of `collect/`), appends to history and
+//! evaluates rules; the tokio runtime serves HTTP and delivers alerts; the store writes on a thread of its own. Between
+//! them stand [`Shared`] and two channels: commands to the tick thread, alerts from it.
+
+mod clock;
+mod instruments;
+mod own;
+mod shared;
+mod tick;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::alerting::Alerting;
+use crate::collect::Roots;
+use crate::config::{Config, ConfigFile};
+use crate::http::{Access, Server, WebHandle};
+use crate::model::Timestamp;
+use crate::pool::Pool;
+use crate::state::{Store, default_directory};
+use crate::yaml::Faults;
+use instruments::Instruments;
+use shared::{Reloader, Shared};
+use tick::{Command, Outlets, Ticker};
+
+/// How long deliveries and requests in work may take after SIGTERM.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Where the configuration comes from: read at the start, and again on each reload.
+pub struct Source {
+    pub config_file: Option<PathBuf>,
+    pub roots: Roots,
+    /// Puts the flags over what the file says.
+    pub flags: Box<dyn Fn(&mut ConfigFile) + Send + Sync>,
+}
+
+impl Source {
+    /// The whole configuration, or all that is wrong with it.
+    fn load(&self) -> Result<Config, Faults> {
+        Config::load(self.config_file.as_deref(), |file| (self.flags)(file))
+    }
+}
+
+/// Why the agent did not start.
+#[derive(Debug)]
+pub enum StartError {
+    Config(Faults),
+    /// What failed and what to do, in a line.
+    Other(String),
+}
+
+impl StartError {
+    fn other(error: impl ToString) -> StartError {
+        StartError::Other(error.to_string())
+    }
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+pub fn run(source: Source) -> Result<(), StartError> {
+    raise_descriptor_limit();
+    let config = source.load().map_err(StartError::Config)?;
+    log_warnings(&config.warnings);
+    let access = load_access(&config).map_err(StartError::Config)?;
+    // Two threads serve and deliver: neither is ever long at work, and each costs memory.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("watchfire-io")
+        .thread_stack_size(1 << 20)
+        .enable_all()
+        .build()
+        .map_err(|e| StartError::Other(format!("cannot start the runtime: {e}")))?;
+    runtime.block_on(serve(source, config, access))
+}
+
+/// The process pass keeps files of processes open; shells and systemd set a low soft limit for programs that use
+/// select(2), which this one does not.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// One line a fault; the lines of the file are for a terminal.
+fn log_warnings(faults: &Faults) {
+    for fault in faults.iter() {
+        tracing::warn!("{}", fault.to_string().lines().next().unwrap_or_default());
+    }
+}
+
+fn load_access(config: &Config) -> Result<Access, Faults> {
+    config.file.web.config_file.as_deref().map_or_else(|| Ok(Access::default()), Access::load)
+}
+
+fn open_store(config: &Config, registry: &Registry) -> Result<Store, StartError> {
+    let path = config.file.storage.path.clone().or_else(|| default_directory(|name| std::env::var_os(name)));
+    match path {
+        Some(path) => Store::open(&path, registry).map_err(StartError::other),
+        None => Err(StartError::Other(
+            "no storage directory: neither $STATE_DIRECTORY nor $XDG_STATE_HOME nor $HOME is set; name one with \
+             --storage.path"
+                .to_string(),
+        )),
+    }
+}
+
+async fn serve(source: Source, config: Config, access: Access) -> Result<(), StartError> {
+    let registry = Registry::new();
+    let instruments = Arc::new(Instruments::new(&registry).map_err(StartError::other)?);
+    let (commands, inbox) = std::sync::mpsc::channel();
+    let shared = Arc::new(Shared::new(commands.clone()));
+    // What can fail for a reason of the operator's comes first: the address, the directory.
+    let server = Server::bind(&config.file.web, access, &registry, shared.clone()).map_err(StartError::other)?;
+    let store = open_store(&config, &registry)?;
+    let runtime = tokio::runtime::Handle::current();
+    let pool = Pool::new(config.file.pool.clone(), &registry, runtime.clone()).map_err(StartError::other)?;
+    let instance = instance_name(&config, server.local_addresses().first().map(|a| a.port()));
+    let alerting = Alerting::start(
+        &config.file.alerting,
+        alerting_options(&config, &instance),
+        store.clone(),
+        pool.clone(),
+        &registry,
+        &runtime,
+    )
+    .map_err(StartError::other)?;
+
+    shared.update_overview(|o| {
+        o.host = instance.clone();
+        o.started = Timestamp::now();
+    });
+    let outlets = Outlets {
+        shared: shared.clone(),
+        alerting: alerting.clone(),
+        store: store.clone(),
+        registry,
+        instruments: instruments.clone(),
+    };
+    let ticker = Ticker::new(config, &source.roots, &instance, outlets).map_err(StartError::other)?;
+    let thread = std::thread::Builder::new()
+        .name("watchfire-tick".to_string())
+        .spawn(move || ticker.run(&inbox))
+        .map_err(|e| StartError::Other(format!("cannot start the tick thread: {e}")))?;
+
+    let reloader = Arc::new(Reload {
+        source,
+        instance,
+        web: server.handle(),
+        alerting: alerting.clone(),
+        pool: pool.clone(),
+        runtime,
+        commands: commands.clone(),
+        instruments,
+    });
+    reloader.instruments.reload_successful.set(1);
+    reloader.instruments.reload_success_time.set(Timestamp::now().as_millis() / 1000);
+    shared.set_reloader(reloader.clone());
+    let (stop, stopped) = watch::channel(false);
+    let serving = tokio::spawn(server.run(stopped, GRACE));
+
+    until_told_to_stop(reloader).await;
+
+    tracing::info!("stopping: finishing deliveries");
+    shared.stopping();
+    let _ = commands.send(Command::Stop);
+    // The tick thread ends with its tick; it hands over its last alerts before.
+    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    let left = alerting.shutdown(GRACE).await;
+    if left > 0 {
+        tracing::warn!(notifications = left, "not delivered within the grace period: kept for the next start");
+    }
+    pool.shutdown(crate::pool::Queued::Cancel, Duration::from_secs(2)).await;
+    let _ = stop.send(true);
+    let _ = tokio::time::timeout(GRACE, serving).await;
+    store.settled().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Reloads on SIGHUP; returns on SIGTERM or SIGINT.
+async fn until_told_to_stop(reloader: Arc<Reload>) {
+    let streams = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = streams else {
+        tracing::error!("cannot listen for signals; only SIGKILL will end the agent");
+        return std::future::pending().await;
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return,
+            _ = interrupt.recv() => return,
+            _ = hangup.recv() => {
+                // What is wrong is in the log already.
+                let _ = (reloader.clone() as Arc<dyn Reloader>).reload().await;
+            }
+        }
+    }
+}
+
+/// The label `instance`: as configured, else HOST:PORT.
+fn instance_name(config: &Config, port: Option<u16>) -> String {
+    if !config.file.global.instance.is_empty() {
+        return config.file.global.instance.clone();
+    }
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}:{}", port.unwrap_or(9100))
+}
+
+fn alerting_options(config: &Config, instance: &str) -> crate::alerting::Options {
+    crate::alerting::Options {
+        external_labels: config.file.global.external_labels.clone(),
+        external_url: external_url(instance),
+    }
+}
+
+/// Where people reach the agent.
+fn external_url(instance: &str) -> String {
+    format!("http://{instance}")
+}
+
+/// Puts a new configuration in force, or keeps the old one.
+struct Reload {
+    source: Source,
+    instance: String,
+    web: WebHandle,
+    alerting: Alerting,
+    pool: Pool,
+    runtime: tokio::runtime::Handle,
+    commands: std::sync::mpsc::Sender<Command>,
+    instruments: Arc<Instruments>,
+}
+
+impl Reloader for Reload {
+    /// Everything is read and checked before anything is changed; what follows cannot fail.
+    fn reload_blocking(&self) -> Result<(), String> {
+        let result = self.source.load().and_then(|config| Ok((load_access(&config)?, config)));
+        self.instruments.reload_successful.set(i64::from(result.is_ok()));
+        match result {
+            Ok((access, config)) => {
+                log_warnings(&config.warnings);
+                self.web.set_access(access);
+                self.pool.reconfigure(config.file.pool.clone());
+                let options = alerting_options(&config, &self.instance);
+                self.runtime.block_on(self.alerting.reload(&config.file.alerting, options));
+                let _ = self.commands.send(Command::Reload(Box::new((config, self.source.roots.clone()))));
+                self.instruments.reload_success_time.set(Timestamp::now().as_millis() / 1000);
+                tracing::info!("configuration reloaded");
+                Ok(())
+            }
+            Err(faults) => {
+                tracing::error!(faults = faults.len(), "the configuration is not valid; the old one stays in force");
+                for fault in faults.iter() {
+                    tracing::error!("{}", fault.to_string().lines().next().unwrap_or_default());
+                }
+                Err(faults.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What the tick thread and the server have in common.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+
+use tokio::sync::watch;
+
+use super::tick::Command;
+use crate::http::{App, Overview};
+use crate::model::Snapshot;
+
+/// Reads the configuration again; blocks on files.
+pub trait Reloader: Send + Sync + 'static {
+    fn reload_blocking(&self) -> Result<(), String>;
+}
+
+impl dyn Reloader {
+    /// Off the runtime's threads.
+    pub async fn reload(self: Arc<Self>) -> Result<(), String> {
+        tokio::task::spawn_blocking(move || self.reload_blocking()).await.map_err(|e| e.to_string())?
+    }
+}
+
+/// The agent as the server sees it.
+pub struct Shared {
+    /// The last snapshot; waiters see each new one.
+    latest: watch::Sender<Option<Arc<Snapshot>>>,
+    commands: Mutex<mpsc::Sender<Command>>,
+    ready: AtomicBool,
+    reloader: OnceLock<Arc<dyn Reloader>>,
+    /// For the page; written by the tick thread, held for moments.
+    overview: Mutex<Overview>,
+}
+
+impl Shared {
+    pub fn new(commands: mpsc::Sender<Command>) -> Shared {
+        Shared {
+            latest: watch::Sender::new(None),
+            commands: Mutex::new(commands),
+            ready: AtomicBool::new(false),
+            reloader: OnceLock::new(),
+            overview: Mutex::default(),
+        }
+    }
+
+    pub fn set_reloader(&self, reloader: Arc<dyn Reloader>) {
+        let _ = self.reloader.set(reloader);
+    }
+
+    /// Serves this snapshot from now on.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) {
+        self.latest.send_replace(Some(snapshot));
+    }
+
+    /// The agent samples, evaluates and delivers.
+    pub fn started(&self) {
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    pub fn stopping(&self) {
+        self.ready.store(false, Ordering::Relaxed);
+    }
+
+    /// Changes what the page shows.
+    pub fn update_overview(&self, update: impl FnOnce(&mut Overview)) {
+        update(&mut self.overview.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl App for Shared {
+    fn latest(&self) -> Option<Arc<Snapshot>> {
+        self.latest.borrow().clone()
+    }
+
+    async fn sample(&self) {
+        let mut snapshots = self.latest.subscribe();
+        let asked = self.commands.lock().unwrap_or_else(PoisonError::into_inner).send(Command::Sample);
+        if asked.is_ok() {
+            let _ = snapshots.changed().await;
+        }
+    }
+
+    fn ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    async fn reload(&self) -> Result<(), String> {
+        match self.reloader.get() {
+            Some(reloader) => reloader.clone().reload().await,
+            None => Err("the agent is still starting".to_string()),
+        }
+    }
+
+    fn overview(&self) -> Overview {
+        self.overview.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,108 @@
+//! `watchfire check`: what is wrong with a configuration, rule files or metrics.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Subcommand;
+
+use super::EXIT_INVALID;
+use crate::config::Config;
+use crate::exposition::{lint, parse};
+use crate::rules;
+use crate::yaml::{Faults, Position, Source};
+
+#[derive(Subcommand)]
+pub enum Check {
+    /// Check configuration files and the rule files they name.
+    Config {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Check rule files.
+    Rules {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Check metrics in the text format: a file, or standard input.
+    Metrics {
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+}
+
+impl Check {
+    pub fn run(&self) -> ExitCode {
+        match self {
+            Check::Config { files } => all(files, |file| match Config::load(Some(file), |_| {}) {
+                Ok(config) => {
+                    println!("{}: valid, {} rules", file.display(), config.rule_count());
+                    config.warnings
+                }
+                Err(faults) => faults,
+            }),
+            Check::Rules { files } => all(files, |file| {
+                let mut faults = Faults::default();
+                let groups = match std::fs::read_to_string(file) {
+                    Ok(text) => rules::read_file(&file.display().to_string(), &text, &mut faults),
+                    Err(error) => {
+                        faults.enter(Arc::new(Source::new(file.display().to_string(), "")));
+                        faults.error(Position::default(), format!("cannot read the rule file: {error}"));
+                        Vec::new()
+                    }
+                };
+                if !faults.has_errors() {
+                    let rules: usize = groups.iter().map(|g| g.rules.len()).sum();
+                    println!("{}: valid, {rules} rules", file.display());
+                }
+                faults
+            }),
+            Check::Metrics { file } => metrics(file.as_ref()),
+        }
+    }
+}
+
+/// Checks each file and prints what is wrong with it.
+fn all(files: &[PathBuf], check: impl Fn(&PathBuf) -> Faults) -> ExitCode {
+    let mut failed = false;
+    for file in files {
+        let faults = check(file);
+        eprint!("{faults}");
+        failed |= faults.has_errors();
+    }
+    if failed { ExitCode::from(EXIT_INVALID) } else { ExitCode::SUCCESS }
+}
+
+/// Exit status when the metrics are well-formed but not as they should be, as promtool has it.
+const EXIT_LINT: u8 = 3;
+
+fn metrics(file: Option<&PathBuf>) -> ExitCode {
+    let mut text = Vec::new();
+    let name = file.map_or("standard input".to_string(), |f| f.display().to_string());
+    let read = match file {
+        Some(file) => std::fs::read(file).map(|bytes| text = bytes),
+        None => std::io::stdin().lock().read_to_end(&mut text).map(drop),
+    };
+    if let Err(error) = read {
+        eprintln!("watchfire: cannot read {name}: {error}");
+        return ExitCode::FAILURE;
+    }
+    let families = match parse::parse(&text) {
+        Ok(families) => families,
+        Err(error) => {
+            eprintln!("{name}:{}:{}: {}", error.line, error.column, error.reason);
+            return ExitCode::from(EXIT_INVALID);
+        }
+    };
+    let problems = lint::lint(&families);
+    for problem in &problems {
+        eprintln!("{name}:{}: {} {}", problem.line, problem.metric, problem.text);
+    }
+    if !problems.is_empty() {
+        return ExitCode::from(EXIT_LINT);
+    }
+    let samples: usize = families.iter().map(|f| f.samples.len()).sum();
+    println!("{name}: valid, {} families, {samples} samples", families.len());
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,188 @@
+//! Flags of the agent, as node_exporter and Prometheus name theirs. A flag beats the configuration file.
+
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use super::logging::{LogFormat, LogLevel};
+use crate::agent;
+use crate::collect::textfile::Directories;
+use crate::collect::{COLLECTORS, CollectorsConfig, Roots};
+use crate::config::ConfigFile;
+use crate::http::ListenAddress;
+
+/// Where the kernel's files are.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Paths")]
+pub struct PathFlags {
+    /// Mount point of procfs.
+    #[arg(long = "path.procfs", value_name = "DIR", default_value = "/proc")]
+    pub procfs: PathBuf,
+    /// Mount point of sysfs.
+    #[arg(long = "path.sysfs", value_name = "DIR", default_value = "/sys")]
+    pub sysfs: PathBuf,
+    /// Where the host's root file system is seen (in a container: where it is mounted).
+    #[arg(long = "path.rootfs", value_name = "DIR", default_value = "/")]
+    pub rootfs: PathBuf,
+    /// udev's data directory.
+    #[arg(long = "path.udev.data", value_name = "DIR", default_value = "/run/udev/data")]
+    pub udev_data: PathBuf,
+}
+
+impl PathFlags {
+    pub fn roots(&self) -> Roots {
+        Roots {
+            procfs: self.procfs.clone(),
+            sysfs: self.sysfs.clone(),
+            rootfs: self.rootfs.clone(),
+            udev_data: self.udev_data.clone(),
+        }
+    }
+}
+
+/// What both the agent and a single sampling take.
+#[derive(Args, Clone, Debug)]
+pub struct CommonFlags {
+    /// The configuration file. Without one, embedded defaults hold: see config.example.yaml.
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub paths: PathFlags,
+    /// Log at this level and above.
+    #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", ignore_case = true)]
+    pub log_level: LogLevel,
+    /// How log lines are written, on standard error.
+    #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", ignore_case = true)]
+    pub log_format: LogFormat,
+    #[command(flatten)]
+    pub collectors: CollectorFlags,
+}
+
+/// What the agent takes.
+#[derive(Args, Clone, Debug)]
+pub struct RunFlags {
+    #[command(flatten)]
+    pub common: CommonFlags,
+    /// Where to listen; may be given several times [default: :9100].
+    #[arg(long = "web.listen-address", value_name = "HOST:PORT")]
+    pub listen_address: Vec<ListenAddress>,
+    /// Where metrics are served [default: /metrics].
+    #[arg(long = "web.telemetry-path", value_name = "PATH")]
+    pub telemetry_path: Option<String>,
+    /// TLS and basic authentication: a file in the format of Prometheus' exporters.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
+    /// Where alert states and undelivered notifications are kept [default: $STATE_DIRECTORY, else
+    /// $XDG_STATE_HOME/watchfire, else ~/.local/state/watchfire].
+    #[arg(long = "storage.path", value_name = "DIR")]
+    pub storage_path: Option<PathBuf>,
+}
+
+impl RunFlags {
+    /// Where the agent's configuration comes from.
+    pub fn source(&self) -> agent::Source {
+        let flags = self.clone();
+        agent::Source {
+            config_file: self.common.config_file.clone(),
+            roots: self.common.paths.roots(),
+            flags: Box::new(move |file| flags.apply(file)),
+        }
+    }
+
+    /// Puts the flags over what the file says.
+    pub fn apply(&self, file: &mut ConfigFile) {
+        self.common.collectors.apply(&mut file.collectors);
+        if !self.listen_address.is_empty() {
+            file.web.listen_addresses.clone_from(&self.listen_address);
+        }
+        if let Some(path) = &self.telemetry_path {
+            file.web.telemetry_path.clone_from(path);
+        }
+        if self.web_config_file.is_some() {
+            file.web.config_file.clone_from(&self.web_config_file);
+        }
+        if self.storage_path.is_some() {
+            file.storage.path.clone_from(&self.storage_path);
+        }
+    }
+}
+
+/// `--collector.NAME` and `--no-collector.NAME` for every collector, and `--collector.disable-defaults`.
+#[derive(Clone, Default, Debug)]
+pub struct CollectorFlags {
+    disable_defaults: bool,
+    switches: Vec<(&'static str, bool)>,
+    textfile_directories: Vec<String>,
+}
+
+impl CollectorFlags {
+    pub fn apply(&self, config: &mut CollectorsConfig) {
+        if self.disable_defaults {
+            for info in COLLECTORS {
+                if let Some(switch) = config.switch(info.name) {
+                    switch.get_or_insert(false);
+                }
+            }
+        }
+        for (name, on) in &self.switches {
+            if let Some(switch) = config.switch(name) {
+                *switch = Some(*on);
+            }
+        }
+        if !self.textfile_directories.is_empty() {
+            config.textfile.options.directory = Directories(self.textfile_directories.clone());
+        }
+    }
+}
+
+impl FromArgMatches for CollectorFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let mut flags = CollectorFlags { disable_defaults: given("collector.disable-defaults"), ..Default::default() };
+        for info in COLLECTORS {
+            for (id, on) in [(info.flag, true), (info.no_flag, false)] {
+                if given(id) {
+                    flags.switches.push((info.name, on));
+                }
+            }
+        }
+        if let Some(values) = matches.get_many::<String>("collector.textfile.directory") {
+            flags.textfile_directories = values.cloned().collect();
+        }
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for CollectorFlags {
+    fn augment_args(command: Command) -> Command {
+        let flag = |id: &'static str| Arg::new(id).long(id).action(ArgAction::SetTrue).help_heading("Collectors");
+        let mut command = command.arg(
+            flag("collector.disable-defaults")
+                .help("Switch off the collectors that are on by default, except those given by name"),
+        );
+        for info in COLLECTORS {
+            let default = if info.default { "on" } else { "off" };
+            command = command
+                .arg(flag(info.flag).help(format!("{} [default: {default}]", info.about.trim_end_matches('.'))))
+                .arg(flag(info.no_flag).hide(true).overrides_with(info.flag));
+        }
+        command.arg(
+            Arg::new("collector.textfile.directory")
+                .long("collector.textfile.directory")
+                .value_name("DIR")
+                .action(ArgAction::Append)
+                .help_heading("Collectors")
+                .help("Where *.prom files are read from; may be given several times, may be a glob"),
+        )
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}

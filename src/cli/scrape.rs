@@ -1,0 +1,50 @@
+//! `watchfire scrape`: sample once, print, exit.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{CommonFlags, EXIT_INVALID, logging};
+use crate::collect::Sampler;
+use crate::config::Config;
+use crate::exposition::{Format, Pages};
+use crate::model::{Labels, SeriesTable, Timestamp};
+
+/// Between the two samplings that rates are taken from.
+const RATE_WINDOW: Duration = Duration::from_millis(200);
+
+pub fn run(flags: &CommonFlags) -> ExitCode {
+    logging::init(flags.log_level, flags.log_format);
+    let config = match Config::load(flags.config_file.as_deref(), |file| flags.collectors.apply(&mut file.collectors)) {
+        Ok(config) => config,
+        Err(faults) => {
+            eprint!("{faults}");
+            return ExitCode::from(EXIT_INVALID);
+        }
+    };
+    let table = Arc::new(SeriesTable::new(Labels::empty()));
+    let roots = flags.paths.roots();
+    let file = &config.file;
+    let planned = file.collectors.plan(&file.processes, &roots);
+    let mut sampler = Sampler::new(planned, &table, file.global.collector_series_limit);
+    // Gauges that are rates need two samples.
+    sampler.sample(Timestamp::now(), true);
+    std::thread::sleep(RATE_WINDOW);
+    let snapshot = sampler.sample(Timestamp::now(), true);
+    let text = match Pages::new().encode(&snapshot, Format::Text) {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("watchfire: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match std::io::stdout().lock().write_all(&text) {
+        // A reader that has seen enough (`| head`) is no failure.
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("watchfire: cannot write the metrics: {e}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}

@@ -1,0 +1,139 @@
+//! Selectors: from matchers to samples. Each remembers the series it found for as long as they are the same.
+
+use std::sync::{Arc, PoisonError};
+
+use super::error::EvalError;
+use super::eval::Eval;
+use super::functions::Window;
+use super::plan::{At, Range, RangeSource, Selector, Shift};
+use super::value::{RangeSeries, Sample};
+use crate::history::{History, Point};
+use crate::model::{Labels, SeriesId, Timestamp};
+
+/// The series of a selector, and the generation of the index under which they were found.
+#[derive(Default)]
+pub struct Remembered {
+    found: Option<(u64, Arc<[Entry]>)>,
+}
+
+/// One series of a selector.
+pub struct Entry {
+    id: SeriesId,
+    labels: Labels,
+    without_name: Labels,
+}
+
+impl Selector {
+    fn series(&self, history: &History) -> Arc<[Entry]> {
+        let generation = history.generation(&self.matchers);
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, entries)) = &remembered.found
+            && *of == generation
+        {
+            return entries.clone();
+        }
+        let entry = |s: &crate::history::SeriesRef<'_>| Entry {
+            id: s.series().id,
+            labels: s.labels().clone(),
+            without_name: s.labels().without_name(),
+        };
+        let entries: Arc<[Entry]> = history.select(&self.matchers).iter().map(entry).collect();
+        remembered.found = Some((generation, entries.clone()));
+        entries
+    }
+}
+
+impl Eval<'_> {
+    /// The time a selector looks at.
+    fn reference(&self, shift: Shift, now: i64) -> i64 {
+        let base = match shift.at {
+            None => now,
+            Some(At::Time(t)) => t,
+            Some(At::Start) => self.start,
+            Some(At::End) => self.end,
+        };
+        base.saturating_sub(shift.offset)
+    }
+
+    /// The newest sample of each series, with its own time.
+    fn newest(
+        &mut self,
+        selector: &Selector,
+        now: i64,
+        mut take: impl FnMut(&Entry, Point),
+    ) -> Result<(), EvalError> {
+        self.check_deadline()?;
+        let at = self.reference(selector.shift, now);
+        let after = Timestamp::from_millis(at.saturating_sub(self.lookback));
+        let at = Timestamp::from_millis(at);
+        for entry in selector.series(self.history).iter() {
+            if let Some(point) = self.history.get(entry.id).and_then(|s| s.newest(after, at)) {
+                self.load(1)?;
+                take(entry, point);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn instant_vector(&mut self, selector: &Selector, now: i64) -> Result<Vec<Sample>, EvalError> {
+        let mut out = Vec::new();
+        let time = Timestamp::from_millis(now);
+        self.newest(selector, now, |e, p| out.push(Sample { labels: e.labels.clone(), value: p.value, time }))?;
+        Ok(out)
+    }
+
+    /// As [`Eval::instant_vector`], the values being the times of the samples, in seconds.
+    pub(super) fn timestamps(&mut self, selector: &Selector, now: i64) -> Result<Vec<Sample>, EvalError> {
+        let mut out = Vec::new();
+        let time = Timestamp::from_millis(now);
+        self.newest(selector, now, |e, p| {
+            out.push(Sample { labels: e.without_name.clone(), value: p.time as f64 / 1000.0, time });
+        })?;
+        Ok(out)
+    }
+
+    /// Calls `take` with the labels, the labels without the name, and the samples of each series that has any.
+    pub(super) fn windows(
+        &mut self,
+        range: &Range,
+        now: i64,
+        parameter: f64,
+        mut take: impl FnMut(&Labels, &Labels, &Window<'_>),
+    ) -> Result<(), EvalError> {
+        self.check_deadline()?;
+        let shift = match &range.source {
+            RangeSource::Selector(selector) => selector.shift,
+            RangeSource::Subquery { shift, .. } => *shift,
+        };
+        let end = self.reference(shift, now);
+        let start = end.saturating_sub(range.range);
+        match &range.source {
+            RangeSource::Selector(selector) => {
+                let (after, until) = (Timestamp::from_millis(start), Timestamp::from_millis(end));
+                let mut points = std::mem::take(&mut self.points);
+                for entry in selector.series(self.history).iter() {
+                    let Some(series) = self.history.get(entry.id) else { continue };
+                    points.clear();
+                    series.read(after, until, &mut points);
+                    if points.is_empty() {
+                        continue;
+                    }
+                    self.load(points.len())?;
+                    let window = Window { points: &points, start, end, now, parameter };
+                    take(&entry.labels, &entry.without_name, &window);
+                }
+                self.points = points;
+            }
+            RangeSource::Subquery { node, step, .. } => {
+                let step = step.unwrap_or(self.default_step).max(1);
+                // Steps lie on multiples of the step, whatever the range begins with.
+                let first = start.div_euclid(step).saturating_add(1).saturating_mul(step);
+                for RangeSeries { labels, points } in self.steps(node, first, end, step)? {
+                    let window = Window { points: &points, start, end, now, parameter };
+                    take(&labels, &labels.without_name(), &window);
+                }
+            }
+        }
+        Ok(())
+    }
+}

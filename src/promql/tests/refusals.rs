@@ -1,0 +1,135 @@
+//! What is refused when a query is loaded, how that is said, and that no text ends the program.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::notation::Store;
+use crate::model::Timestamp;
+use crate::promql::{EvalError, EvalOptions, Query};
+
+fn refusal(text: &str) -> String {
+    Query::parse(text).expect_err(text).to_string()
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_refused_with_its_name_and_place() {
+    for (text, wanted) in [
+        ("sum(x) +\n  nosuch(y)", "2:3: unknown function nosuch()"),
+        ("1 + histogram_avg(x)", "1:5: the function histogram_avg() is not supported"),
+        ("info(x)", "1:1: the function info() is not supported"),
+        ("limitk(1, x)", "1:1: the aggregation operator limitk is not supported"),
+        ("max_of(1, 2)", "max_of"),
+        ("x + fill(0) y", "fill"),
+        ("{a=\"1\" or b=\"2\"}", "1:8: `or` between label matchers"),
+        ("rate(x)", "1:1: expected type range vector in call to function rate(), got instant vector"),
+        ("exp(NaN)", "expected type instant vector in call to function exp(), got scalar"),
+        ("x[5m] + 1", "binary expression must contain only scalar and instant vector types"),
+        ("1 > 2", "comparisons between scalars must use BOOL modifier"),
+        ("{a=\"\"}[5m]", "non-empty matcher"),
+        ("x{a=~\"(\"}", "regex"),
+        ("sum(x", "1:4: unclosed \"(\""),
+        ("x)", "1:2: unexpected \")\""),
+        ("x{a=\"b}", "1:5: unterminated quoted string"),
+        ("x[99999999999999h]", "1:3: \"99999999999999h\" is not a duration: it is too long"),
+        ("x[1e300]", "1:3: \"1e300\" is not a duration: it is too long"),
+        ("x[NaN]", "1:3: \"NaN\" is not a duration: it must be finite"),
+        ("x offset inf", "1:10: \"inf\" is not a duration: it must be finite"),
+        ("", "no expression found in input"),
+        ("clamp(x, 1)", "1:1: expected 3 argument(s) in call to clamp(), got 2"),
+        ("label_replace(x, \"\", \"\", \"a\", \"b\")", "invalid destination label name"),
+        ("label_replace(x, \"a\", \"\", \"a\", \"(\")", "invalid regular expression in label_replace()"),
+    ] {
+        let got = refusal(text);
+        assert!(got.contains(wanted.split(':').next_back().unwrap().trim()) || got.contains(wanted), "{text}: {got}");
+    }
+}
+
+#[test]
+fn no_depth_of_nesting_overflows_the_stack() {
+    for n in [120, 990, 100_000] {
+        for text in [
+            format!("{}1{}", "(".repeat(n), ")".repeat(n)),
+            format!("1{}", " + 1".repeat(n)),
+            format!("{}1", "-".repeat(n)),
+            format!("1{}", "^1".repeat(n)),
+            format!("{}x{}", "abs(".repeat(n), ")".repeat(n)),
+            format!("{}x{}", "sum(".repeat(n), ")".repeat(n)),
+            format!("x{}", " or x".repeat(n)),
+            format!("x{}", "[1m:1m]".repeat(n)),
+        ] {
+            if let Ok(query) = Query::parse(&text) {
+                let _ = query.instant(&Store::new().history, Timestamp::default(), &EvalOptions::default());
+            }
+        }
+    }
+}
+
+#[test]
+fn limits_of_samples_and_time_are_kept() {
+    let mut store = Store::new();
+    store.load("x", "0+1x100", Duration::from_secs(1));
+    let query = Query::parse("sum_over_time(x[1m])").unwrap();
+    let at = Timestamp::from_millis(100_000);
+    let few = EvalOptions { max_samples: 10, ..EvalOptions::default() };
+    assert_eq!(query.instant(&store.history, at, &few), Err(EvalError::TooManySamples));
+    let late = EvalOptions { deadline: Some(Instant::now() - Duration::from_secs(1)), ..EvalOptions::default() };
+    assert_eq!(query.instant(&store.history, at, &late), Err(EvalError::TimedOut));
+}
+
+#[test]
+fn a_query_says_what_it_reads() {
+    let query = Query::parse("rate(a[5m] offset 1m) > b and max_over_time(sum(c{d=\"e\"})[1h:1m])").unwrap();
+    let got: Vec<_> = query.selectors().iter().map(|s| (s.name.unwrap().to_string(), s.reach.as_secs())).collect();
+    assert_eq!(got, [("a".to_string(), 360), ("b".to_string(), 0), ("c".to_string(), 3600)]);
+}
+
+#[test]
+fn a_query_finds_series_that_come_later() {
+    let mut store = Store::new();
+    let query = Query::parse("count(x)").unwrap();
+    let count = |store: &Store| {
+        let value = query.instant(&store.history, Timestamp::default(), &EvalOptions::default()).unwrap();
+        super::notation::elements(&value).first().map(|(_, v)| *v)
+    };
+    assert_eq!(count(&store), None);
+    store.load("x{a=\"1\"}", "1", Duration::from_secs(1));
+    assert_eq!(count(&store), Some(1.0));
+    store.load("x{a=\"2\"}", "1", Duration::from_secs(1));
+    assert_eq!(count(&store), Some(2.0));
+}
+
+const WORDS: &[&str] = &[
+    "x", "sum", "by", "(", ")", "[", "]", "{", "}", "5m", "1", "-", "+", "*", "^", "offset", "@", "start()", "end()", "rate",
+    "\"a\"", "=", "=~", "!=", ",", ":", "and", "or", "on", "group_left", "bool", ">", "==", "inf", "nan", "0x1f", "1e999", "07",
+    "'", "`", "#", "\n", "topk", "quantile_over_time", "label_replace", "absent", "time()", "without", "\\", "é", "1h30m",
+    "atan2", "fill", "histogram_quantile", "timestamp", "vector", "scalar", "clamp", "count_values", "-1",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn any_text_is_parsed_or_refused(text in "\\PC{0,60}") {
+        let _ = Query::parse(&text);
+    }
+
+    #[test]
+    fn any_row_of_tokens_is_evaluated_or_refused(picks in prop::collection::vec((0..WORDS.len(), any::<bool>()), 0..24)) {
+        let text: String = picks.iter().map(|(i, space)| format!("{}{}", WORDS[*i], if *space { " " } else { "" })).collect();
+        if let Ok(query) = Query::parse(&text) {
+            let mut store = Store::new();
+            store.load("x{a=\"1\"}", "0+1x5 NaN Inf stale 3", Duration::from_secs(1));
+            let options = EvalOptions { max_samples: 100_000, ..EvalOptions::default() };
+            let _ = query.instant(&store.history, Timestamp::from_millis(5_000), &options);
+        }
+    }
+
+    #[test]
+    fn a_valid_query_with_something_changed_is_evaluated_or_refused(at in 0usize..80, cut in 0usize..6, word in 0..WORDS.len()) {
+        let valid = "sum by (a) (rate(x{b=~\"c.*\"}[5m] offset -1m)) / on (a) group_left (d) topk(3, y @ end()) > bool 0x10";
+        let at = at.min(valid.len());
+        let text = format!("{}{}{}", &valid[..at], WORDS[word], &valid[(at + cut).min(valid.len())..]);
+        let _ = Query::parse(&text);
+    }
+}

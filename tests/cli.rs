@@ -1,0 +1,220 @@
+//! The command line, as people and unit files use it.
+
+mod common;
+
+use std::process::{Command, Output, Stdio};
+use std::{fs, io::Write};
+
+use common::{Metrics, Setup, binary, free_port, peer, run};
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn help_says_what_the_program_does_and_how_it_is_told() {
+    let output = run(&["--help"]);
+    assert!(output.status.success());
+    let help = out(&output);
+    for part in [
+        "run",
+        "scrape",
+        "check",
+        "--config.file",
+        "--web.listen-address",
+        "--web.telemetry-path",
+        "--web.config.file",
+        "--storage.path",
+        "--path.procfs",
+        "--path.sysfs",
+        "--path.rootfs",
+        "--path.udev.data",
+        "--log.level",
+        "--log.format",
+        "--collector.disable-defaults",
+        "--collector.cpu",
+        "--collector.textfile.directory",
+        ":9100",
+        "Without a configuration file",
+    ] {
+        assert!(help.contains(part), "{part} is not in\n{help}");
+    }
+    for line in help.lines() {
+        assert!(line.chars().count() <= 120, "too wide: {line}");
+    }
+    let check = out(&run(&["check", "--help"]));
+    for part in ["config", "rules", "metrics"] {
+        assert!(check.contains(part), "{part} is not in\n{check}");
+    }
+}
+
+#[test]
+fn version_is_the_packages() {
+    let output = run(&["--version"]);
+    assert!(output.status.success());
+    assert!(out(&output).starts_with(&format!("watchfire {}", env!("CARGO_PKG_VERSION"))), "{}", out(&output));
+}
+
+#[test]
+fn a_flag_that_is_not_there_is_refused_and_the_nearest_is_named() {
+    let output = run(&["--web.listen-adress=:1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("--web.listen-address"), "{}", err(&output));
+}
+
+#[test]
+fn scrape_prints_what_an_agent_would_serve_and_check_metrics_agrees() {
+    let output = run(&["scrape"]);
+    assert!(output.status.success(), "{}", err(&output));
+    let page = Metrics(out(&output));
+    for name in [
+        "node_cpu_seconds_total",
+        "node_memory_MemAvailable_bytes",
+        "node_filesystem_avail_bytes",
+        "node_uname_info",
+        "node_network_receive_bytes_total",
+        "namedprocess_namegroup_num_procs",
+        "watchfire_memory_usage_ratio",
+        "watchfire_cpu_usage_ratio",
+        "watchfire_processes",
+    ] {
+        assert!(page.samples(name, &[]).next().is_some(), "{name} is missing");
+    }
+    let mut families = page.families();
+    let all = families.len();
+    families.sort_unstable();
+    families.dedup();
+    assert_eq!(families.len(), all, "a family comes twice");
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("page");
+    fs::write(&file, &output.stdout).unwrap();
+    let checked = run(&["check", "metrics", &file.display().to_string()]);
+    // 3: nothing but names that are node_exporter's and not as they should be.
+    assert!(matches!(checked.status.code(), Some(0 | 3)), "{}", err(&checked));
+    if let Some(promtool) = peer("promtool") {
+        let page = fs::File::open(&file).unwrap();
+        let said = Command::new(promtool).args(["check", "metrics"]).stdin(page).output().expect("promtool runs");
+        assert!(matches!(said.status.code(), Some(0 | 3)), "promtool cannot parse it: {}", err(&said));
+    }
+}
+
+#[test]
+fn scrape_of_chosen_collectors_prints_no_other() {
+    let output = run(&["scrape", "--collector.disable-defaults", "--collector.loadavg"]);
+    assert!(output.status.success(), "{}", err(&output));
+    let page = Metrics(out(&output));
+    assert!(page.value("node_load1", &[]).is_some());
+    assert!(page.samples("node_memory_MemTotal_bytes", &[]).next().is_none());
+    assert_eq!(page.samples("node_scrape_collector_success", &[("collector", "loadavg")]).count(), 1);
+}
+
+#[test]
+fn check_config_accepts_what_is_right_and_counts_the_rules() {
+    let setup = Setup::new("stock_rules: false\ngroups: [{name: g, rules: [{alert: A, expr: up == 0}]}]\n");
+    let output = run(&["check", "config", &setup.config_file()]);
+    assert!(output.status.success(), "{}", err(&output));
+    assert!(out(&output).contains("1 rule"), "{}", out(&output));
+    let output = run(&["check", "config", "/not/there.yaml"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("/not/there.yaml") && err(&output).contains("No such file"), "{}", err(&output));
+}
+
+#[test]
+fn check_rules_names_file_line_and_column_of_every_fault() {
+    let setup = Setup::new("");
+    setup.write("good.yaml", "groups: [{name: g, rules: [{record: 'a:b', expr: sum(node_load1)}]}]\n");
+    let text =
+        "groups:\n- name: g\n  rules:\n  - alert: A\n    exp: up\n  - alert: B\n    expr: up = 1\n    for: 1 minute\n";
+    setup.write("bad.yaml", text);
+    let (good, bad) = (setup.path("good.yaml").display().to_string(), setup.path("bad.yaml").display().to_string());
+    let output = run(&["check", "rules", &good]);
+    assert!(output.status.success(), "{}", err(&output));
+    let output = run(&["check", "rules", &good, &bad]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = err(&output);
+    for part in
+        ["bad.yaml:5:5: unknown key \"exp\"", "did you mean \"expr\"?", "bad.yaml:7:", "up = 1", "bad.yaml:8:10:"]
+    {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+    assert!(!said.contains("good.yaml"), "{said}");
+    let stock = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rules/stock.yaml");
+    let output = run(&["check", "rules", stock]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", err(&output));
+}
+
+#[test]
+fn check_metrics_reads_standard_input_and_names_the_line() {
+    let check = |text: &str| {
+        let mut child = binary()
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        child.stdin.take().expect("it is piped").write_all(text.as_bytes()).expect("it reads");
+        child.wait_with_output().expect("it ends")
+    };
+    let good = check("# HELP a_total Things.\n# TYPE a_total counter\na_total{x=\"y\"} 1\n");
+    assert!(good.status.success(), "{}", err(&good));
+    let broken = check("# HELP a_total Things.\n# TYPE a_total counter\na_total{x=y} 1\n");
+    assert!(!broken.status.success());
+    assert!(err(&broken).contains(":3:"), "{}", err(&broken));
+    let ugly = check("# HELP things Things.\n# TYPE things counter\nthings 1\n");
+    assert!(!ugly.status.success());
+    assert!((err(&ugly) + &out(&ugly)).contains("_total"), "{}", err(&ugly));
+}
+
+#[test]
+fn the_flags_of_a_node_exporter_unit_file_are_understood() {
+    let port = free_port();
+    let setup = Setup::new("");
+    let mut setup = setup
+        .flag("--web.telemetry-path=/metrics")
+        .flag("--path.procfs=/proc")
+        .flag("--path.sysfs=/sys")
+        .flag("--path.rootfs=/")
+        .flag("--path.udev.data=/run/udev/data")
+        .flag("--collector.textfile.directory=/var/lib/prometheus/node-exporter")
+        .flag("--collector.processes")
+        .flag("--no-collector.softnet")
+        .flag("--log.level=info");
+    setup.port = port;
+    let agent = setup.start();
+    let metrics = agent.metrics();
+    assert!(metrics.value("node_load1", &[]).is_some());
+    assert!(metrics.samples("node_softnet_processed_total", &[]).next().is_none());
+    assert!(metrics.samples("node_processes_state", &[]).next().is_some());
+}
+
+#[test]
+fn the_filters_of_a_node_exporter_unit_file_are_understood() {
+    let scrape = |flags: &[&str]| {
+        let collectors = ["netdev", "filesystem", "diskstats"].map(|c| format!("--collector.{c}"));
+        let output = binary()
+            .args(["scrape", "--collector.disable-defaults"])
+            .args(collectors)
+            .args(flags)
+            .output()
+            .expect("it starts");
+        assert!(output.status.success(), "{flags:?}: {}", err(&output));
+        Metrics(out(&output))
+    };
+    let all = scrape(&[]);
+    assert_eq!(all.samples("node_network_receive_bytes_total", &[("device", "lo")]).count(), 1);
+    let filtered = scrape(&[
+        "--collector.netdev.device-exclude=^lo$",
+        "--collector.filesystem.mount-points-exclude=^/",
+        "--collector.filesystem.fs-types-exclude=^(tmpfs|proc)$",
+        "--collector.diskstats.device-exclude=.",
+    ]);
+    assert_eq!(filtered.samples("node_network_receive_bytes_total", &[("device", "lo")]).count(), 0);
+    assert_eq!(filtered.samples("node_filesystem_size_bytes", &[]).count(), 0);
+    assert_eq!(filtered.samples("node_disk_reads_completed_total", &[]).count(), 0);
+}

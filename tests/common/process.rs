@@ -1,0 +1,132 @@
+//! Child processes that never outlive the test, and ports for them.
+
+use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{self, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A port of 127.0.0.1 that is free now.
+///
+/// Below the range from which the kernel takes ports for outgoing connections, so that none of those takes it before
+/// the program under test binds it.
+pub fn free_port() -> u16 {
+    const FIRST: u16 = 18_000;
+    const COUNT: u16 = 12_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = (process::id() % u32::from(COUNT)) as u16;
+    loop {
+        let port = FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A child process whose standard error is kept; killed when dropped.
+pub struct Child {
+    child: process::Child,
+    log: Arc<Mutex<String>>,
+    ended: Option<ExitStatus>,
+}
+
+impl Child {
+    pub fn spawn(command: &mut Command) -> Child {
+        let program = command.get_program().to_os_string();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {}: {e}", program.display()));
+        let log = Arc::new(Mutex::new(String::new()));
+        let mut stderr = child.stderr.take().expect("it is piped");
+        let lines = log.clone();
+        // Ends with the child, which holds the other end.
+        std::thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            while let Ok(n @ 1..) = stderr.read(&mut buffer) {
+                let text = String::from_utf8_lossy(&buffer[..n]);
+                lines.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+            }
+        });
+        Child { child, log, ended: None }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written to standard error.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("it is not reaped yet");
+    }
+
+    /// Its exit status, if it has ended.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().expect("it is our child");
+        }
+        self.ended
+    }
+
+    pub fn wait(&mut self, within: Duration) -> ExitStatus {
+        let deadline = Instant::now() + within;
+        while Instant::now() < deadline {
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("process {} is still there after {within:?}; its log:\n{}", self.id(), self.log());
+    }
+
+    /// SIGKILL, and gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.ended = self.child.wait().ok();
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.ended().is_none() {
+            self.kill();
+        }
+    }
+}
+
+/// A process that burns CPU under a name of its own, for a minute at most; killed when dropped.
+pub struct Burner {
+    child: Child,
+    _dir: tempfile::TempDir,
+}
+
+impl Burner {
+    pub fn start(name: &str) -> Burner {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        // The kernel names a process after the file that it was started by.
+        let link = dir.path().join(name);
+        std::os::unix::fs::symlink(fs::canonicalize("/bin/sh").expect("a shell"), &link).expect("a link");
+        let child = Child::spawn(Command::new(&link).args(["-c", "ulimit -t 60; while :; do :; done"]));
+        let comm = Path::new("/proc").join(child.id().to_string()).join("comm");
+        super::eventually("the burner has its name", super::SOON, || {
+            (fs::read_to_string(&comm).ok()?.trim() == name).then_some(())
+        });
+        Burner { child, _dir: dir }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}

@@ -1,0 +1,155 @@
+//! A webhook receiver that keeps what it gets, and fails or hangs when told to.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How it answers.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Behaviour {
+    Answer(u16),
+    /// Takes the request, and answers 200 only after this time.
+    Delay(Duration),
+}
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub struct Post {
+    pub at: Instant,
+    pub path: String,
+    pub head: String,
+    pub json: Value,
+    pub behaviour: Behaviour,
+}
+
+impl Post {
+    pub fn status(&self) -> &str {
+        self.json["status"].as_str().unwrap_or_default()
+    }
+
+    /// The alerts by this name.
+    pub fn alerts(&self, alertname: &str) -> Vec<&Value> {
+        let all = self.json["alerts"].as_array().map(Vec::as_slice).unwrap_or_default();
+        all.iter().filter(|a| a["labels"]["alertname"] == alertname).collect()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let line = self.head.lines().find(|l| l.split(':').next().is_some_and(|k| k.eq_ignore_ascii_case(name)))?;
+        line.split_once(':').map(|(_, value)| value.trim())
+    }
+}
+
+struct Shared {
+    posts: Mutex<Vec<Post>>,
+    behaviour: Mutex<Behaviour>,
+    stop: AtomicBool,
+}
+
+pub struct Receiver {
+    pub port: u16,
+    shared: Arc<Shared>,
+}
+
+impl Receiver {
+    pub fn start() -> Receiver {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let shared = Arc::new(Shared {
+            posts: Mutex::default(),
+            behaviour: Mutex::new(Behaviour::Answer(200)),
+            stop: AtomicBool::new(false),
+        });
+        let ours = shared.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if ours.stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                let ours = ours.clone();
+                // A connection that hangs holds no other up.
+                std::thread::spawn(move || stream.map(|s| serve(s, &ours)));
+            }
+        });
+        Receiver { port, shared }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub fn behave(&self, behaviour: Behaviour) {
+        *locked(&self.shared.behaviour) = behaviour;
+    }
+
+    /// All requests so far, in the order in which they came.
+    pub fn posts(&self) -> Vec<Post> {
+        locked(&self.shared.posts).clone()
+    }
+
+    /// Requests to this path so far.
+    pub fn posts_to(&self, path: &str) -> Vec<Post> {
+        self.posts().into_iter().filter(|p| p.path == path).collect()
+    }
+
+    /// Waits for the first request that is as wanted.
+    pub fn wait_for(&self, what: &str, wanted: impl Fn(&Post) -> bool) -> Post {
+        super::eventually(what, super::SOON, || self.posts().into_iter().find(|p| wanted(p)))
+    }
+
+    /// Waits for an alert with this status, answered 200 at once.
+    pub fn wait_for_alert(&self, alertname: &str, status: &str) -> Post {
+        self.wait_for(&format!("{alertname} is {status} at the webhook"), |p| {
+            p.behaviour == Behaviour::Answer(200) && p.alerts(alertname).iter().any(|a| a["status"] == status)
+        })
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Answers the requests of one connection.
+fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut writer = stream;
+    loop {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if reader.read_line(&mut head)? == 0 {
+                return Ok(());
+            }
+        }
+        let mut post = Post {
+            at: Instant::now(),
+            path: head.split(' ').nth(1).unwrap_or_default().to_string(),
+            head,
+            json: Value::Null,
+            behaviour: *locked(&shared.behaviour),
+        };
+        let length = post.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        post.json = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let status = match post.behaviour {
+            Behaviour::Answer(status) => status,
+            Behaviour::Delay(_) => 200,
+        };
+        let delay = post.behaviour;
+        locked(&shared.posts).push(post);
+        if let Behaviour::Delay(delay) = delay {
+            std::thread::sleep(delay);
+        }
+        writer.write_all(format!("HTTP/1.1 {status} Told\r\nContent-Length: 0\r\n\r\n").as_bytes())?;
+    }
+}

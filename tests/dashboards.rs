@@ -1,0 +1,258 @@
+//! The dashboards: every query of every panel against a real Prometheus that scrapes the agent, and the JSON itself.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use common::{Prometheus, Receiver, Setup, eventually, peer};
+use serde_json::Value;
+
+const FILES: [&str; 3] = ["host.json", "processes.json", "alerts.json"];
+
+fn load(file: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards").join(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{file}: {e}"))
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Panels with queries, those in collapsed rows too.
+fn panels(dashboard: &Value) -> Vec<&Value> {
+    let all = list(dashboard, "panels").iter().flat_map(|p| std::iter::once(p).chain(list(p, "panels")));
+    all.filter(|p| p["type"] != "row").collect()
+}
+
+fn kernel_file_has(file: &str, part: &str) -> bool {
+    fs::read_to_string(Path::new("/proc").join(file)).is_ok_and(|text| text.contains(part))
+}
+
+fn any_disk() -> bool {
+    let names = fs::read_dir("/sys/block").map(|dir| dir.flatten().map(|e| e.file_name()).collect::<Vec<_>>());
+    let ignored = |name: &str| ["ram", "loop", "fd"].iter().any(|prefix| name.starts_with(prefix));
+    let listed = |name: &str| kernel_file_has("diskstats", &format!(" {name} "));
+    names.is_ok_and(|names| names.iter().filter_map(|n| n.to_str()).any(|n| !ignored(n) && listed(n)))
+}
+
+/// What a host must have for the metrics of a panel that begin so.
+type Need = (&'static str, fn() -> bool);
+
+/// All other metrics are there on every Linux host.
+const NEEDS: &[Need] = &[
+    ("node_pressure_cpu_waiting", || Path::new("/proc/pressure/cpu").exists()),
+    ("node_pressure_memory", || Path::new("/proc/pressure/memory").exists()),
+    ("node_pressure_io", || Path::new("/proc/pressure/io").exists()),
+    ("node_disk_", any_disk),
+    ("node_vmstat_oom_kill", || kernel_file_has("vmstat", "oom_kill")),
+    ("node_vmstat_pswp", || kernel_file_has("vmstat", "pswpin")),
+    ("node_vmstat_pgmajfault", || kernel_file_has("vmstat", "pgmajfault")),
+    ("node_netstat_TcpExt_", || kernel_file_has("net/netstat", "TcpExt")),
+];
+
+fn host_has(metric: &str) -> bool {
+    NEEDS.iter().all(|(prefix, there)| !metric.starts_with(prefix) || there())
+}
+
+/// Queries that return nothing on a healthy host that is at rest: panel, query, and why.
+const MAY_BE_EMPTY: &[(&str, &str, &str)] = &[
+    ("Time per operation", "A", "drawn only while the disk is read"),
+    ("Time per operation", "B", "drawn only while the disk is written"),
+];
+
+/// Names of metrics in a query: words with an underscore that are neither functions nor labels.
+fn metrics(expr: &str) -> BTreeSet<String> {
+    let words = expr.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':'));
+    let families = ["node_", "watchfire_", "namedprocess_", "process_"];
+    words.filter(|w| families.iter().any(|f| w.starts_with(f))).map(str::to_string).collect()
+}
+
+/// The query as Grafana sends it, for this instance.
+fn substituted(expr: &str, instance: &str) -> String {
+    let values = [
+        ("$__rate_interval", "10s"),
+        ("$__interval", "1s"),
+        ("$__range", "5m"),
+        ("$instance", instance),
+        ("$job", "node"),
+        ("$groupname", ".*"),
+    ];
+    let expr = values.iter().fold(expr.to_string(), |expr, (name, value)| expr.replace(name, value));
+    assert!(!expr.contains('$'), "a variable that is not declared here: {expr}");
+    expr
+}
+
+/// Whether a number is among the samples, of an instant query or a range query.
+fn has_number(result: &[Value]) -> bool {
+    let number = |sample: &Value| sample[1].as_str().is_some_and(|v| v != "NaN");
+    result.iter().any(|series| number(&series["value"]) || list(series, "values").iter().any(number) || number(series))
+}
+
+#[test]
+fn every_query_of_every_panel_returns_something_on_a_host_that_has_the_data() {
+    let Some(program) = peer("prometheus") else { return };
+    let web = Receiver::start();
+    let config = format!(
+        r#"
+groups:
+- name: test
+  interval: 1s
+  rules:
+  - {{alert: Fires, expr: test_level > 0, labels: {{severity: warning}}}}
+  - {{alert: WillFire, expr: vector(1), for: 1h, labels: {{severity: warning}}}}
+alerting:
+  route: {{receiver: all, group_wait: 0s, group_interval: 1s}}
+  receivers: [{{name: all, webhook_configs: [{{url: '{}'}}], exec_configs: [{{command: ['true']}}]}}]
+"#,
+        web.url("/")
+    );
+    let setup = Setup::new(&config);
+    setup.write("textfiles/level.prom", "test_level 0\n");
+    let directory = setup.path("textfiles").display().to_string();
+    let agent = setup.clone().flag(format!("--collector.textfile.directory={directory}")).start();
+    let prometheus = Prometheus::start(program, &agent);
+    // A rate needs a sample before: the alert fires when Prometheus already looks.
+    eventually("some scrapes", Duration::from_secs(60), || {
+        prometheus.value("sum(count_over_time(up[5m]))").filter(|n| *n >= 5.0)
+    });
+    setup.write("textfiles/level.prom", "test_level 1\n");
+    eventually("enough data, and alerts", Duration::from_secs(60), || {
+        prometheus.value("count(ALERTS{alertstate=\"firing\"})")?;
+        prometheus.value("count(ALERTS{alertstate=\"pending\"})")?;
+        prometheus.value("sum(count_over_time(up[5m]))").filter(|n| *n >= 16.0)
+    });
+
+    let mut silent = Vec::new();
+    let mut asked = 0;
+    let mut excused: BTreeSet<&(&str, &str, &str)> = BTreeSet::new();
+    for file in FILES {
+        let dashboard = load(file);
+        let instance = format!("127.0.0.1:{}", agent.port);
+        for variable in list(&dashboard["templating"], "list").iter().filter(|v| v["type"] == "query") {
+            let query = variable["query"]["query"].as_str().expect("a query");
+            let inner = query.strip_prefix("label_values(").and_then(|q| q.strip_suffix(')')).expect("label_values");
+            let (selector, label) = inner.rsplit_once(',').expect("a selector and a label");
+            let values = prometheus.label_values(&substituted(selector, &instance), label.trim());
+            if values.as_ref().is_ok_and(|v| v.is_empty()) || values.is_err() {
+                silent.push(format!("{file}, variable {}: {query}: {values:?}", variable["name"]));
+            }
+        }
+        let annotations = list(&dashboard["annotations"], "list")
+            .iter()
+            .filter_map(|a| Some(("annotation", "", false, a["expr"].as_str()?)));
+        let queries = panels(&dashboard).into_iter().flat_map(|panel| {
+            let title = panel["title"].as_str().unwrap_or_default();
+            list(panel, "targets").iter().map(move |t| {
+                let text = |key: &str| t[key].as_str().unwrap_or_default();
+                (title, text("refId"), t["instant"] == true, text("expr"))
+            })
+        });
+        for (title, reference, instant, expr) in annotations.chain(queries) {
+            asked += 1;
+            let query = substituted(expr, &instance);
+            let result = if instant { prometheus.query(&query) } else { prometheus.query_range(&query) };
+            let result = match result {
+                Ok(result) => result,
+                Err(error) => {
+                    silent.push(format!("{file}, {title} {reference}: {query}: {error}"));
+                    continue;
+                }
+            };
+            let excuse = MAY_BE_EMPTY.iter().find(|(t, r, _)| *t == title && *r == reference);
+            excused.extend(excuse);
+            if !has_number(&result) && excuse.is_none() && metrics(&query).iter().all(|m| host_has(m)) {
+                silent.push(format!("{file}, {title} {reference}: {query}"));
+            }
+        }
+    }
+    assert!(asked > 80, "only {asked} queries were found");
+    assert_eq!(excused.len(), MAY_BE_EMPTY.len(), "an exception for a query that is not there");
+    assert!(silent.is_empty(), "{} of {asked} queries return nothing:\n{}", silent.len(), silent.join("\n"));
+}
+
+/// Where a panel is.
+fn place(panel: &Value) -> [u64; 4] {
+    ["x", "y", "w", "h"]
+        .map(|k| panel["gridPos"][k].as_u64().unwrap_or_else(|| panic!("{}: no gridPos", panel["title"])))
+}
+
+#[test]
+fn the_json_is_what_grafana_imports() {
+    for file in FILES {
+        let dashboard = load(file);
+        assert!(dashboard["schemaVersion"].as_u64().is_some_and(|v| v >= 36), "{file}");
+        assert!(dashboard.get("id").is_none_or(Value::is_null), "{file}: an id is of one Grafana, not of all");
+        for key in ["uid", "title", "description"] {
+            assert!(dashboard[key].as_str().is_some_and(|s| !s.is_empty()), "{file}: {key}");
+        }
+        let variables: BTreeMap<_, _> = list(&dashboard["templating"], "list")
+            .iter()
+            .map(|v| (v["name"].as_str().unwrap_or_default(), v))
+            .collect();
+        assert_eq!(variables["datasource"]["type"], "datasource", "{file}");
+        assert_eq!(variables["datasource"]["query"], "prometheus", "{file}");
+        for name in ["job", "instance"] {
+            assert_eq!(variables[name]["datasource"]["uid"], "${datasource}", "{file}: {name}");
+        }
+
+        let mut ids = BTreeSet::new();
+        let all: Vec<&Value> = list(&dashboard, "panels").iter().collect();
+        for (i, panel) in all.iter().enumerate() {
+            let title = panel["title"].as_str().filter(|t| !t.is_empty()).unwrap_or_else(|| panic!("{file}: no title"));
+            assert!(ids.insert(panel["id"].as_u64().expect("an id")), "{file}, {title}: its id is another panel's");
+            let [x, y, w, h] = place(panel);
+            assert!(x + w <= 24 && w > 0 && h > 0, "{file}, {title}: outside of the grid");
+            for other in &all[..i] {
+                let [ox, oy, ow, oh] = place(other);
+                let apart = x >= ox + ow || ox >= x + w || y >= oy + oh || oy >= y + h;
+                assert!(apart, "{file}: {title} covers {}", other["title"]);
+            }
+        }
+        for panel in panels(&dashboard) {
+            let title = &panel["title"];
+            assert!(panel["description"].as_str().is_some_and(|d| !d.is_empty()), "{file}, {title}: no description");
+            if panel["type"] == "stat" || panel["type"] == "timeseries" {
+                let unit = &panel["fieldConfig"]["defaults"]["unit"];
+                assert!(unit.as_str().is_some_and(|u| !u.is_empty()), "{file}, {title}: no unit");
+            }
+            assert!(!list(panel, "targets").is_empty(), "{file}, {title}: no query");
+            let mut references = BTreeSet::new();
+            for target in list(panel, "targets") {
+                assert_eq!(target["datasource"]["uid"], "${datasource}", "{file}, {title}");
+                assert_eq!(target["datasource"]["type"], "prometheus", "{file}, {title}");
+                assert!(references.insert(target["refId"].as_str().expect("a refId")), "{file}, {title}: refId");
+                let expr = target["expr"].as_str().expect("an expr");
+                assert!(expr.contains("instance=~\"$instance\""), "{file}, {title}: not of the selected host: {expr}");
+            }
+        }
+    }
+}
+
+#[test]
+fn links_between_the_dashboards_lead_to_one_that_is_there() {
+    let uids: BTreeSet<String> =
+        FILES.iter().map(|f| load(f)["uid"].as_str().unwrap_or_default().to_string()).collect();
+    assert_eq!(uids.len(), FILES.len(), "each has a uid of its own");
+    for file in FILES {
+        let dashboard = load(file);
+        let own = dashboard["uid"].as_str().unwrap_or_default();
+        let mut linked = BTreeSet::new();
+        // Links of the dashboard, of panels and of fields.
+        let text = dashboard.to_string();
+        for (at, _) in text.match_indices("/d/") {
+            let uid: String = text[at + 3..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+            assert!(uids.contains(&uid), "{file}: a link to {uid}, which is none of ours");
+            linked.insert(uid);
+        }
+        for other in uids.iter().filter(|u| *u != own) {
+            assert!(linked.contains(other), "{file}: no link to {other}");
+        }
+        for link in list(&dashboard, "links") {
+            assert_eq!((&link["includeVars"], &link["keepTime"]), (&Value::Bool(true), &Value::Bool(true)), "{file}");
+        }
+    }
+}
