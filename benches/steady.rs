@@ -61,6 +61,7 @@ fn main() {
         let plan = Planned {
             name: "many",
             collector: Box::new(Many { devices, tick: 0.0 }),
+            made_from: String::new(),
             interval: Duration::ZERO,
             timeout: Duration::from_secs(10),
             lane: LaneKind::Shared,

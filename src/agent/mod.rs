@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -64,7 +65,9 @@ impl StartError {
 
 /// Runs the agent until SIGTERM or SIGINT.
 pub fn run(source: Source) -> Result<(), StartError> {
+    raise_descriptor_limit();
     let config = source.load().map_err(StartError::Config)?;
+    log_warnings(&config.warnings);
     let access = load_access(&config).map_err(StartError::Config)?;
     // Two threads serve and deliver: neither is ever long at work, and each costs memory.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -75,6 +78,23 @@ pub fn run(source: Source) -> Result<(), StartError> {
         .build()
         .map_err(|e| StartError::Other(format!("cannot start the runtime: {e}")))?;
     runtime.block_on(serve(source, config, access))
+}
+
+/// The process pass keeps files of processes open; shells and systemd set a low soft limit for programs that use
+/// select(2), which this one does not.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// One line a fault; the lines of the file are for a terminal.
+fn log_warnings(faults: &Faults) {
+    for fault in faults.iter() {
+        tracing::warn!("{}", fault.to_string().lines().next().unwrap_or_default());
+    }
 }
 
 fn load_access(config: &Config) -> Result<Access, Faults> {
@@ -225,6 +245,7 @@ impl Reloader for Reload {
         self.instruments.reload_successful.set(i64::from(result.is_ok()));
         match result {
             Ok((access, config)) => {
+                log_warnings(&config.warnings);
                 self.web.set_access(access);
                 self.pool.reconfigure(config.file.pool.clone());
                 let options = alerting_options(&config, &self.instance);

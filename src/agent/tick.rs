@@ -229,7 +229,9 @@ impl Ticker {
     /// Another configuration: the collectors are made anew, history and the states of alerts go on.
     fn reload(&mut self, config: Config, roots: &Roots) {
         self.interval = config.file.global.scrape_interval;
-        self.sampler = sampler(&config.file, roots, &self.table);
+        let file = &config.file;
+        let planned = file.collectors.plan(&file.processes, roots);
+        self.sampler.replace(planned, &self.table, file.global.collector_series_limit);
         write(&self.history).set_limits(config.file.history.limits());
         let instance = self.table.target().get("instance").to_string();
         let settings = rule_settings(&config, &instance);

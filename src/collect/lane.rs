@@ -171,6 +171,13 @@ impl Lane {
         self.late = state.current.is_some() || !state.queue.is_empty();
     }
 
+    /// Another deadline for its collectors.
+    pub fn set_deadline(&self, deadline: Duration) {
+        for slot in &mut self.shared.lock().slots {
+            slot.deadline = deadline;
+        }
+    }
+
     /// Takes the lane from the thread that is stuck; the number of the one to come.
     fn leave_behind(state: &mut State, index: usize) -> u64 {
         state.current = None;

@@ -12,6 +12,8 @@ use crate::model::{Section, SeriesTable, Snapshot, Timestamp, Writer};
 pub struct Planned {
     pub name: &'static str,
     pub collector: Box<dyn Collector>,
+    /// All that the collector was made from: one that is planned again from the same goes on where it was.
+    pub made_from: String,
     /// How often it runs; at each tick when not longer than that.
     pub interval: Duration,
     /// How long a run may take.
@@ -39,7 +41,7 @@ pub struct CollectorStatus {
 }
 
 pub struct Sampler {
-    lanes: Vec<(Lane, Vec<Schedule>)>,
+    lanes: Vec<PlannedLane>,
     usage: Usage,
     usage_writer: Writer,
     scrape_writer: Writer,
@@ -51,23 +53,8 @@ pub struct Sampler {
 impl Sampler {
     /// A sampler of these collectors, each with at most `limit` series.
     pub fn new(planned: Vec<Planned>, table: &Arc<SeriesTable>, limit: usize) -> Sampler {
-        let mut shared = (Vec::new(), Vec::new());
-        let mut lanes = Vec::new();
-        for p in planned {
-            let writer = Writer::new(p.name, table.clone(), limit);
-            let unit = Unit { name: p.name, collector: p.collector, writer, table: table.clone(), limit };
-            let schedule = Schedule { interval: p.interval, next: None };
-            match p.lane {
-                LaneKind::Shared => {
-                    shared.0.push((unit, p.timeout));
-                    shared.1.push(schedule);
-                }
-                LaneKind::Own => lanes.push((Lane::new(p.name, vec![(unit, p.timeout)]), vec![schedule])),
-            }
-        }
-        lanes.insert(0, (Lane::new("host", shared.0), shared.1));
         Sampler {
-            lanes,
+            lanes: lanes(planned, table, limit, Vec::new()),
             usage: Usage::default(),
             usage_writer: Writer::new("usage", table.clone(), limit),
             scrape_writer: Writer::new("scrape", table.clone(), limit),
@@ -77,16 +64,23 @@ impl Sampler {
         }
     }
 
+    /// Other collectors, after a reload. One on a lane of its own that is made from the same as before stays, with the
+    /// counters that it has built up (a process group's must not go back).
+    pub fn replace(&mut self, planned: Vec<Planned>, table: &Arc<SeriesTable>, limit: usize) {
+        let before = std::mem::take(&mut self.lanes);
+        *self = Sampler { lanes: lanes(planned, table, limit, before), ..Sampler::new(Vec::new(), table, limit) };
+    }
+
     /// Runs what is due and gives the samples of this moment.
     ///
     /// `all`: every collector runs, and each is waited for until its deadline, as a single sampling wants it; a tick
     /// runs those whose interval has passed, and takes from a lane that is late what it gave before.
     pub fn sample(&mut self, time: Timestamp, all: bool) -> Snapshot {
         let taken = Instant::now();
-        for (lane, schedules) in &mut self.lanes {
+        for PlannedLane { lane, schedules, .. } in &mut self.lanes {
             lane.start(schedules.iter_mut().enumerate().filter_map(|(i, s)| s.is_due(taken, all).then_some(i)));
         }
-        for (i, (lane, _)) in self.lanes.iter_mut().enumerate() {
+        for (i, PlannedLane { lane, .. }) in self.lanes.iter_mut().enumerate() {
             // The shared lane is waited for until its deadlines: they are short, and an overrun leaves one behind.
             let patience = if all || i == 0 { Duration::from_secs(3600) } else { PATIENCE };
             lane.wait(taken + patience);
@@ -104,7 +98,7 @@ impl Sampler {
         let mut sections = Vec::with_capacity(self.status.len() + 4);
         let mut seen = 0;
         let Sampler { status, failures, dropped_total, .. } = self;
-        for (lane, _) in &self.lanes {
+        for PlannedLane { lane, .. } in &self.lanes {
             lane.outcomes(|name, stuck, outcome| {
                 if status.len() <= seen {
                     status.push(CollectorStatus {
@@ -185,6 +179,56 @@ impl Sampler {
     }
 }
 
+/// The lanes for these collectors; `before` are those to take over from.
+fn lanes(
+    planned: Vec<Planned>,
+    table: &Arc<SeriesTable>,
+    limit: usize,
+    mut before: Vec<PlannedLane>,
+) -> Vec<PlannedLane> {
+    let mut shared = (Vec::new(), Vec::new());
+    let mut lanes = Vec::new();
+    for p in planned {
+        let schedule = Schedule { interval: p.interval, next: None };
+        let same = before.iter().position(|lane| p.lane == LaneKind::Own && lane.is_of(p.name, &p.made_from));
+        if let Some(mut lane) = same.map(|i| before.swap_remove(i)) {
+            lane.schedules = vec![schedule];
+            lane.lane.set_deadline(p.timeout);
+            lanes.push(lane);
+            continue;
+        }
+        let writer = Writer::new(p.name, table.clone(), limit);
+        let unit = Unit { name: p.name, collector: p.collector, writer, table: table.clone(), limit };
+        match p.lane {
+            LaneKind::Shared => {
+                shared.0.push((unit, p.timeout));
+                shared.1.push(schedule);
+            }
+            LaneKind::Own => lanes.push(PlannedLane {
+                lane: Lane::new(p.name, vec![(unit, p.timeout)]),
+                schedules: vec![schedule],
+                made_from: Some((p.name, p.made_from)),
+            }),
+        }
+    }
+    lanes.insert(0, PlannedLane { lane: Lane::new("host", shared.0), schedules: shared.1, made_from: None });
+    lanes
+}
+
+/// A lane and when its collectors are due.
+struct PlannedLane {
+    lane: Lane,
+    schedules: Vec<Schedule>,
+    /// The collector of a lane of its own, and what it was made from.
+    made_from: Option<(&'static str, String)>,
+}
+
+impl PlannedLane {
+    fn is_of(&self, name: &str, made_from: &str) -> bool {
+        self.made_from.as_ref().is_some_and(|(n, from)| *n == name && from == made_from)
+    }
+}
+
 impl Schedule {
     fn is_due(&mut self, now: Instant, all: bool) -> bool {
         // A little early is in time: ticks come with some jitter.
@@ -242,7 +286,14 @@ mod tests {
     }
 
     fn planned(name: &'static str, collector: Box<dyn Collector>, lane: LaneKind) -> Planned {
-        Planned { name, collector, interval: Duration::ZERO, timeout: Duration::from_millis(50), lane }
+        Planned {
+            name,
+            collector,
+            made_from: name.to_string(),
+            interval: Duration::ZERO,
+            timeout: Duration::from_millis(50),
+            lane,
+        }
     }
 
     fn value(snapshot: &Snapshot, line: &str) -> Option<f64> {
@@ -285,6 +336,21 @@ mod tests {
             });
             assert!(back, "{lane:?}");
         }
+    }
+
+    #[test]
+    fn after_a_reload_what_is_made_from_the_same_goes_on_where_it_was() {
+        let table = Arc::new(SeriesTable::new(Labels::empty()));
+        let plan = |from: &str| Planned {
+            made_from: from.to_string(),
+            ..planned("plain", Box::new(Plain(0.0)), LaneKind::Own)
+        };
+        let mut sampler = Sampler::new(vec![plan("a")], &table, 100);
+        assert_eq!(value(&sampler.sample(Timestamp::now(), true), "runs"), Some(1.0));
+        sampler.replace(vec![plan("a")], &table, 100);
+        assert_eq!(value(&sampler.sample(Timestamp::now(), true), "runs"), Some(2.0));
+        sampler.replace(vec![plan("b")], &table, 100);
+        assert_eq!(value(&sampler.sample(Timestamp::now(), true), "runs"), Some(1.0));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The list of collectors, and their part of the configuration.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use super::process::{Processes, ProcessesCollectorConfig, ProcessesConfig};
@@ -7,8 +8,8 @@ use super::{Collector, LaneKind, Planned, Roots};
 use crate::yaml::{Faults, FromYaml, Node, Value};
 
 /// What the portable collector gives under the same names.
-const REPLACED_BY_PORTABLE: [&str; 8] =
-    ["cpu", "loadavg", "meminfo", "diskstats", "filesystem", "netdev", "uname", "processes"];
+const REPLACED_BY_PORTABLE: [&str; 10] =
+    ["stat", "cpu", "loadavg", "meminfo", "diskstats", "filesystem", "netdev", "time", "uname", "processes"];
 
 /// What the documentation and the flags say of a collector.
 #[derive(Clone, Copy, Debug)]
@@ -52,11 +53,12 @@ pub struct Entry<T> {
     pub options: T,
 }
 
-impl<T> Entry<T> {
-    fn plan(&self, info: &CollectorInfo, collector: Box<dyn Collector>) -> Planned {
+impl<T: Debug> Entry<T> {
+    fn plan(&self, info: &CollectorInfo, collector: Box<dyn Collector>, made_from: &dyn Debug) -> Planned {
         Planned {
             name: info.name,
             collector,
+            made_from: format!("{:?} {made_from:?}", self.options),
             interval: self.interval.unwrap_or(info.interval),
             timeout: self.timeout.unwrap_or_else(|| info.timeout()),
             lane: info.lane,
@@ -164,12 +166,12 @@ macro_rules! collectors {
                     match info.name {
                         $( stringify!($name) if self.is_enabled(info.name) || portable && info.name == "portable" => {
                             let collector = Box::new(<$type>::new(&self.$name.options, roots));
-                            planned.push(self.$name.plan(info, collector));
+                            planned.push(self.$name.plan(info, collector, roots));
                         } )*
                         "processes" if processes.enabled || self.is_enabled("processes") => {
                             let node = self.is_enabled("processes").then_some(&self.processes.options);
                             let collector = Box::new(Processes::new(processes, node, roots));
-                            planned.push(self.processes.plan(info, collector));
+                            planned.push(self.processes.plan(info, collector, &(processes, node, roots)));
                         }
                         _ => {}
                     }

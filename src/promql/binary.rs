@@ -136,7 +136,9 @@ fn matched(b: &Binary, lhs: Vec<Sample>, rhs: Vec<Sample>) -> Result<Vec<Sample>
                 ));
             }
         } else if !results.insert(labels.clone()) {
-            return Err(EvalError::failed("multiple matches for labels: grouping labels must ensure unique matches"));
+            return Err(EvalError::failed(
+                "multiple matches for labels: grouping labels must ensure unique matches",
+            ));
         }
         out.push(Sample { labels, value, time: s.time });
     }
@@ -147,7 +149,9 @@ fn result_labels(b: &Binary, by: &By<'_>, many: &Labels, one: &Labels) -> Labels
     let keeps_name = is_filter(b);
     if b.matching.cardinality == Cardinality::OneToOne {
         return match by {
-            By::These(_) => Labels::from_pairs(by.of(many).filter(|(name, _)| keeps_name || *name != METRIC_NAME)),
+            By::These(_) => {
+                Labels::from_pairs(by.of(many).filter(|(name, _)| keeps_name || *name != METRIC_NAME))
+            }
             By::AllBut(names) if names.is_empty() && keeps_name => many.clone(),
             By::AllBut(names) => Labels::from_pairs(many.iter().filter(|(name, _)| {
                 if *name == METRIC_NAME { keeps_name } else { !names.iter().any(|n| **n == **name) }

@@ -121,9 +121,9 @@ impl Script<'_> {
         let (start, end, step) = ((word(), time(word())).1, (word(), time(word())).1, (word(), word()).1);
         let step = parse_duration(step).unwrap();
         let expr = word();
-        let result = Query::parse(expr).map_err(|e| e.to_string()).and_then(|q| {
-            q.range(&self.store.history, start, end, step, &EvalOptions::default()).map_err(|e| e.to_string())
-        });
+        let result = Query::parse(expr)
+            .map_err(|e| e.to_string())
+            .and_then(|q| q.range(&self.store.history, start, end, step, &EvalOptions::default()).map_err(|e| e.to_string()));
         let series = match result {
             Err(_) if command == "eval_fail" => return None,
             Ok(Value::Matrix(series)) if command != "eval_fail" => series,

@@ -84,9 +84,7 @@ fn run(test: &Test) -> Vec<(String, Outcome)> {
 }
 
 fn duration(text: &str) -> Duration {
-    parse_duration(text)
-        .or_else(|e| text.trim_end_matches('s').parse().map(Duration::from_secs_f64).map_err(|_| e))
-        .unwrap()
+    parse_duration(text).or_else(|e| text.trim_end_matches('s').parse().map(Duration::from_secs_f64).map_err(|_| e)).unwrap()
 }
 
 /// The functions and operators that an expression calls.
