@@ -276,4 +276,6 @@ fn report(target: &Target, ending: &Ending) {
 }
 
 #[cfg(test)]
+mod peer;
+#[cfg(test)]
 mod tests;

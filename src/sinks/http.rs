@@ -187,12 +187,17 @@ pub(super) fn secret(value: Option<&Secret>, file: Option<&Path>) -> Result<Stri
     }
 }
 
-fn build(config: &HttpConfig, timeout: Duration) -> Result<Client, String> {
+/// Makes ring the cryptography of rustls in this process.
+pub(super) fn install_crypto() {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // It fails when another part has installed one, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
+}
+
+fn build(config: &HttpConfig, timeout: Duration) -> Result<Client, String> {
+    install_crypto();
     let mut builder = Client::builder()
         .user_agent(concat!("Watchfire/", env!("CARGO_PKG_VERSION")))
         .timeout(timeout)

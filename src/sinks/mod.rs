@@ -8,6 +8,8 @@ mod http;
 mod log;
 mod notification;
 mod payload;
+#[cfg(test)]
+pub(crate) mod testing;
 mod webhook;
 
 use std::fmt;

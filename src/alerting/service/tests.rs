@@ -1,1 +1,202 @@
+use std::path::Path;
+use std::sync::Mutex;
 
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::pool::PoolConfig;
+use crate::sinks::testing::{Seen, far_side};
+use crate::yaml::{Document, Faults};
+
+/// An agent's alerting with all it needs.
+pub(super) struct Rig {
+    pub alerting: Alerting,
+    pub registry: Registry,
+}
+
+pub(super) fn config(text: &str) -> AlertingConfig {
+    let mut faults = Faults::default();
+    let config = Document::parse("t.yaml", text, &mut faults).read(&mut faults);
+    assert!(!faults.has_errors(), "{faults}");
+    config
+}
+
+pub(super) fn rig(dir: &Path, text: &str, options: Options) -> Rig {
+    let registry = Registry::new();
+    let runtime = runtime::Handle::current();
+    let store = Store::open(dir, &registry).unwrap();
+    let pool = Pool::new(PoolConfig::default(), &registry, runtime.clone()).unwrap();
+    let alerting = Alerting::start(&config(text), options, store, pool, &registry, &runtime).unwrap();
+    Rig { alerting, registry }
+}
+
+fn alert(name: &str, resolved: bool) -> Alert {
+    Alert {
+        labels: Labels::from_pairs([("alertname", name)]),
+        annotations: Labels::empty(),
+        starts_at: Timestamp::from_millis(1_700_000_000_000),
+        ends_at: resolved.then(Timestamp::now),
+        value: 1.0,
+        expr: "up".to_string(),
+    }
+}
+
+/// A webhook at `address`, told at once.
+fn webhook(address: std::net::SocketAddr) -> String {
+    format!(
+        "route: {{receiver: hook, group_by: [alertname], group_interval: 1s}}\n\
+         receivers: [{{name: hook, webhook_configs: [{{url: 'http://{address}/', timeout: 5s}}]}}]\n"
+    )
+}
+
+/// Waits until the far side has seen so many requests; what they said: status and name.
+async fn seen(memory: &Mutex<Vec<Seen>>, count: usize) -> Vec<String> {
+    for _ in 0..1000 {
+        if memory.lock().unwrap().len() >= count {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let said = |s: &Seen| {
+        let json: serde_json::Value = serde_json::from_slice(&s.body).unwrap();
+        format!("{} {}", json["status"].as_str().unwrap(), json["groupLabels"]["alertname"].as_str().unwrap())
+    };
+    memory.lock().unwrap().iter().map(said).collect()
+}
+
+fn metric(registry: &Registry, name: &str, label: Option<&str>) -> f64 {
+    let family = registry.gather().into_iter().find(|f| f.name() == name).unwrap_or_else(|| panic!("no {name}"));
+    let has = |m: &&prometheus::proto::Metric| label.is_none_or(|l| m.get_label().iter().any(|p| p.value() == l));
+    let of = |m: &prometheus::proto::Metric| {
+        m.get_counter().value() + m.get_gauge().value() + m.get_histogram().get_sample_count() as f64
+    };
+    family.get_metric().iter().filter(has).map(of).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_arrives_firing_and_resolved_and_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (address, memory) = far_side(vec![(200, vec![], "")]).await;
+    let rig = rig(dir.path(), &webhook(address), Options::default());
+    rig.alerting.receive(vec![alert("Disk", false)]);
+    assert_eq!(seen(&memory, 1).await, ["firing Disk"]);
+    rig.alerting.receive(vec![alert("Disk", true)]);
+    assert_eq!(seen(&memory, 2).await, ["firing Disk", "resolved Disk"]);
+    assert_eq!(rig.alerting.shutdown(Duration::from_secs(5)).await, 0);
+    let value = |name: &str, label: Option<&str>| metric(&rig.registry, name, label);
+    assert_eq!(value("watchfire_alerts_received_total", Some("firing")), 1.0);
+    assert_eq!(value("watchfire_alerts_received_total", Some("resolved")), 1.0);
+    assert_eq!(value("watchfire_notifications_total", Some("hook")), 2.0);
+    assert_eq!(value("watchfire_notifications_failed_total", None), 0.0);
+    assert_eq!(value("watchfire_notification_latency_seconds", Some("webhook")), 2.0);
+    assert_eq!(value("watchfire_notification_queue_length", None), 0.0);
+    assert_eq!(value("watchfire_notification_queue_oldest_seconds", None), 0.0);
+    assert_eq!(value("watchfire_alerts", None), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_fails_is_tried_again_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (address, memory) = far_side(vec![(503, vec![], ""), (500, vec![], ""), (200, vec![], "")]).await;
+    let rig = rig(dir.path(), &webhook(address), Options::default());
+    rig.alerting.receive(vec![alert("Disk", false)]);
+    seen(&memory, 1).await;
+    rig.alerting.receive(vec![alert("Disk", true)]);
+    assert_eq!(seen(&memory, 4).await, ["firing Disk", "firing Disk", "firing Disk", "resolved Disk"]);
+    rig.alerting.shutdown(Duration::from_secs(5)).await;
+    assert_eq!(metric(&rig.registry, "watchfire_notifications_retried_total", Some("serverError")), 2.0);
+    let ids: Vec<String> = memory.lock().unwrap().iter().map(|s| s.header("idempotency-key").to_string()).collect();
+    assert!(ids[0] == ids[1] && ids[1] == ids[2] && ids[2] != ids[3], "{ids:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_hangs_delays_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, memory) = far_side(vec![(200, vec![], "")]).await;
+    let text = format!(
+        "route: {{receiver: both, group_by: ['...']}}\n\
+         receivers: [{{name: both, webhook_configs: [{{url: 'http://{}/', timeout: 60s}}, {{url: 'http://{address}/'}}]}}]\n",
+        silent.local_addr().unwrap()
+    );
+    let rig = rig(dir.path(), &text, Options::default());
+    let began = std::time::Instant::now();
+    rig.alerting.receive((0..50).map(|i| alert(&format!("A{i}"), false)).collect());
+    assert_eq!(seen(&memory, 50).await.len(), 50);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(metric(&rig.registry, "watchfire_notification_queue_length", None) as usize, 50);
+    assert!(metric(&rig.registry, "watchfire_notification_queue_oldest_seconds", None) > 0.0);
+    assert_eq!(rig.alerting.shutdown(Duration::from_millis(100)).await, 50, "these stay for the next start");
+}
+
+#[test]
+fn what_is_not_delivered_when_the_agent_dies_is_delivered_after_its_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let first = runtime();
+    first.block_on(async {
+        // Nobody listens at this port.
+        let (address, memory) = far_side(vec![(500, vec![], "")]).await;
+        let rig = rig(dir.path(), &webhook(address), Options::default());
+        rig.alerting.receive(vec![alert("Disk", false), alert("Cpu", false)]);
+        seen(&memory, 2).await;
+        rig.alerting.receive(vec![alert("Disk", true)]);
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+    });
+    // No shutdown: all tasks are dropped where they stand.
+    drop(first);
+    runtime().block_on(async {
+        let (address, memory) = far_side(vec![(200, vec![], "")]).await;
+        let rig = rig(dir.path(), &webhook(address), Options::default());
+        let mut said = seen(&memory, 3).await;
+        assert!(said.iter().position(|s| s == "firing Disk") < said.iter().position(|s| s == "resolved Disk"));
+        said.sort();
+        assert_eq!(said, ["firing Cpu", "firing Disk", "resolved Disk"]);
+        assert_eq!(rig.alerting.shutdown(Duration::from_secs(5)).await, 0);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_lets_deliveries_end_within_the_grace() {
+    let dir = tempfile::tempdir().unwrap();
+    let (address, memory) = far_side(vec![(503, vec![], ""), (200, vec![], "")]).await;
+    let rig = rig(dir.path(), &webhook(address), Options::default());
+    rig.alerting.receive(vec![alert("Disk", false)]);
+    assert_eq!(rig.alerting.shutdown(Duration::from_secs(10)).await, 0);
+    assert_eq!(memory.lock().unwrap().len(), 2, "the second try too");
+    // After the stop nothing is taken and nothing hangs.
+    rig.alerting.receive(vec![alert("Disk", true)]);
+    assert_eq!(rig.alerting.shutdown(Duration::from_secs(10)).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_changes_where_alerts_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, first) = far_side(vec![(200, vec![], "")]).await;
+    let (two, second) = far_side(vec![(200, vec![], "")]).await;
+    let rig = rig(dir.path(), &webhook(one), Options::default());
+    rig.alerting.receive(vec![alert("Disk", false)]);
+    seen(&first, 1).await;
+    rig.alerting.reload(&config(&webhook(two)), Options::default()).await;
+    rig.alerting.receive(vec![alert("Disk", true)]);
+    assert_eq!(seen(&second, 1).await, ["resolved Disk"], "the receiver has the same name: it goes on");
+    rig.alerting.shutdown(Duration::from_secs(5)).await;
+    assert_eq!(first.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exec_and_log_deliver_through_the_same_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, log) = (dir.path().join("out"), dir.path().join("log"));
+    let text = format!(
+        "route: {{receiver: local}}\nreceivers:\n- name: local\n  exec_configs:\n  - command: [sh, -c, 'echo \
+         $WATCHFIRE_STATUS $WATCHFIRE_ALERTNAME >> {}']\n  log_configs:\n  - path: {}\n",
+        out.display(),
+        log.display()
+    );
+    let rig = rig(dir.path(), &text, Options::default());
+    rig.alerting.receive(vec![alert("Disk", false)]);
+    assert_eq!(rig.alerting.shutdown(Duration::from_secs(20)).await, 0);
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "firing Disk\n");
+    assert!(std::fs::read_to_string(log).unwrap().contains(r#""labels":{"alertname":"Disk"}"#));
+}

@@ -1,0 +1,73 @@
+//! A far side for tests: an HTTP server that answers as told and remembers what it saw.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+/// What a far side saw of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub path: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Seen {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
+    }
+}
+
+/// A status, headers, a body.
+pub(crate) type Answer = (u16, Vec<(&'static str, String)>, &'static str);
+
+/// A far side that answers as told, forever the last way, and remembers what it saw.
+pub(crate) async fn far_side(answers: Vec<Answer>) -> (SocketAddr, Arc<Mutex<Vec<Seen>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+    let memory = Arc::clone(&seen);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (memory, answers) = (Arc::clone(&memory), answers.clone());
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (memory, answers) = (Arc::clone(&memory), answers.clone());
+                async move {
+                    let path = request.uri().to_string();
+                    let header = |(n, v): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
+                        (n.to_string(), v.to_str().unwrap().to_string())
+                    };
+                    let headers = request.headers().iter().map(header).collect();
+                    let body = request.into_body().collect().await.unwrap().to_bytes().to_vec();
+                    let number = {
+                        let mut memory = memory.lock().unwrap();
+                        memory.push(Seen { path, headers, body });
+                        memory.len() - 1
+                    };
+                    let (status, headers, body) = answers.get(number).or(answers.last()).unwrap().clone();
+                    let mut response = Response::builder().status(status);
+                    for (name, value) in headers {
+                        response = response.header(name, value);
+                    }
+                    Ok::<_, Infallible>(response.body(Full::new(Bytes::from(body))).unwrap())
+                }
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (address, seen)
+}
+
+/// A client for tests: plain HTTP only.
+pub(crate) fn client() -> reqwest::Client {
+    super::http::install_crypto();
+    reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()
+}
