@@ -92,6 +92,108 @@ fn has_number(result: &[Value]) -> bool {
     result.iter().any(|series| number(&series["value"]) || list(series, "values").iter().any(number) || number(series))
 }
 
+/// A query of a panel, or of annotations.
+struct Query<'a> {
+    panel: &'a str,
+    kind: &'a str,
+    reference: &'a str,
+    instant: bool,
+    expr: &'a str,
+    legend: &'a str,
+}
+
+/// All queries of a panel.
+fn panel_queries(panel: &Value) -> Vec<Query<'_>> {
+    let queries = list(panel, "targets").iter().map(|target| {
+        let text = |key: &str| target[key].as_str().unwrap_or_default();
+        Query {
+            panel: panel["title"].as_str().unwrap_or_default(),
+            kind: panel["type"].as_str().unwrap_or_default(),
+            reference: text("refId"),
+            instant: target["instant"] == true,
+            expr: text("expr"),
+            legend: text("legendFormat"),
+        }
+    });
+    queries.collect()
+}
+
+/// All queries of a dashboard, those of annotations too.
+fn queries(dashboard: &Value) -> Vec<Query<'_>> {
+    let annotations = list(&dashboard["annotations"], "list").iter().filter_map(|a| {
+        let expr = a["expr"].as_str()?;
+        Some(Query { panel: "annotations", kind: "", reference: "", instant: false, expr, legend: "" })
+    });
+    annotations.chain(panels(dashboard).into_iter().flat_map(panel_queries)).collect()
+}
+
+impl Query<'_> {
+    /// What a graph or a table would show.
+    fn ask(&self, prometheus: &Prometheus, instance: &str) -> Result<Vec<Value>, String> {
+        let query = substituted(self.expr, instance);
+        let result = if self.instant { prometheus.query(&query) } else { prometheus.query_range(&query) };
+        result.map_err(|e| format!("{} {}: {query}: {e}", self.panel, self.reference))
+    }
+
+    /// What is wrong with the answer, if anything.
+    fn complaint(&self, prometheus: &Prometheus, instance: &str) -> Option<String> {
+        let result = match self.ask(prometheus, instance) {
+            Ok(result) => result,
+            Err(error) => return Some(error),
+        };
+        let what = format!("{} {}: {}", self.panel, self.reference, self.expr);
+        if self.kind == "stat" && result.len() > 1 {
+            return Some(format!("{what}: {} numbers where there is room for one", result.len()));
+        }
+        let excused =
+            MAY_BE_EMPTY.iter().any(|(panel, reference, _)| *panel == self.panel && *reference == self.reference)
+                || !metrics(self.expr).iter().all(|m| host_has(m));
+        (!has_number(&result) && !excused).then(|| format!("{what}: returns nothing"))
+    }
+
+    /// The names of this moment's series in the legend.
+    fn legends(&self, prometheus: &Prometheus, instance: &str) -> Vec<String> {
+        let result = prometheus.query(&substituted(self.expr, instance)).unwrap_or_default();
+        let name = |series: &Value| {
+            let labels = series["metric"].as_object().into_iter().flatten();
+            labels.fold(self.legend.to_string(), |name, (label, value)| {
+                name.replace(&format!("{{{{{label}}}}}"), value.as_str().unwrap_or_default())
+            })
+        };
+        result.iter().map(name).collect()
+    }
+}
+
+fn variables_without_values(dashboard: &Value, prometheus: &Prometheus, instance: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for variable in list(&dashboard["templating"], "list").iter().filter(|v| v["type"] == "query") {
+        let query = variable["query"]["query"].as_str().expect("a query");
+        let inner = query.strip_prefix("label_values(").and_then(|q| q.strip_suffix(')')).expect("label_values");
+        let (selector, label) = inner.rsplit_once(',').expect("a selector and a label");
+        let values = prometheus.label_values(&substituted(selector, instance), label.trim());
+        if values.as_ref().is_ok_and(|v| v.is_empty()) || values.is_err() {
+            complaints.push(format!("variable {}: {query}: {values:?}", variable["name"]));
+        }
+    }
+    complaints
+}
+
+/// Two lines of a graph by one name could not be told apart.
+fn legends_that_repeat(dashboard: &Value, prometheus: &Prometheus, instance: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for panel in panels(dashboard).into_iter().filter(|p| p["type"] == "timeseries" || p["type"] == "state-timeline") {
+        let mut seen = BTreeSet::new();
+        for name in panel_queries(panel).iter().flat_map(|q| q.legends(prometheus, instance)) {
+            if name.contains("{{") || name == "__auto" {
+                complaints.push(format!("{}: the legend says {name:?}", panel["title"]));
+            } else if !seen.insert(name.clone()) {
+                complaints.push(format!("{}: two lines are named {name:?}", panel["title"]));
+            }
+        }
+    }
+    complaints
+}
+
 #[test]
 fn every_query_of_every_panel_returns_something_on_a_host_that_has_the_data() {
     let Some(program) = peer("prometheus") else { return };
@@ -126,52 +228,23 @@ alerting:
         prometheus.value("sum(count_over_time(up[5m]))").filter(|n| *n >= 16.0)
     });
 
-    let mut silent = Vec::new();
+    let instance = format!("127.0.0.1:{}", agent.port);
+    let mut complaints = Vec::new();
     let mut asked = 0;
-    let mut excused: BTreeSet<&(&str, &str, &str)> = BTreeSet::new();
+    let mut excuses: Vec<_> = MAY_BE_EMPTY.iter().collect();
     for file in FILES {
         let dashboard = load(file);
-        let instance = format!("127.0.0.1:{}", agent.port);
-        for variable in list(&dashboard["templating"], "list").iter().filter(|v| v["type"] == "query") {
-            let query = variable["query"]["query"].as_str().expect("a query");
-            let inner = query.strip_prefix("label_values(").and_then(|q| q.strip_suffix(')')).expect("label_values");
-            let (selector, label) = inner.rsplit_once(',').expect("a selector and a label");
-            let values = prometheus.label_values(&substituted(selector, &instance), label.trim());
-            if values.as_ref().is_ok_and(|v| v.is_empty()) || values.is_err() {
-                silent.push(format!("{file}, variable {}: {query}: {values:?}", variable["name"]));
-            }
-        }
-        let annotations = list(&dashboard["annotations"], "list")
-            .iter()
-            .filter_map(|a| Some(("annotation", "", false, a["expr"].as_str()?)));
-        let queries = panels(&dashboard).into_iter().flat_map(|panel| {
-            let title = panel["title"].as_str().unwrap_or_default();
-            list(panel, "targets").iter().map(move |t| {
-                let text = |key: &str| t[key].as_str().unwrap_or_default();
-                (title, text("refId"), t["instant"] == true, text("expr"))
-            })
-        });
-        for (title, reference, instant, expr) in annotations.chain(queries) {
+        complaints.extend(variables_without_values(&dashboard, &prometheus, &instance));
+        for query in queries(&dashboard) {
             asked += 1;
-            let query = substituted(expr, &instance);
-            let result = if instant { prometheus.query(&query) } else { prometheus.query_range(&query) };
-            let result = match result {
-                Ok(result) => result,
-                Err(error) => {
-                    silent.push(format!("{file}, {title} {reference}: {query}: {error}"));
-                    continue;
-                }
-            };
-            let excuse = MAY_BE_EMPTY.iter().find(|(t, r, _)| *t == title && *r == reference);
-            excused.extend(excuse);
-            if !has_number(&result) && excuse.is_none() && metrics(&query).iter().all(|m| host_has(m)) {
-                silent.push(format!("{file}, {title} {reference}: {query}"));
-            }
+            excuses.retain(|(panel, reference, _)| (*panel, *reference) != (query.panel, query.reference));
+            complaints.extend(query.complaint(&prometheus, &instance));
         }
+        complaints.extend(legends_that_repeat(&dashboard, &prometheus, &instance));
     }
     assert!(asked > 80, "only {asked} queries were found");
-    assert_eq!(excused.len(), MAY_BE_EMPTY.len(), "an exception for a query that is not there");
-    assert!(silent.is_empty(), "{} of {asked} queries return nothing:\n{}", silent.len(), silent.join("\n"));
+    assert!(excuses.is_empty(), "excuses for queries that are not there: {excuses:?}");
+    assert!(complaints.is_empty(), "of {asked} queries {}:\n{}", complaints.len(), complaints.join("\n"));
 }
 
 /// Where a panel is.

@@ -116,6 +116,7 @@ impl Metrics {
         for target in plan.recipients.values().flatten().map(|recipient| &recipient.target) {
             let (receiver, integration) = (target.receiver.as_str(), target.integration.as_str());
             self.notifications.with_label_values(&[receiver, integration]).inc_by(0);
+            self.latency.with_label_values(&[integration]);
             for reason in Reason::ALL {
                 self.failed.with_label_values(&[receiver, integration, reason.as_str()]).inc_by(0);
                 self.retried.with_label_values(&[receiver, integration, reason.as_str()]).inc_by(0);

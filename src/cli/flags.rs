@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
+use super::filters::Filters;
 use super::logging::{LogFormat, LogLevel};
 use crate::agent;
 use crate::collect::textfile::Directories;
@@ -108,12 +109,13 @@ impl RunFlags {
     }
 }
 
-/// `--collector.NAME` and `--no-collector.NAME` for every collector, and `--collector.disable-defaults`.
+/// `--collector.NAME` and `--no-collector.NAME` for every collector, `--collector.disable-defaults`, and the filters.
 #[derive(Clone, Default, Debug)]
 pub struct CollectorFlags {
     disable_defaults: bool,
     switches: Vec<(&'static str, bool)>,
     textfile_directories: Vec<String>,
+    filters: Filters,
 }
 
 impl CollectorFlags {
@@ -133,6 +135,7 @@ impl CollectorFlags {
         if !self.textfile_directories.is_empty() {
             config.textfile.options.directory = Directories(self.textfile_directories.clone());
         }
+        self.filters.apply(config);
     }
 }
 
@@ -150,6 +153,7 @@ impl FromArgMatches for CollectorFlags {
         if let Some(values) = matches.get_many::<String>("collector.textfile.directory") {
             flags.textfile_directories = values.cloned().collect();
         }
+        flags.filters = Filters::of(matches);
         Ok(flags)
     }
 
@@ -172,7 +176,7 @@ impl Args for CollectorFlags {
                 .arg(flag(info.flag).help(format!("{} [default: {default}]", info.about.trim_end_matches('.'))))
                 .arg(flag(info.no_flag).hide(true).overrides_with(info.flag));
         }
-        command.arg(
+        Filters::augment(command).arg(
             Arg::new("collector.textfile.directory")
                 .long("collector.textfile.directory")
                 .value_name("DIR")

@@ -126,6 +126,8 @@ impl Config {
         flags(&mut file);
 
         let mut groups = if file.stock_rules { rules::stock_groups(&mut faults) } else { Vec::new() };
+        // The stock rules were another source.
+        faults.enter(document.source.clone());
         groups.extend(rules::read_groups(&file.groups, &document.source, &mut faults));
         groups.extend(rules::read_rule_files(&file.rule_files, base, &mut faults));
         if faults.has_errors() {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub use agent::{Agent, Setup, binary, run};
 pub use http::{Response, request, request_to};
 pub use metrics::Metrics;
-pub use peers::{Prometheus, peer};
+pub use peers::{Prometheus, node_exporter_page, peer};
 pub use process::{Burner, Child, free_port};
 pub use webhook::{Behaviour, Post, Receiver};
 

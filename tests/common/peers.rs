@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::http::percent_encoded;
-use super::{Agent, Child, SOON, eventually, free_port, request};
+use super::{Agent, Child, Response, SOON, eventually, free_port, request};
 
 /// Where this program is. When it is not installed the test that asks is to return: that is said on standard error,
 /// and is a failure where `WATCHFIRE_REQUIRE_PEERS` is set.
@@ -89,7 +89,7 @@ impl Prometheus {
     pub fn query(&self, expr: &str) -> Result<Vec<Value>, String> {
         let data = self.api(&format!("/api/v1/query?query={}", percent_encoded(expr)))?;
         Ok(match data["resultType"].as_str() {
-            Some("scalar") => vec![data["result"].clone()],
+            Some("scalar") => vec![serde_json::json!({"metric": {}, "value": data["result"]})],
             _ => data["result"].as_array().cloned().unwrap_or_default(),
         })
     }
@@ -107,4 +107,15 @@ impl Prometheus {
         let values = data.as_array().cloned().unwrap_or_default();
         Ok(values.iter().filter_map(|v| v.as_str().map(str::to_string)).collect())
     }
+}
+
+/// What a node_exporter with these flags serves.
+pub fn node_exporter_page(program: PathBuf, flags: &[&str]) -> Response {
+    let port = free_port();
+    let mut child =
+        Child::spawn(Command::new(program).arg(format!("--web.listen-address=127.0.0.1:{port}")).args(flags));
+    eventually("node_exporter answers", SOON, || {
+        assert!(child.ended().is_none(), "node_exporter has ended: {}", child.log());
+        request(port, "GET", "/metrics", &[]).ok()
+    })
 }
