@@ -81,6 +81,19 @@ crate::section! {
     }
 }
 
+impl ConfigFile {
+    /// Makes relative paths start at `dir`, the directory of the file; those of flags start where the agent does.
+    fn resolve_paths(&mut self, dir: &Path) {
+        for path in [&mut self.web.config_file, &mut self.storage.path].into_iter().flatten() {
+            *path = dir.join(&*path);
+        }
+        for directory in &mut self.collectors.textfile.options.directory.0 {
+            *directory = dir.join(&*directory).to_string_lossy().into_owned();
+        }
+        self.alerting.resolve_paths(dir);
+    }
+}
+
 /// A valid configuration.
 pub struct Config {
     pub file: ConfigFile,
@@ -108,14 +121,13 @@ impl Config {
         let name = path.map_or("defaults".to_string(), |p| p.display().to_string());
         let document = Document::parse(&name, &text, &mut faults);
         let mut file: ConfigFile = document.read(&mut faults);
+        let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
+        file.resolve_paths(base);
         flags(&mut file);
 
         // They have no faults, as their tests show, and would name their own file for those of the next.
         let mut groups = if file.stock_rules { rules::stock_groups(&mut Faults::default()) } else { Vec::new() };
-        // The stock rules were another source.
-        faults.enter(document.source.clone());
         groups.extend(rules::read_groups(&file.groups, &document.source, &mut faults));
-        let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
         groups.extend(rules::read_rule_files(&file.rule_files, base, &mut faults));
         if faults.has_errors() {
             return Err(faults);
@@ -172,5 +184,22 @@ mod tests {
     fn a_file_that_is_not_there_is_named() {
         let faults = Config::load(Some(Path::new("/nowhere/watchfire.yaml")), |_| {}).err().unwrap().to_string();
         assert!(faults.starts_with("/nowhere/watchfire.yaml: cannot read the configuration file"), "{faults}");
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_file_and_those_of_flags_do_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("watchfire.yaml");
+        let text = "web: {config_file: web.yml}\nstorage: {path: state}\ncollectors: {textfile: {directory: metrics}}\n\
+                    alerting:\n  route: {receiver: a}\n  receivers: [{name: a, log_configs: [{path: alerts.json}]}]\n";
+        std::fs::write(&path, text).unwrap();
+        let load = |flags: fn(&mut ConfigFile)| Config::load(Some(&path), flags).unwrap_or_else(|f| panic!("{f}")).file;
+        let file = load(|_| {});
+        assert_eq!(file.web.config_file, Some(directory.path().join("web.yml")));
+        assert_eq!(file.storage.path, Some(directory.path().join("state")));
+        assert_eq!(Path::new(&file.collectors.textfile.options.directory.0[0]), directory.path().join("metrics"));
+        assert_eq!(file.alerting.receivers[0].log_configs[0].path, Some(directory.path().join("alerts.json")));
+        let file = load(|file| file.storage.path = Some("here".into()));
+        assert_eq!(file.storage.path, Some("here".into()));
     }
 }
