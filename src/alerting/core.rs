@@ -342,7 +342,7 @@ impl Core {
     /// Resolves alerts that rules have not told of for too long, and forgets what is old.
     fn look(&mut self, now: Now, batch: &mut Batch) {
         let at = Mono::of(now.mono);
-        self.log.purge(at, batch);
+        self.log.purge(at, |fingerprint| self.alerts.contains_key(fingerprint), batch);
         let mut next = at.after(PURGE_INTERVAL);
         for (fingerprint, known) in &mut self.alerts {
             let limit = known.told.after(self.plan.resolve_timeout);

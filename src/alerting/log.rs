@@ -142,12 +142,14 @@ impl Log {
         }
     }
 
-    /// Forgets entries that nothing has happened to for long.
-    pub fn purge(&mut self, now: Mono, batch: &mut Batch) {
+    /// Forgets entries that nothing has happened to for long, the agent's absence included, and whose alerts are not
+    /// `known` any more: as long as one is, its end has still to be told.
+    pub fn purge(&mut self, now: Mono, known: impl Fn(&Fingerprint) -> bool, batch: &mut Batch) {
         let old: Vec<String> = self
             .entries
             .iter()
             .filter(|(_, entry)| entry.at < now.before(Duration::from_millis(entry.keep)))
+            .filter(|(_, entry)| !entry.told.firing.iter().any(&known))
             .map(|(key, _)| key.clone())
             .collect();
         old.iter().for_each(|key| self.forget(key, batch));

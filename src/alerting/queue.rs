@@ -1,6 +1,6 @@
 //! The fourth stage: the durable queue. A lane per target and group keeps order; targets do not wait for each other.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::core::Mono;
 use super::log::Told;
 use super::plan::Target;
-use crate::sinks::{DeliveryError, Notification, Status};
+use crate::sinks::{DeliveryError, Fingerprint, Notification, NotifiedAlert, Status};
 use crate::state::{Batch, Table};
 
 /// Deliveries to one target at the same time, each of another group.
@@ -325,11 +325,14 @@ impl Queue {
     }
 }
 
-/// Whether `new` says all that `old` says, so that `old` need not be told: what fires in it still does, and what was
-/// resolved in it has not fired again. (What was resolved may have to be added: [`add_resolved`].)
+/// Whether `new` says all that `old` says, so that `old` need not be told: what fires in it still does, since the same
+/// moment, and what was resolved in it has not fired again. (What was resolved may have to be added: [`add_resolved`].)
 fn includes(new: &Notification, old: &Notification) -> bool {
-    let (new, old) = (Told::of(&new.alerts), Told::of(&old.alerts));
-    old.firing.is_subset(&new.firing) && old.resolved.is_disjoint(&new.firing)
+    let there: HashMap<Fingerprint, &NotifiedAlert> = new.alerts.iter().map(|a| (a.fingerprint(), a)).collect();
+    old.alerts.iter().all(|alert| match there.get(&alert.fingerprint()) {
+        Some(newer) => newer.status() == alert.status() && newer.starts_at == alert.starts_at,
+        None => alert.status() == Status::Resolved,
+    })
 }
 
 fn add_resolved(new: &mut Notification, old: &Notification) {

@@ -98,7 +98,8 @@ fn matched(b: &Binary, lhs: Vec<Sample>, rhs: Vec<Sample>) -> Result<Vec<Sample>
     let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
 
     let mut groups = Groups::new(by);
-    for (i, s) in one.iter().enumerate() {
+    for s in &one {
+        // Each is a group of its own, so a group's number is its element's place.
         let (group, new) = groups.insert(&s.labels);
         if !new {
             let side = if swapped { "left" } else { "right" };
@@ -111,7 +112,6 @@ fn matched(b: &Binary, lhs: Vec<Sample>, rhs: Vec<Sample>) -> Result<Vec<Sample>
                 braced(&other)
             )));
         }
-        debug_assert_eq!(group, i, "one element a group");
     }
 
     let mut taken = vec![false; one.len()];
@@ -120,25 +120,23 @@ fn matched(b: &Binary, lhs: Vec<Sample>, rhs: Vec<Sample>) -> Result<Vec<Sample>
     for s in many {
         let Some(partner) = groups.find(&s.labels) else { continue };
         let Some(other) = one.get(partner) else { continue };
-        let (a, c) = if swapped { (other.value, s.value) } else { (s.value, other.value) };
-        let mut value = apply(b.op, a, c);
+        // Before the comparison filters: whether a query is legal does not hang on today's values.
+        if b.matching.cardinality == Cardinality::OneToOne && std::mem::replace(&mut taken[partner], true) {
+            return Err(EvalError::failed(
+                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+            ));
+        }
+        let (left, right) = if swapped { (other.value, s.value) } else { (s.value, other.value) };
+        let mut value = apply(b.op, left, right);
         if is_filter(b) {
             if value == 0.0 {
                 continue;
             }
-            value = a;
+            value = left;
         }
         let labels = result_labels(b, &by, &s.labels, &other.labels);
-        if b.matching.cardinality == Cardinality::OneToOne {
-            if std::mem::replace(&mut taken[partner], true) {
-                return Err(EvalError::failed(
-                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-                ));
-            }
-        } else if !results.insert(labels.clone()) {
-            return Err(EvalError::failed(
-                "multiple matches for labels: grouping labels must ensure unique matches",
-            ));
+        if b.matching.cardinality != Cardinality::OneToOne && !results.insert(labels.clone()) {
+            return Err(EvalError::failed("multiple matches for labels: grouping labels must ensure unique matches"));
         }
         out.push(Sample { labels, value, time: s.time });
     }
@@ -149,9 +147,7 @@ fn result_labels(b: &Binary, by: &By<'_>, many: &Labels, one: &Labels) -> Labels
     let keeps_name = is_filter(b);
     if b.matching.cardinality == Cardinality::OneToOne {
         return match by {
-            By::These(_) => {
-                Labels::from_pairs(by.of(many).filter(|(name, _)| keeps_name || *name != METRIC_NAME))
-            }
+            By::These(_) => Labels::from_pairs(by.of(many).filter(|(name, _)| keeps_name || *name != METRIC_NAME)),
             By::AllBut(names) if names.is_empty() && keeps_name => many.clone(),
             By::AllBut(names) => Labels::from_pairs(many.iter().filter(|(name, _)| {
                 if *name == METRIC_NAME { keeps_name } else { !names.iter().any(|n| **n == **name) }

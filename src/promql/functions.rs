@@ -25,7 +25,10 @@ pub enum Kind {
     /// Each value by itself, read as seconds since the epoch; without argument, the time of evaluation.
     Date(fn(f64) -> f64),
     /// Each series' samples in a range; no value, no result.
-    Range { function: fn(&Window<'_>) -> Option<f64>, keeps_name: bool },
+    Range {
+        function: fn(&Window<'_>) -> Option<f64>,
+        keeps_name: bool,
+    },
     Absent,
     AbsentOverTime,
     Clamp,

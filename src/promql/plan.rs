@@ -63,7 +63,11 @@ pub struct Selector {
 pub enum RangeSource {
     Selector(Selector),
     /// `step` in milliseconds; without one, the evaluation interval.
-    Subquery { node: Node, step: Option<i64>, shift: Shift },
+    Subquery {
+        node: Node,
+        step: Option<i64>,
+        shift: Shift,
+    },
 }
 
 pub struct Range {
@@ -264,7 +268,8 @@ impl Planner<'_> {
 
     fn selector(&self, v: &theirs::VectorSelector) -> Planned<Selector> {
         if !v.matchers.or_matchers.is_empty() {
-            return self.refuse(scan::find_word(self.text, "or"), "`or` between label matchers is not supported".into());
+            return self
+                .refuse(scan::find_word(self.text, "or"), "`or` between label matchers is not supported".into());
         }
         let mut matchers = Vec::new();
         if let Some(name) = &v.name {
@@ -458,9 +463,10 @@ impl Planner<'_> {
 
     fn check_label_name(&self, argument: Option<&Node>, function: &str) -> Planned<()> {
         match argument {
-            Some(Node::Text(name)) if name.is_empty() => {
-                self.refuse(scan::find_text(self.text, ""), format!("invalid destination label name in {function}(): \"\""))
-            }
+            Some(Node::Text(name)) if name.is_empty() => self.refuse(
+                scan::find_text(self.text, ""),
+                format!("invalid destination label name in {function}(): \"\""),
+            ),
             _ => Ok(()),
         }
     }

@@ -225,5 +225,9 @@ fn parser_error(message: &str, text: &str) -> QueryError {
     if message == "invalid promql query" || message == "ParseError" {
         return QueryError::new(if text.trim().is_empty() { "no expression found in input" } else { "parse error" });
     }
-    QueryError::new(message)
+    let quoted = |before: &str| message.split_once(before)?.1.split_once('\'').map(|(name, _)| name);
+    match quoted("call to function '").or_else(|| quoted("call to '")).and_then(|name| scan::find_call(text, name)) {
+        Some(offset) => QueryError::at(message, text, offset),
+        None => QueryError::new(message),
+    }
 }

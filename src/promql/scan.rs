@@ -139,7 +139,8 @@ fn is_duration_place(tokens: &[Token<'_>], i: usize, open: &[Token<'_>]) -> bool
 }
 
 fn check_duration(text: &str, token: &Token<'_>) -> Result<(), QueryError> {
-    let wrong = |why: &str| Err(QueryError::at(format!("{:?} is not a duration: {why}", token.text), text, token.offset));
+    let wrong =
+        |why: &str| Err(QueryError::at(format!("{:?} is not a duration: {why}", token.text), text, token.offset));
     if token.kind == Kind::Word && ["inf", "nan"].iter().any(|k| token.text.eq_ignore_ascii_case(k)) {
         return wrong("it must be finite");
     }

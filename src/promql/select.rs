@@ -56,12 +56,7 @@ impl Eval<'_> {
     }
 
     /// The newest sample of each series, with its own time.
-    fn newest(
-        &mut self,
-        selector: &Selector,
-        now: i64,
-        mut take: impl FnMut(&Entry, Point),
-    ) -> Result<(), EvalError> {
+    fn newest(&mut self, selector: &Selector, now: i64, mut take: impl FnMut(&Entry, Point)) -> Result<(), EvalError> {
         self.check_deadline()?;
         let at = self.reference(selector.shift, now);
         let after = Timestamp::from_millis(at.saturating_sub(self.lookback));

@@ -101,7 +101,7 @@ impl RuleEngine {
             self.groups.push(group);
         }
         for rule in old.into_iter().flat_map(|group| group.rules) {
-            self.orphan_alerts.push((rule.alerts, rule.spec.query().text().to_string()));
+            self.orphan_alerts.push((rule.alerts, rule.spec.expr().to_string()));
             self.orphans.push(rule.outputs);
         }
     }

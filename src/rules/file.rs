@@ -1,5 +1,6 @@
 //! Reads groups of rules, in Prometheus' format, and finds everything that is wrong with them.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
@@ -45,8 +46,17 @@ pub fn read_groups(groups: &Node, source: &Source, faults: &mut Faults) -> Vec<G
 struct Reader<'a> {
     source: &'a Source,
     faults: &'a mut Faults,
-    /// Rules by name and labels: the group, the place and the expression of the first of them.
-    seen: HashMap<(String, BTreeMap<String, String>), (usize, Position, String)>,
+    /// By kind, name and labels: the first such rule.
+    seen: HashMap<(String, BTreeMap<String, String>), First>,
+}
+
+/// A rule that has been read, to tell its duplicates by.
+struct First {
+    /// Place of its group in the file.
+    group: usize,
+    at: Position,
+    /// Its expression, with white space evened out.
+    expr: String,
 }
 
 impl Reader<'_> {
@@ -185,28 +195,24 @@ impl Reader<'_> {
     /// Two rules that give the same series, or the same alerts, overwrite one another.
     fn duplicate(&mut self, rule: &RuleSpec, at: Position, group: usize, labels: &[Pair<'_>]) {
         let kind = if matches!(rule, RuleSpec::Recording(_)) { "record" } else { "alert" };
-        let labels = labels.iter().map(|p| (p.key.name.clone(), p.text.to_string())).collect();
-        let text = rule.query().text().split_whitespace().collect::<Vec<_>>().join(" ");
         let name = format!("{kind} {}", rule.name());
-        match self.seen.get(&(name.clone(), labels)) {
-            Some((other, first, expr)) if *other == group && *expr == text => {
-                self.faults.error(
-                    at,
-                    format!(
-                        "duplicate rule: {name} with the same expression and labels is in line {} already",
-                        first.line
-                    ),
-                );
+        let labels = labels.iter().map(|p| (p.key.name.clone(), p.text.to_string())).collect();
+        let expr = rule.query().text().split_whitespace().collect::<Vec<_>>().join(" ");
+        match self.seen.entry((name, labels)) {
+            Entry::Vacant(entry) => {
+                entry.insert(First { group, at, expr });
             }
-            Some((_, first, _)) => {
-                self.faults.warn(at, format!("duplicate rule: {name} with the same labels is in line {} already; give one a label of its own", first.line));
-            }
-            None => {
-                let labels = match rule {
-                    RuleSpec::Recording(r) => r.labels.iter().cloned().collect(),
-                    RuleSpec::Alerting(a) => a.labels.iter().map(|(n, t)| (n.clone(), t.text().to_string())).collect(),
-                };
-                self.seen.insert((name, labels), (group, at, text));
+            Entry::Occupied(entry) => {
+                let (name, first) = (&entry.key().0, entry.get());
+                let line = first.at.line;
+                if first.group == group && first.expr == expr {
+                    let same = "with the same expression and labels is in line";
+                    self.faults.error(at, format!("duplicate rule: {name} {same} {line} already"));
+                } else {
+                    let same = "with the same labels is in line";
+                    self.faults
+                        .warn(at, format!("duplicate rule: {name} {same} {line} already; give one a label of its own"));
+                }
             }
         }
     }
@@ -295,6 +301,8 @@ fn is_metric_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(text: &str) -> (Vec<GroupSpec>, Vec<String>) {
@@ -456,6 +464,49 @@ extra: 1
         }
         for empty in ["", "groups:", "groups: []", "# nothing"] {
             assert_eq!(read(empty).1, [""; 0], "{empty}");
+        }
+    }
+
+    #[test]
+    fn the_place_within_an_expression_or_a_text_of_several_lines_is_found() {
+        let (_, faults) = read(
+            "groups:
+- name: g
+  rules:
+  - alert: A
+    expr: |
+      sum(
+        rate(x[5m]),
+        raate(y[5m])
+      )
+    annotations:
+      plain: \"é {{ $nope }}\"
+      folded: >
+        one
+        {{ $nope }}
+  - record: r
+    expr: x[5m]
+",
+        );
+        assert_eq!(
+            faults,
+            [
+                "r.yaml:8:9: expr: unknown function raate()",
+                "r.yaml:11:20: template of \"plain\": undefined variable \"$nope\"",
+                "r.yaml:13:9: template of \"folded\": undefined variable \"$nope\"",
+                "r.yaml:16:11: expr: a rule needs an instant vector or a scalar, this is a range vector",
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_makes_it_panic(cut in 0usize..700, put in "[\\PC\n]{0,12}", skip in 0usize..30) {
+            let good = include_str!("testdata/collection.yaml");
+            let whole: String = good.chars().take(700).collect();
+            let before: String = whole.chars().take(cut).collect();
+            let after: String = whole.chars().skip(cut + skip).collect();
+            read(&format!("{before}{put}{after}"));
         }
     }
 }

@@ -174,7 +174,7 @@ impl Group {
                 let mut history = history.write().unwrap_or_else(PoisonError::into_inner);
                 rule.outputs.replace(outcome.samples, at, &mut history, table);
             }
-            total.alerts.extend(rule.alerts.due(now, settings.resend_delay, rule.spec.query().text()));
+            total.alerts.extend(rule.alerts.due(now, settings.resend_delay, rule.spec.expr()));
         }
         self.metrics.last_samples.set(samples as f64);
         self.metrics.last_evaluation.set(now.wall.as_secs_f64());

@@ -126,7 +126,7 @@ fn alert(
     };
     let active = alerts.pending_or_firing().count();
     if env.limit > 0 && active > env.limit {
-        outcome.ended = alerts.end_all(env.now, spec.query.text());
+        outcome.ended = alerts.end_all(env.now, spec.query.text().trim());
         outcome.changed = true;
         return Err((format!("exceeded limit of {} with {active} alerts", env.limit), outcome));
     }

@@ -60,6 +60,11 @@ impl RuleSpec {
         }
     }
 
+    /// The text of the expression, without the line end that a block in YAML leaves.
+    pub fn expr(&self) -> &str {
+        self.query().text().trim()
+    }
+
     pub fn query(&self) -> &Query {
         match self {
             RuleSpec::Recording(r) => &r.query,

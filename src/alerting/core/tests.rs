@@ -1,1 +1,333 @@
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
+use super::*;
+use crate::alerting::{AlertingConfig, Ending};
+use crate::sinks::Reason;
+use crate::yaml::{Document, Faults};
+
+const CONFIG: &str = r#"
+route:
+  receiver: ops
+  group_by: [alertname]
+  group_wait: 10s
+  group_interval: 1m
+  repeat_interval: 1h
+receivers:
+  - name: ops
+    webhook_configs: [{url: 'http://x'}]
+"#;
+
+struct Agent {
+    core: Core,
+    rows: RefCell<BTreeMap<(Table, String), Vec<u8>>>,
+    seconds: u64,
+    writes: usize,
+    attempts: Vec<Attempt>,
+    endings: Vec<Ending>,
+}
+
+fn plan(config: &str) -> Plan {
+    let mut faults = Faults::default();
+    let config: AlertingConfig = Document::parse("t.yaml", config, &mut faults).read(&mut faults);
+    assert!(!faults.has_errors(), "{faults}");
+    Plan::new(&config, Labels::from_pairs([("host", "h")]), "http://h:9100/")
+}
+
+fn time(seconds: u64) -> Now {
+    Now { mono: Duration::from_secs(seconds), wall: Timestamp::from_millis(1_000_000_000 + seconds as i64 * 1000) }
+}
+
+impl Agent {
+    fn new(config: &str) -> Agent {
+        let (core, _) = Core::restore(plan(config), 7, time(0), |_| Vec::new());
+        let (rows, attempts, endings) = (RefCell::default(), Vec::new(), Vec::new());
+        Agent { core, rows, seconds: 0, writes: 0, attempts, endings }
+    }
+
+    fn act(&mut self, actions: Actions) {
+        for change in actions.batch.changes() {
+            self.writes += 1;
+            let key = (change.table, change.key.clone());
+            match &change.row {
+                Some(row) => self.rows.get_mut().insert(key, row.clone()),
+                None => self.rows.get_mut().remove(&key),
+            };
+        }
+        self.attempts.extend(actions.attempts);
+        self.endings.extend(actions.endings.into_iter().map(|(_, ending)| ending));
+    }
+
+    fn handle(&mut self, event: Event) {
+        let actions = self.core.handle(event, time(self.seconds));
+        self.act(actions);
+    }
+
+    /// Goes to a time, waking the core when it wants to be.
+    fn until(&mut self, seconds: u64) {
+        let due = |core: &Core| core.next_due().map(|due| due.as_millis().div_ceil(1000) as u64);
+        while let Some(due) = due(&self.core).filter(|due| *due <= seconds) {
+            self.seconds = self.seconds.max(due);
+            self.handle(Event::Time);
+        }
+        self.seconds = seconds;
+    }
+
+    /// Tells alerts by instance; `-` before it: it is resolved.
+    fn tell(&mut self, name: &str, instances: &[&str]) {
+        let now = time(self.seconds).wall;
+        let alert = |instance: &&str| Alert {
+            labels: Labels::from_pairs([("alertname", name), ("instance", instance.trim_start_matches('-'))]),
+            annotations: Labels::from_pairs([("summary", "s")]),
+            starts_at: Timestamp::from_millis(1_000_000_000),
+            ends_at: instance.starts_with('-').then_some(now),
+            value: 1.5,
+            expr: "up == 0".to_string(),
+        };
+        self.handle(Event::Alerts(instances.iter().map(alert).collect()));
+    }
+
+    /// Ends all deliveries under way; what they said: alerts by instance, `-` before it: resolved.
+    fn deliver(&mut self) -> Vec<String> {
+        self.end(|| Ok(()))
+    }
+
+    fn end(&mut self, result: impl Fn() -> Result<(), DeliveryError>) -> Vec<String> {
+        let mut said = Vec::new();
+        for attempt in std::mem::take(&mut self.attempts) {
+            let alerts = attempt
+                .notification
+                .alerts
+                .iter()
+                .map(|a| format!("{}{}", if a.ends_at.is_some() { "-" } else { "" }, a.labels.get("instance")));
+            said.push(alerts.collect::<Vec<_>>().join(" "));
+            self.handle(Event::Ended(Ended { attempt, result: result() }));
+        }
+        said
+    }
+
+    /// The agent is killed and started again after so many seconds.
+    fn restart(&mut self, down: u64) {
+        self.seconds += down;
+        let rows = self.rows.borrow().clone();
+        let load = |table: Table| {
+            rows.iter().filter(|((t, _), _)| *t == table).map(|((_, k), row)| (k.clone(), row.clone())).collect()
+        };
+        let (core, actions) = Core::restore(plan(CONFIG), 8, time(self.seconds), load);
+        self.core = core;
+        self.attempts.clear();
+        self.act(actions);
+    }
+}
+
+#[test]
+fn a_new_group_waits_and_is_then_told_as_one() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.until(5);
+    agent.tell("Disk", &["b"]);
+    agent.until(9);
+    assert!(agent.deliver().is_empty());
+    agent.until(10);
+    let n = Arc::clone(&agent.attempts[0].notification);
+    assert_eq!(agent.deliver(), ["a b"]);
+    assert_eq!(n.group_key, "{}:{alertname=\"Disk\"}");
+    assert_eq!(n.alerts[0].labels.to_string(), "{alertname=\"Disk\", host=\"h\", instance=\"a\"}");
+    assert_eq!(n.alerts[0].generator_url, "http://h:9100/graph?g0.expr=up+%3D%3D+0&g0.tab=1");
+    assert_eq!((n.at, n.external_url.as_str()), (time(10).wall, "http://h:9100"));
+}
+
+#[test]
+fn changes_are_told_after_the_group_interval_and_nothing_else_is() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["a"]);
+    agent.until(20);
+    agent.tell("Disk", &["a", "b"]);
+    agent.until(69);
+    assert!(agent.deliver().is_empty());
+    agent.until(70);
+    assert_eq!(agent.deliver(), ["a b"]);
+    agent.tell("Disk", &["-a", "b"]);
+    agent.until(130);
+    assert_eq!(agent.deliver(), ["-a b"]);
+    agent.until(190);
+    assert!(agent.deliver().is_empty());
+    agent.tell("Disk", &["-b"]);
+    agent.until(250);
+    assert_eq!(agent.deliver(), ["-b"]);
+    assert!(agent.rows.borrow().is_empty(), "nothing is left: {:?}", agent.rows.borrow().keys());
+}
+
+#[test]
+fn an_alert_with_no_group_wait_goes_out_at_once() {
+    let mut agent = Agent::new("");
+    agent.tell("Disk", &["a", "b"]);
+    agent.tell("Cpu", &["a"]);
+    assert_eq!(agent.deliver(), ["a b", "a"]);
+}
+
+#[test]
+fn what_still_fires_is_repeated_and_what_is_told_again_writes_nothing() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    agent.deliver();
+    let writes = agent.writes;
+    let mut repeated = Vec::new();
+    for minute in 1..=62 {
+        agent.until(minute * 60);
+        agent.tell("Disk", &["a"]);
+        if repeated.is_empty() {
+            assert_eq!(agent.writes, writes + usize::from(!agent.attempts.is_empty()) * 2);
+        }
+        repeated.extend(agent.deliver().iter().map(|said| format!("{said} {minute}")));
+    }
+    assert_eq!(repeated, ["a 62"], "one hour after 10 s, at the next group interval past it");
+}
+
+#[test]
+fn an_alert_that_is_not_told_any_more_is_resolved() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    agent.deliver();
+    agent.until(299);
+    assert!(agent.deliver().is_empty());
+    agent.until(310);
+    assert_eq!(agent.deliver(), ["-a"]);
+    assert_eq!(agent.core.alerts(), (0, 0));
+}
+
+#[test]
+fn what_was_never_told_as_firing_is_not_told_as_resolved() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["-a"]);
+    assert_eq!(agent.writes, 0);
+    agent.tell("Disk", &["b"]);
+    agent.tell("Disk", &["-b"]);
+    agent.until(3600);
+    assert!(agent.deliver().is_empty());
+    assert!(agent.rows.borrow().is_empty());
+}
+
+#[test]
+fn a_notification_that_is_due_survives_the_agent() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    assert_eq!(agent.attempts.len(), 1);
+    let before = Arc::clone(&agent.attempts[0].notification);
+    agent.restart(30);
+    assert_eq!(agent.attempts.len(), 1);
+    assert_eq!(agent.attempts[0].notification, before, "with its identifier");
+    assert_eq!(agent.deliver(), ["a"]);
+    // And is not told again.
+    agent.tell("Disk", &["a"]);
+    agent.until(200);
+    assert!(agent.deliver().is_empty());
+}
+
+#[test]
+fn what_was_told_as_firing_is_told_as_resolved_after_a_restart() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a", "b"]);
+    agent.until(10);
+    agent.deliver();
+    agent.tell("Disk", &["-a"]);
+    agent.restart(3);
+    agent.tell("Disk", &["b"]);
+    agent.until(69);
+    assert!(agent.deliver().is_empty(), "the group interval goes on where it was");
+    agent.until(70);
+    assert_eq!(agent.deliver(), ["-a b"]);
+    // The rule of b is taken away while the agent is down: nobody tells of it again.
+    agent.restart(100_000);
+    agent.until(agent.seconds + 400);
+    assert_eq!(agent.deliver(), ["b"], "the repetition that is due");
+    assert_eq!(agent.deliver(), ["-b"], "then its end");
+}
+
+#[test]
+fn what_is_refused_for_good_is_told_again_as_long_as_it_fires() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    let refuse =
+        || Err(DeliveryError { retry: false, retry_after: None, reason: Reason::ClientError, message: "400".into() });
+    let mut tries = 0;
+    for second in 1..1000 {
+        agent.until(second);
+        if second % 60 == 0 {
+            agent.tell("Disk", &["a"]);
+        }
+        tries += agent.end(refuse).len();
+        if agent.endings.iter().any(|e| matches!(e, Ending::GivenUp(_))) {
+            break;
+        }
+    }
+    assert_eq!(tries, 5);
+    agent.tell("Disk", &["a"]);
+    agent.until(agent.seconds + 60);
+    assert_eq!(agent.deliver(), ["a"]);
+}
+
+#[test]
+fn a_reload_keeps_times_and_gives_up_what_has_no_receiver() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    agent.deliver();
+    agent.tell("Disk", &["b"]);
+    agent.until(40);
+    agent.handle(Event::Plan(Box::new(plan(CONFIG))));
+    agent.until(69);
+    assert!(agent.deliver().is_empty());
+    agent.until(70);
+    assert_eq!(agent.attempts.len(), 1);
+    agent.handle(Event::Plan(Box::new(plan(""))));
+    assert_eq!(agent.endings.last(), Some(&Ending::NoTarget(1)));
+    agent.attempts.remove(0);
+    assert_eq!(agent.deliver(), ["a b"], "and the new receiver is told");
+}
+
+#[test]
+fn a_receiver_that_does_not_want_to_know_of_ends_is_not_told() {
+    let config = CONFIG.replace("'http://x'", "'http://x', send_resolved: false");
+    let mut agent = Agent::new(&config);
+    agent.tell("Disk", &["a", "b"]);
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["a b"]);
+    agent.tell("Disk", &["-a", "b", "c"]);
+    agent.until(70);
+    assert_eq!(agent.deliver(), ["b c"]);
+    agent.tell("Disk", &["-b", "-c"]);
+    agent.until(200);
+    assert!(agent.deliver().is_empty());
+    agent.tell("Disk", &["a"]);
+    agent.until(300);
+    assert_eq!(agent.deliver(), ["a"], "it fires anew");
+}
+
+#[test]
+fn rows_that_are_not_understood_are_left_out() {
+    let load = |table: Table| match table {
+        Table::Queue => vec![("x".to_string(), b"{}".to_vec()), ("1".to_string(), b"garbage".to_vec())],
+        _ => vec![("k".to_string(), b"[]".to_vec())],
+    };
+    let (core, actions) = Core::restore(plan(CONFIG), 1, time(0), load);
+    assert_eq!((core.queue().0, core.alerts()), (0, (0, 0)));
+    assert!(actions.attempts.is_empty());
+}
+
+#[test]
+fn ten_thousand_alerts_at_once_are_grouped_and_taken_in_in_good_time() {
+    let mut agent = Agent::new("");
+    let instances: Vec<String> = (0..10_000).map(|i| i.to_string()).collect();
+    let began = std::time::Instant::now();
+    agent.tell("Storm", &instances.iter().map(String::as_str).collect::<Vec<_>>());
+    agent.tell("Storm", &instances.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(agent.attempts.len(), 1);
+    assert_eq!(agent.attempts[0].notification.alerts.len(), 10_000);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}

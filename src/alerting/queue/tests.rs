@@ -1,1 +1,223 @@
+use super::*;
+use crate::model::{Labels, Timestamp};
+use crate::sinks::Reason;
 
+fn target(receiver: &str) -> Target {
+    Target { receiver: receiver.to_string(), integration: "webhook".to_string(), index: 0 }
+}
+
+/// A notification of alerts: those with a name in capitals fire.
+fn notification(alerts: &str) -> Notification {
+    let alert = |c: char| NotifiedAlert {
+        labels: Labels::from_pairs([("alertname", c.to_ascii_lowercase().to_string())]),
+        annotations: Labels::empty(),
+        starts_at: Timestamp::from_millis(1000),
+        ends_at: c.is_ascii_lowercase().then(|| Timestamp::from_millis(2000)),
+        value: 1.0,
+        generator_url: String::new(),
+    };
+    Notification {
+        id: String::new(),
+        receiver: "r".to_string(),
+        group_key: String::new(),
+        group_labels: Labels::empty(),
+        at: Timestamp::default(),
+        external_url: String::new(),
+        alerts: alerts.chars().map(alert).collect(),
+    }
+}
+
+fn said(notification: &Notification) -> String {
+    let name = |a: &NotifiedAlert| match a.status() {
+        Status::Firing => a.labels.get("alertname").to_ascii_uppercase(),
+        Status::Resolved => a.labels.get("alertname").to_string(),
+    };
+    notification.alerts.iter().map(name).collect()
+}
+
+fn at(seconds: u64) -> Mono {
+    Mono::of(Duration::from_secs(seconds))
+}
+
+fn push(queue: &mut Queue, receiver: &str, lane: &str, alerts: &str) -> usize {
+    queue.push(&target(receiver), lane.to_string(), notification(alerts), at(0), &mut Batch::default())
+}
+
+fn tries(queue: &mut Queue, seconds: u64) -> Vec<Attempt> {
+    queue.tries(at(seconds))
+}
+
+fn error(retry: bool, retry_after: Option<u64>) -> DeliveryError {
+    let retry_after = retry_after.map(Duration::from_secs);
+    DeliveryError { retry, retry_after, reason: Reason::Other, message: String::new() }
+}
+
+fn fail(queue: &mut Queue, attempt: &Attempt, error: &DeliveryError, seconds: u64) -> Verdict {
+    queue.failed(attempt, error, 1.0, at(seconds), &mut Batch::default())
+}
+
+#[test]
+fn notifications_of_a_group_go_one_after_the_other_and_groups_side_by_side() {
+    let mut queue = Queue::default();
+    push(&mut queue, "r", "one", "A");
+    push(&mut queue, "r", "one", "a");
+    push(&mut queue, "r", "two", "B");
+    let first = tries(&mut queue, 0);
+    assert_eq!(first.iter().map(|t| said(&t.notification)).collect::<Vec<_>>(), ["A", "B"]);
+    assert!(tries(&mut queue, 0).is_empty());
+    assert!(!queue.confirmed(&first[0], &mut Batch::default()).unwrap().1);
+    let second = tries(&mut queue, 0);
+    assert_eq!(said(&second[0].notification), "a");
+    assert!(queue.confirmed(&second[0], &mut Batch::default()).unwrap().1);
+    assert!(queue.confirmed(&second[0], &mut Batch::default()).is_none());
+    assert_eq!(queue.len(), 1);
+}
+
+#[test]
+fn one_target_gets_a_few_at_a_time_and_does_not_hold_up_another() {
+    let mut queue = Queue::default();
+    for lane in 0..10 {
+        push(&mut queue, "slow", &lane.to_string(), "A");
+    }
+    push(&mut queue, "other", "lane", "B");
+    let first = tries(&mut queue, 0);
+    let of = |receiver: &str| first.iter().filter(|t| t.target.receiver == receiver).count();
+    assert_eq!((of("slow"), of("other")), (MAX_IN_FLIGHT, 1));
+    assert_eq!(queue.next_try(), None);
+}
+
+#[test]
+fn what_fails_is_tried_again_later_and_later() {
+    let mut queue = Queue::default();
+    push(&mut queue, "r", "lane", "A");
+    let mut now = 0;
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        let attempt = tries(&mut queue, now).remove(0);
+        assert_eq!(fail(&mut queue, &attempt, &error(true, None), now), Verdict::Again);
+        let next = queue.next_try().unwrap().since_start().as_secs();
+        assert!(tries(&mut queue, next - 1).is_empty());
+        waits.push(next - now);
+        now = next;
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+}
+
+#[test]
+fn jitter_spreads_the_tries_over_half_of_the_wait() {
+    assert_eq!(FAILED.wait(4, 0.0), Duration::from_secs(4));
+    assert_eq!(FAILED.wait(4, 1.0), Duration::from_secs(8));
+    assert_eq!(FAILED.wait(u32::MAX, 1.0), Duration::from_secs(300));
+}
+
+#[test]
+fn what_is_refused_is_tried_a_few_times_and_given_up() {
+    let mut queue = Queue::default();
+    push(&mut queue, "r", "lane", "A");
+    push(&mut queue, "r", "lane", "a");
+    let mut now = 0;
+    let mut verdicts = Vec::new();
+    while verdicts.last() != Some(&Verdict::GivenUp { last: false }) {
+        let attempt = tries(&mut queue, now).remove(0);
+        verdicts.push(fail(&mut queue, &attempt, &error(false, None), now));
+        now = now.max(queue.next_try().unwrap().since_start().as_secs());
+    }
+    assert_eq!(verdicts.len(), MAX_REFUSALS as usize);
+    assert!((300..600).contains(&now), "some minutes: {now}");
+    assert_eq!(said(&tries(&mut queue, now)[0].notification), "a");
+}
+
+#[test]
+fn a_target_that_asks_to_be_left_alone_is_left_alone_with_all_its_groups() {
+    let mut queue = Queue::default();
+    push(&mut queue, "r", "one", "A");
+    let attempt = tries(&mut queue, 0).remove(0);
+    fail(&mut queue, &attempt, &error(true, Some(60)), 0);
+    push(&mut queue, "r", "two", "B");
+    push(&mut queue, "other", "lane", "C");
+    let now: Vec<_> = tries(&mut queue, 59).iter().map(|t| said(&t.notification)).collect();
+    assert_eq!(now, ["C"]);
+    assert_eq!(queue.next_try(), Some(at(60)));
+    assert_eq!(tries(&mut queue, 60).len(), 2);
+}
+
+#[test]
+fn what_waits_is_replaced_by_what_says_all_of_it_and_more() {
+    for (old, new, waiting) in [
+        ("A", "AB", vec!["AB"]),
+        ("Ab", "AC", vec!["AbC"]),
+        ("b", "b", vec!["b"]),
+        // Each of these would take back something that was never told.
+        ("A", "a", vec!["A", "a"]),
+        ("a", "A", vec!["a", "A"]),
+        ("AB", "A", vec!["AB", "A"]),
+    ] {
+        let mut queue = Queue::default();
+        push(&mut queue, "r", "lane", old);
+        push(&mut queue, "r", "lane", new);
+        let mut found = Vec::new();
+        while let Some(attempt) = tries(&mut queue, 0).pop() {
+            found.push(said(&attempt.notification));
+            queue.confirmed(&attempt, &mut Batch::default());
+        }
+        assert_eq!(found, waiting, "{old} then {new}");
+    }
+}
+
+#[test]
+fn what_is_under_way_is_not_replaced_and_a_replacement_does_not_come_sooner() {
+    let mut queue = Queue::default();
+    push(&mut queue, "r", "lane", "A");
+    let attempt = tries(&mut queue, 0).remove(0);
+    push(&mut queue, "r", "lane", "AB");
+    assert_eq!(queue.len(), 2);
+    fail(&mut queue, &attempt, &error(true, None), 0);
+    assert!(tries(&mut queue, 0).is_empty());
+
+    let mut queue = Queue::default();
+    push(&mut queue, "r", "lane", "A");
+    let attempt = tries(&mut queue, 0).remove(0);
+    fail(&mut queue, &attempt, &error(true, None), 0);
+    push(&mut queue, "r", "lane", "AB");
+    assert!(tries(&mut queue, 0).is_empty());
+    assert_eq!(said(&tries(&mut queue, 1)[0].notification), "AB");
+}
+
+#[test]
+fn a_lane_has_a_limit_and_the_oldest_go() {
+    let mut queue = Queue::default();
+    let dropped: usize =
+        (0..MAX_LANE + 10).map(|i| push(&mut queue, "r", "lane", if i % 2 == 0 { "A" } else { "a" })).sum();
+    assert_eq!((dropped, queue.len()), (10, MAX_LANE));
+    let attempt = tries(&mut queue, 0).remove(0);
+    assert_eq!(attempt.number, 10);
+    // The one that is under way goes too, and its outcome no longer matters.
+    push(&mut queue, "r", "lane", "A");
+    assert!(queue.confirmed(&attempt, &mut Batch::default()).is_none());
+    assert_eq!(tries(&mut queue, 0)[0].number, 11);
+}
+
+#[test]
+fn every_change_of_the_queue_is_a_change_of_a_row() {
+    let mut queue = Queue::default();
+    let mut batch = Batch::default();
+    let rows = |batch: &Batch| {
+        batch
+            .changes()
+            .iter()
+            .map(|c| format!("{}{}", if c.row.is_some() { '+' } else { '-' }, c.key))
+            .collect::<Vec<_>>()
+    };
+    queue.push(&target("r"), "lane".to_string(), notification("A"), at(0), &mut batch);
+    queue.push(&target("r"), "lane".to_string(), notification("AB"), at(0), &mut batch);
+    let key = row_key;
+    assert_eq!(rows(&batch), [format!("+{}", key(0)), format!("-{}", key(0)), format!("+{}", key(1))]);
+    let mut batch = Batch::default();
+    let attempt = tries(&mut queue, 0).remove(0);
+    queue.confirmed(&attempt, &mut batch);
+    assert_eq!(rows(&batch), [format!("-{}", key(1))]);
+    queue.push(&target("r"), "lane".to_string(), notification("A"), at(0), &mut Batch::default());
+    let mut batch = Batch::default();
+    assert_eq!(queue.retain(|_| false, &mut batch), [(target("r"), 1)]);
+    assert_eq!(rows(&batch), [format!("-{}", key(2))]);
+}

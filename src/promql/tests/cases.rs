@@ -27,6 +27,7 @@ struct Script<'t> {
     lines: std::iter::Peekable<std::iter::Enumerate<std::str::Lines<'t>>>,
     store: Store,
     cases: usize,
+    failures: Vec<String>,
 }
 
 fn time(text: &str) -> Timestamp {
@@ -52,7 +53,7 @@ impl Script<'_> {
     }
 
     fn run(&mut self) {
-        while let Some((_, line)) = self.lines.next() {
+        while let Some((number, line)) = self.lines.next() {
             let line = line.trim();
             let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
             let block = self.block();
@@ -74,7 +75,7 @@ impl Script<'_> {
                         _ => panic!("{line}"),
                     };
                     if let Some(failure) = failure {
-                        panic!("{line}\n{failure}");
+                        self.failures.push(format!("line {}: {line}\n{failure}", number + 1));
                     }
                 }
                 _ => panic!("unknown command: {line}"),
@@ -121,9 +122,9 @@ impl Script<'_> {
         let (start, end, step) = ((word(), time(word())).1, (word(), time(word())).1, (word(), word()).1);
         let step = parse_duration(step).unwrap();
         let expr = word();
-        let result = Query::parse(expr)
-            .map_err(|e| e.to_string())
-            .and_then(|q| q.range(&self.store.history, start, end, step, &EvalOptions::default()).map_err(|e| e.to_string()));
+        let result = Query::parse(expr).map_err(|e| e.to_string()).and_then(|q| {
+            q.range(&self.store.history, start, end, step, &EvalOptions::default()).map_err(|e| e.to_string())
+        });
         let series = match result {
             Err(_) if command == "eval_fail" => return None,
             Ok(Value::Matrix(series)) if command != "eval_fail" => series,
@@ -156,10 +157,11 @@ fn every_case_of_the_data_files_holds() {
     let mut cases = 0;
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
-        println!("{}", path.display());
         let text = std::fs::read_to_string(&path).unwrap();
-        let mut script = Script { lines: text.lines().enumerate().peekable(), store: Store::new(), cases: 0 };
+        let lines = text.lines().enumerate().peekable();
+        let mut script = Script { lines, store: Store::new(), cases: 0, failures: Vec::new() };
         script.run();
+        assert!(script.failures.is_empty(), "{}:\n{}", path.display(), script.failures.join("\n"));
         cases += script.cases;
     }
     assert!(cases > 100, "{cases}");

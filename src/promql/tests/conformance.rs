@@ -84,18 +84,22 @@ fn run(test: &Test) -> Vec<(String, Outcome)> {
 }
 
 fn duration(text: &str) -> Duration {
-    parse_duration(text).or_else(|e| text.trim_end_matches('s').parse().map(Duration::from_secs_f64).map_err(|_| e)).unwrap()
+    parse_duration(text)
+        .or_else(|e| text.trim_end_matches('s').parse().map(Duration::from_secs_f64).map_err(|_| e))
+        .unwrap()
 }
 
-/// The functions and operators that an expression calls.
+/// What an expression calls: each word before a parenthesis.
 fn called(expr: &str) -> Vec<String> {
-    let before_parens = expr.split('(').map(|p| p.trim_end());
-    let mut names: Vec<String> = before_parens
-        .map(|p| p.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("").to_lowercase())
-        .filter(|n| !n.is_empty())
+    let mut names: Vec<String> = expr
+        .match_indices('(')
+        .map(|(at, _)| expr[..at].trim_end().rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or(""))
+        .filter(|name| name.starts_with(char::is_alphabetic))
+        .map(str::to_lowercase)
         .collect();
+    names.sort();
     names.dedup();
-    if names.is_empty() { vec!["(selectors and operators)".into()] } else { names }
+    if names.is_empty() { vec!["(neither function nor modifier)".into()] } else { names }
 }
 
 #[test]
