@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use common::{Behaviour, Burner, Receiver, SOON, Setup, eventually};
+use common::{Behaviour, Named, Receiver, SOON, Setup, eventually};
 
 /// An agent whose alerts come from textfiles: `Raised` fires while `test_level` is above 0, `Other` while `test_other` is.
 fn raised_by_textfile(alerting: &str) -> Setup {
@@ -84,7 +84,7 @@ alerting:
     let agent = setup.start();
     assert!(web.posts().is_empty(), "nothing is wrong yet");
 
-    let burner = Burner::start("wfburner");
+    let burner = Named::burning("wfburner");
     let told = web.wait_for_alert("GroupIsHungry", "firing");
     assert!(told.header("content-type").is_some_and(|t| t.starts_with("application/json")), "{}", told.head);
     let message = &told.json;

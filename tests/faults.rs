@@ -143,6 +143,30 @@ fn of_textfiles_with_a_broken_line_only_these_are_refused_and_they_are_named() {
     agent.wait_for("node_textfile_scrape_error", &[], |v| v == 0.0);
 }
 
+#[test]
+fn a_textfile_that_contradicts_a_collector_is_not_served_and_named_once() {
+    let setup = Setup::new("");
+    setup.write(
+        "textfiles/a.prom",
+        "# TYPE node_load1 counter\nnode_load1 -1\n# TYPE node_load5 gauge\nnode_load5 -1\n",
+    );
+    let directory = setup.path("textfiles").display().to_string();
+    let agent = setup.clone().flag(format!("--collector.textfile.directory={directory}")).start();
+    for i in 0..3 {
+        // Another family each time, so that the page is made anew.
+        setup.write("textfiles/b.prom", &format!("test_{i} 1\n"));
+        agent.wait_for(&format!("test_{i}"), &[], |v| v == 1.0);
+        let metrics = agent.metrics();
+        for name in ["node_load1", "node_load5"] {
+            assert_eq!(metrics.samples(name, &[]).count(), 1, "{name}");
+            assert!(metrics.value(name, &[]).is_some_and(|v| v >= 0.0), "the collector's own is served");
+        }
+    }
+    agent.wait_for("watchfire_exposition_left_out_samples", &[("reason", "type_conflict")], |v| v == 1.0);
+    agent.wait_for("watchfire_exposition_left_out_samples", &[("reason", "duplicate")], |v| v == 1.0);
+    assert_eq!(agent.log().matches("\"family\":\"node_load1\"").count(), 1, "{}", agent.log());
+}
+
 /// Writes as far as the other side takes it, and reads what it answers.
 fn exchange(port: u16, bytes: &[u8]) -> Option<Response> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
@@ -386,6 +410,36 @@ fn sigterm_does_not_wait_for_ever_and_what_is_not_delivered_is_kept() {
     web.behave(Behaviour::Answer(200));
     let _agent = setup.start();
     web.wait_for_alert("Refused", "firing");
+}
+
+/// Whether a process with this in its command line is there.
+fn runs(part: &str) -> bool {
+    let processes = fs::read_dir("/proc").expect("it is there on Linux").flatten();
+    processes
+        .filter_map(|p| fs::read(p.path().join("cmdline")).ok())
+        .any(|c| String::from_utf8_lossy(&c).contains(part))
+}
+
+#[test]
+fn a_command_that_hangs_delays_nobody_and_ends_with_the_agent() {
+    let web = Receiver::start();
+    // A number of seconds that nobody else sleeps.
+    let sleep = format!("{}.25", 300 + std::process::id());
+    let setup = Setup::new(&format!(
+        "{}alerting:\n  route: {{receiver: all, group_wait: 0s}}\n  receivers:\n  - name: all\n    \
+         exec_configs: [{{command: [/bin/sh, -c, 'sleep {sleep} & sleep {sleep}'], timeout: 1h}}]\n    \
+         webhook_configs: [{{url: '{}'}}]\n",
+        firing("Hangs"),
+        web.url("/")
+    ));
+    let agent = setup.start();
+    web.wait_for_alert("Hangs", "firing");
+    eventually("the command runs", SOON, || runs(&sleep).then_some(()));
+    agent.wait_for("watchfire_pool_tasks_running", &[("class", "sink")], |v| v == 1.0);
+    assert_ticks_go_on(&agent);
+    let (code, log) = agent.terminate(SOON);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!runs(&sleep), "what the command started is still there");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Metrics, Prometheus, SOON, Setup, eventually, node_exporter_page, peer, request};
+use common::{Metrics, Named, Prometheus, SOON, Setup, eventually, node_exporter_page, peer, request};
 
 /// What Prometheus 2.42 and later ask for when nothing else is configured.
 const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
@@ -17,6 +17,8 @@ const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,application/ope
 #[test]
 fn prometheus_scrapes_it_every_second_and_its_numbers_are_those_of_proc() {
     let Some(program) = peer("prometheus") else { return };
+    // Whoever starts a process chooses its name.
+    let odd = Named::sleeping("we\"ird\\ é\n1");
     let setup = Setup::new("groups: [{name: t, rules: [{record: 'test:load1', expr: node_load1}]}]\n");
     setup.write("textfiles/test.prom", "# TYPE test_total counter\ntest_total{a=\"x \\\"y\\\" \\\\ \\n\"} 5\n");
     let directory = setup.path("textfiles").display().to_string();
@@ -58,6 +60,8 @@ fn prometheus_scrapes_it_every_second_and_its_numbers_are_those_of_proc() {
     assert!((processes - pids).abs() <= 20.0 + pids / 4.0, "{processes} processes served, {pids} counted");
     assert_eq!(value("test:load1 >= bool 0"), 1.0, "what rules record can be scraped");
     assert_eq!(value("test_total{a=\"x \\\"y\\\" \\\\ \\n\"}"), 5.0, "labels come through escaping unharmed");
+    let group = r#"namedprocess_namegroup_num_procs{groupname="we\"ird\\ é\n1"}"#;
+    assert_eq!(value(group), 1.0, "process {}", odd.id());
     // In OpenMetrics a counter's family has no `_total`.
     for (metric, kind) in [("node_cpu_seconds", "counter"), ("node_load1", "gauge")] {
         let metadata = prometheus.metadata(metric);

@@ -48,7 +48,12 @@ impl Pages {
     fn page(&self, sections: &[&Section]) -> Arc<Page> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if !last.is_of(sections) {
-            *last = Arc::new(Page::build(sections));
+            let page = Page::build(sections);
+            // Layouts change with the processes, on a busy host every second; what contradicts is said once.
+            for conflict in page.conflicts.iter().filter(|c| !last.conflicts.contains(c)) {
+                conflict.log();
+            }
+            *last = Arc::new(page);
         }
         last.clone()
     }
@@ -68,10 +73,32 @@ pub(super) struct Page {
     /// Of all families, one after the other.
     runs: Vec<Run>,
     pub left_out: LeftOut,
+    conflicts: Vec<Conflict>,
     /// Series on the page.
     pub series: usize,
     /// Bytes of all prefixes and headers: what a page is at least as long as.
     pub text_size: usize,
+}
+
+/// A family that is not on the page, because an earlier section has it with another type.
+#[derive(PartialEq, Eq, Debug)]
+struct Conflict {
+    family: String,
+    collector: &'static str,
+    kind: MetricType,
+    first: MetricType,
+}
+
+impl Conflict {
+    fn log(&self) {
+        tracing::warn!(
+            family = self.family,
+            collector = self.collector,
+            "not served: its type is {} here and {} in another collector",
+            self.kind.as_str(),
+            self.first.as_str(),
+        );
+    }
 }
 
 /// Positions of one section's layout that follow each other on the page.
@@ -99,13 +126,12 @@ impl Page {
                     runs.push(run);
                 } else {
                     page.left_out.type_conflicts += positions.len();
-                    tracing::warn!(
-                        family = &*family.name,
-                        collector = from.name,
-                        "the family is a {} here and a {} in another collector: not served",
-                        family.kind.as_str(),
-                        first.kind.as_str(),
-                    );
+                    page.conflicts.push(Conflict {
+                        family: family.name.to_string(),
+                        collector: from.name,
+                        kind: family.kind,
+                        first: first.kind,
+                    });
                 }
             }
         }

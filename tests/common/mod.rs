@@ -14,7 +14,7 @@ pub use agent::{Agent, Setup, binary, run};
 pub use http::{Response, request, request_to};
 pub use metrics::Metrics;
 pub use peers::{Prometheus, node_exporter_page, peer};
-pub use process::{Burner, Child, free_port};
+pub use process::{Child, Named, free_port};
 pub use webhook::{Behaviour, Post, Receiver};
 
 /// Asks until there is an answer. Machines that build while they test are slow: `within` is for failures, not for timing.

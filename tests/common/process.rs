@@ -106,24 +106,35 @@ impl Drop for Child {
     }
 }
 
-/// A process that burns CPU under a name of its own, for a minute at most; killed when dropped.
-pub struct Burner {
+/// A process under a name of its own, for a minute at most; killed when dropped.
+pub struct Named {
     child: Child,
     _dir: tempfile::TempDir,
 }
 
-impl Burner {
-    pub fn start(name: &str) -> Burner {
+impl Named {
+    /// Burns CPU.
+    pub fn burning(name: &str) -> Named {
+        Named::start(name, "/bin/sh", &["-c", "ulimit -t 60; while :; do :; done"])
+    }
+
+    /// Does nothing.
+    pub fn sleeping(name: &str) -> Named {
+        Named::start(name, "/bin/sleep", &["60"])
+    }
+
+    fn start(name: &str, program: &str, args: &[&str]) -> Named {
         let dir = tempfile::tempdir().expect("a temporary directory");
         // The kernel names a process after the file that it was started by.
         let link = dir.path().join(name);
-        std::os::unix::fs::symlink(fs::canonicalize("/bin/sh").expect("a shell"), &link).expect("a link");
-        let child = Child::spawn(Command::new(&link).args(["-c", "ulimit -t 60; while :; do :; done"]));
+        let program = fs::canonicalize(program).expect("it is there on every Linux");
+        std::os::unix::fs::symlink(program, &link).expect("a link");
+        let child = Child::spawn(Command::new(&link).args(args));
         let comm = Path::new("/proc").join(child.id().to_string()).join("comm");
-        super::eventually("the burner has its name", super::SOON, || {
-            (fs::read_to_string(&comm).ok()?.trim() == name).then_some(())
+        super::eventually("the process has its name", super::SOON, || {
+            (fs::read_to_string(&comm).ok()?.strip_suffix('\n')? == name).then_some(())
         });
-        Burner { child, _dir: dir }
+        Named { child, _dir: dir }
     }
 
     pub fn id(&self) -> u32 {
