@@ -17,7 +17,7 @@ use crate::sinks::{DeliveryError, Fingerprint, Notification, Reason, Status};
 use crate::state::{Batch, Table};
 use crate::yaml::{Document, Faults};
 
-const RUNS: u64 = 200;
+const RUNS: u64 = 100;
 
 struct Random(u64);
 
