@@ -95,11 +95,10 @@ impl Alerting {
             return;
         }
         alerts.iter().for_each(|alert| self.metrics.received(alert.is_resolved()));
-        if let Err(error) = self.commands.try_send(Command::Alerts(alerts)) {
-            if let Command::Alerts(alerts) = error.into_inner() {
-                tracing::error!(alerts = alerts.len(), "alerting is too busy to take alerts; rules tell of them again");
-                self.metrics.dropped(alerts.len());
-            }
+        let sent = self.commands.try_send(Command::Alerts(alerts));
+        if let Err(Command::Alerts(alerts)) = sent.map_err(mpsc::error::TrySendError::into_inner) {
+            tracing::error!(alerts = alerts.len(), "alerting is too busy to take alerts; rules tell of them again");
+            self.metrics.dropped(alerts.len());
         }
     }
 
