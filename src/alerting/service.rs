@@ -102,6 +102,11 @@ impl Alerting {
         }
     }
 
+    /// False once the task that delivers has ended: after a stop, or because it panicked.
+    pub fn is_running(&self) -> bool {
+        !self.commands.is_closed()
+    }
+
     /// Puts another configuration in force. What waits for a receiver that is no longer there is given up.
     pub async fn reload(&self, config: &AlertingConfig, options: Options) {
         let plan = Plan::new(config, options.external_labels, &options.external_url);
