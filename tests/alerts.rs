@@ -201,6 +201,9 @@ fn a_notification_that_was_not_delivered_when_the_agent_was_killed_arrives_after
     // Neither is it forgotten over a restart that it fires: its end is told, and its beginning not told again.
     let firing = web.posts().iter().filter(|p| p.behaviour == Behaviour::Answer(200) && p.status() == "firing").count();
     assert_eq!(firing, 1);
+    // A kill between the answer and its record would rightly send it again.
+    agent.wait_for("watchfire_notifications_total", &[("integration", "webhook")], |v| v == 1.0);
+    agent.wait_for("watchfire_storage_unwritten_rows", &[], |v| v == 0.0);
     agent.kill();
     let agent = setup.start();
     setup.write("textfiles/level.prom", "test_level 0\n");

@@ -5,7 +5,7 @@ mod common;
 use std::process::{Command, Output, Stdio};
 use std::{fs, io::Write};
 
-use common::{Metrics, Setup, binary, free_port, peer, run};
+use common::{Agent, Metrics, SOON, Setup, binary, free_port, peer, run};
 
 fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -169,6 +169,33 @@ fn check_metrics_reads_standard_input_and_names_the_line() {
     let ugly = check("# HELP things Things.\n# TYPE things counter\nthings 1\n");
     assert!(!ugly.status.success());
     assert!((err(&ugly) + &out(&ugly)).contains("_total"), "{}", err(&ugly));
+}
+
+#[test]
+fn without_a_file_the_agent_evaluates_the_stock_rules_and_keeps_its_state_in_the_home() {
+    let home = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut command = binary();
+    command
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .env_remove("STATE_DIRECTORY")
+        .env_remove("XDG_STATE_HOME")
+        .env("HOME", home.path());
+    let agent = Agent::start(&mut command, port);
+    // Groups are evaluated every 15 s or more, each from a moment of its own on.
+    let evaluated = |v| v > 0.0;
+    agent.wait_for("watchfire_rule_evaluations_total", &[], evaluated);
+    let metrics = agent.metrics();
+    assert!(metrics.samples("watchfire_rule_evaluations_total", &[]).count() > 3, "one a group");
+    assert!(metrics.samples("watchfire_rule_evaluation_failures_total", &[]).all(|(_, v)| v == 0.0));
+    assert!(metrics.samples("node_scrape_collector_success", &[]).count() >= 19);
+    let state = home.path().join(".local/state/watchfire");
+    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(state).unwrap());
+    assert_eq!(mode & 0o777, 0o700, "what is in it is nobody else's business");
+    let (code, log) = agent.terminate(SOON);
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.lines().all(|l| l.starts_with("time=") || l.starts_with('{')), "{log}");
+    assert!(!log.contains("level=ERROR"), "{log}");
 }
 
 #[test]

@@ -148,7 +148,7 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
     let ticker = Ticker::new(config, &source.roots, &instance, outlets).map_err(StartError::other)?;
     let thread = std::thread::Builder::new()
         .name("watchfire-tick".to_string())
-        .spawn(move || ticker.run(&inbox))
+        .spawn(move || end_on_panic("tick thread", || ticker.run(&inbox)))
         .map_err(|e| StartError::Other(format!("cannot start the tick thread: {e}")))?;
 
     let reloader = Arc::new(Reload {
@@ -184,6 +184,15 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
     store.settled().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Ends the agent when a part that it cannot do without panics: a service manager starts it anew, and what is due is in
+/// the store, while an agent that looks alive and watches nothing is worse than none.
+fn end_on_panic(part: &str, run: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+        tracing::error!(part, "a part of the agent panicked (a bug: please report it); ending to be started anew");
+        std::process::exit(70); // EX_SOFTWARE of sysexits(3)
+    }
 }
 
 /// Reloads on SIGHUP; returns on SIGTERM or SIGINT.

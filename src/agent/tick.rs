@@ -142,6 +142,8 @@ impl Ticker {
 
         let mono = started.duration_since(self.epoch);
         let evaluation = self.rules.evaluate(&self.history, tick.time, mono);
+        // The ticks are stopped before alerting is: it cannot have ended but by a panic.
+        assert!(self.outlets.alerting.is_running(), "nothing delivers alerts any more");
         self.outlets.alerting.receive(evaluation.alerts);
         self.publish(snapshot);
         self.outlets.shared.started();

@@ -95,12 +95,16 @@ impl Alerting {
             return;
         }
         alerts.iter().for_each(|alert| self.metrics.received(alert.is_resolved()));
-        if let Err(error) = self.commands.try_send(Command::Alerts(alerts)) {
-            if let Command::Alerts(alerts) = error.into_inner() {
-                tracing::error!(alerts = alerts.len(), "alerting is too busy to take alerts; rules tell of them again");
-                self.metrics.dropped(alerts.len());
-            }
+        let sent = self.commands.try_send(Command::Alerts(alerts));
+        if let Err(Command::Alerts(alerts)) = sent.map_err(mpsc::error::TrySendError::into_inner) {
+            tracing::error!(alerts = alerts.len(), "alerting is too busy to take alerts; rules tell of them again");
+            self.metrics.dropped(alerts.len());
         }
+    }
+
+    /// False once the task that delivers has ended: after a stop, or because it panicked.
+    pub fn is_running(&self) -> bool {
+        !self.commands.is_closed()
     }
 
     /// Puts another configuration in force. What waits for a receiver that is no longer there is given up.

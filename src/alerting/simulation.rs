@@ -17,7 +17,7 @@ use crate::sinks::{DeliveryError, Fingerprint, Notification, Reason, Status};
 use crate::state::{Batch, Table};
 use crate::yaml::{Document, Faults};
 
-const RUNS: u64 = 200;
+const RUNS: u64 = 100;
 
 struct Random(u64);
 
@@ -368,8 +368,7 @@ impl World {
                         .iter()
                         .filter(|(t, n)| t == target && n.group_key == key)
                         .flat_map(|(_, n)| &n.alerts)
-                        .filter(|alert| alert.labels == labels)
-                        .last();
+                        .rfind(|alert| alert.labels == labels);
                     match (rule.ends_at, last.map(|alert| alert.status())) {
                         (None, last) => assert_eq!(last, Some(Status::Firing), "{target}: {labels}"),
                         (Some(_), Some(last)) if !quiet => assert_eq!(last, Status::Resolved, "{target}: {labels}"),

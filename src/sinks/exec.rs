@@ -144,7 +144,8 @@ fn environment(n: &Notification) -> Vec<(&'static str, String)> {
         // A NUL byte would end it, and a longer one would not start the command.
         value.retain(|c| c != '\0');
         if value.len() > MAX_VALUE {
-            value.truncate(value.floor_char_boundary(MAX_VALUE));
+            let end = (0..=MAX_VALUE).rev().find(|end| value.is_char_boundary(*end));
+            value.truncate(end.unwrap_or(0));
         }
     }
     all

@@ -127,7 +127,8 @@ impl Store {
         let _ = tried.wait_for(|tried| *tried >= wanted).await;
     }
 
-    /// All rows of a table, in order of key. Rows that cannot be read as `V` are left out and logged.
+    /// All rows of a table, in order of key, for the start: parts then keep in memory what they need. (While the disk fails,
+    /// only rows that are in memory are seen.) Rows that cannot be read as `V` are left out and logged.
     pub fn load<V: DeserializeOwned>(&self, table: Table) -> Vec<(String, V)> {
         let read = |(key, row): (String, Vec<u8>)| match serde_json::from_slice(&row) {
             Ok(value) => Some((key, value)),
@@ -139,7 +140,7 @@ impl Store {
         self.load_text(table).into_iter().filter_map(read).collect()
     }
 
-    /// All rows of a table as JSON text, in order of key.
+    /// All rows of a table as JSON text, in order of key; as [`Store::load`].
     pub fn load_text(&self, table: Table) -> Vec<(String, Vec<u8>)> {
         let shared = &self.owner.shared;
         // In this order, so that no row is between the two.

@@ -71,14 +71,8 @@ impl Setup {
 
     /// Starts it, and waits until it is ready.
     pub fn start(&self) -> Agent {
-        let child = Child::spawn(&mut self.command());
-        let mut agent = Agent { child, port: self.port, _dir: self.dir.clone() };
-        eventually("the agent is ready", SOON, || {
-            if let Some(status) = agent.child.ended() {
-                panic!("the agent has ended with {status}");
-            }
-            request(self.port, "GET", "/-/ready", &[]).ok().filter(|r| r.status == 200)
-        });
+        let mut agent = Agent::start(&mut self.command(), self.port);
+        agent.dir = Some(self.dir.clone());
         agent
     }
 
@@ -97,10 +91,23 @@ impl Setup {
 pub struct Agent {
     child: Child,
     pub port: u16,
-    _dir: Arc<TempDir>,
+    /// Held so that it is there as long as the agent.
+    dir: Option<Arc<TempDir>>,
 }
 
 impl Agent {
+    /// Starts an agent that is told to listen on this port, and waits until it is ready.
+    pub fn start(command: &mut Command, port: u16) -> Agent {
+        let mut agent = Agent { child: Child::spawn(command), port, dir: None };
+        eventually("the agent is ready", SOON, || {
+            if let Some(status) = agent.child.ended() {
+                panic!("the agent has ended with {status}");
+            }
+            request(port, "GET", "/-/ready", &[]).ok().filter(|r| r.status == 200)
+        });
+        agent
+    }
+
     pub fn get(&self, target: &str) -> Response {
         request(self.port, "GET", target, &[]).unwrap_or_else(|e| panic!("GET {target}: {e}"))
     }

@@ -1,5 +1,7 @@
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
 
 use proptest::prelude::*;
 
@@ -160,6 +162,67 @@ fn a_row_without_a_json_form_is_counted_and_the_others_are_kept() {
     store.write(batch);
     assert_eq!(rows(&store).len(), 1);
     assert_eq!(metric(&registry, "watchfire_storage_errors_total"), 1.0);
+}
+
+/// A small file system of its own; unmounted when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new() -> Option<SmallDisk> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=400k", "tmpfs"]).arg(dir.path()).output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(SmallDisk(dir))
+    }
+
+    fn fill(&self) -> PathBuf {
+        let path = self.0.path().join("filler");
+        let mut filler = fs::File::create(&path).unwrap();
+        while filler.write_all(&[0; 4096]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn on_a_full_disk_the_agent_goes_on_from_memory_and_writes_when_there_is_room() {
+    let Some(disk) = SmallDisk::new() else {
+        eprintln!("skipped: no file system can be mounted here");
+        return;
+    };
+    let long = "x".repeat(100_000);
+    let texts = |store: &Store| store.load::<String>(Table::Alerts).len();
+    let put = |store: &Store, key: &str| {
+        let mut batch = Batch::default();
+        batch.put(Table::Alerts, key, &long);
+        store.write(batch);
+        wait(store);
+    };
+    let registry = Registry::new();
+    let store = Store::open(disk.0.path(), &registry).unwrap();
+    put(&store, "before");
+    let filler = disk.fill();
+    put(&store, "full");
+    assert_eq!(metric(&registry, "watchfire_storage_up"), 0.0);
+    assert_eq!(texts(&store), 1, "what is in memory");
+    fs::remove_file(&filler).unwrap();
+    drop(store);
+    assert_eq!(metric(&registry, "watchfire_storage_up"), 1.0);
+    assert_eq!(metric(&registry, "watchfire_storage_damaged_total"), 0.0);
+    assert_eq!(texts(&open(disk.0.path())), 2);
+
+    // From the start.
+    fs::remove_file(disk.0.path().join("watchfire.redb")).unwrap();
+    disk.fill();
+    let registry = Registry::new();
+    let store = Store::open(disk.0.path(), &registry).unwrap();
+    put(&store, "full");
+    assert_eq!(metric(&registry, "watchfire_storage_up"), 0.0);
+    assert_eq!(texts(&store), 1);
 }
 
 proptest! {
