@@ -26,7 +26,7 @@
 //! ```
 //!
 //! Beside them: [state], the embedded transactional store; [template], Go templates; [yaml], YAML with positions and
-//! all of a file's faults at once; [config], which puts together the sections that each part owns; [cli].
+//! all of a file's faults at once; [glob], shell patterns over paths; [config], which puts together the sections that each part owns; [cli].
 //!
 //! Imports run down this picture and never back up. One OS thread, the *tick thread*, samples, appends to history and
 //! evaluates rules; the tokio runtime serves HTTP and delivers alerts. What joins them is an immutable
@@ -38,6 +38,7 @@ pub mod cli;
 pub mod collect;
 pub mod config;
 pub mod exposition;
+pub mod glob;
 pub mod history;
 pub mod http;
 pub mod model;

@@ -17,7 +17,6 @@
 //! Configuration: `directory`, a folder, a pattern (`/srv/*/metrics`), or a list of these.
 
 mod families;
-mod glob;
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -126,7 +125,7 @@ impl Textfile {
         let mut changed = false;
         let mut at = 0;
         let mut failed = Vec::new();
-        for folder in self.directories.iter().flat_map(|d| glob::expand(d)) {
+        for folder in self.directories.iter().flat_map(|d| crate::glob::expand(d)) {
             let paths = match list(&folder) {
                 Ok(paths) => paths,
                 Err(error) => {

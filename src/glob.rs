@@ -23,7 +23,8 @@ pub fn expand(pattern: &str) -> Vec<PathBuf> {
     paths
 }
 
-fn has_meta(pattern: &str) -> bool {
+/// Whether this is more than a plain name.
+pub fn has_meta(pattern: &str) -> bool {
     pattern.contains(['*', '?', '[', '\\'])
 }
 
@@ -40,8 +41,8 @@ fn list(base: &Path, pattern: &str) -> Vec<PathBuf> {
     names.into_iter().map(|name| base.join(name)).collect()
 }
 
-/// Whether the whole name matches. Goes back only to the last `*`, so the time is at most pattern times name.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
+/// Whether the whole name matches the pattern. Goes back only to the last `*`, so the time is at most pattern times name.
+pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut star = None;
     loop {

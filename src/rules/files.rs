@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::file::read_file;
 use super::spec::GroupSpec;
+use crate::glob::{has_meta, matches};
 use crate::yaml::{Faults, Node};
 
 /// Most bytes of a rule file that are read.
@@ -62,15 +64,14 @@ fn read_text(path: &Path) -> io::Result<String> {
 
 /// The files that a path names, in order; as in Prometheus only its last part may be a pattern.
 fn expand(path: &Path) -> Result<Vec<PathBuf>, String> {
-    let is_pattern = |text: &str| text.contains(['*', '?', '[']);
     let (Some(name), parent) = (path.file_name(), path.parent().unwrap_or(Path::new(""))) else {
         return Err("not a path of a file".into());
     };
     let name = name.to_string_lossy();
-    if is_pattern(&parent.to_string_lossy()) {
+    if has_meta(&parent.to_string_lossy()) {
         return Err("only the last part of the path may be a pattern".into());
     }
-    if !is_pattern(&name) {
+    if !has_meta(&name) {
         return Ok(vec![path.to_path_buf()]);
     }
     let entries = match fs::read_dir(parent) {
@@ -78,12 +79,10 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>, String> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(format!("{}: {e}", parent.display())),
     };
-    let pattern: Vec<char> = name.chars().collect();
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|e| format!("{}: {e}", parent.display()))?;
-        let name: Vec<char> = entry.file_name().to_string_lossy().chars().collect();
-        if matches(&pattern, &name) {
+        if matches(name.as_bytes(), entry.file_name().as_bytes()) {
             found.push(entry.path());
         }
     }
@@ -91,58 +90,10 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(found)
 }
 
-/// Shell patterns: `*`, `?`, `[a-z]`, `[^a]` and a backslash before what stands for itself.
-fn matches(pattern: &[char], name: &[char]) -> bool {
-    match pattern {
-        [] => name.is_empty(),
-        ['*', rest @ ..] => (0..=name.len()).any(|n| matches(rest, name.get(n..).unwrap_or(&[]))),
-        ['?', rest @ ..] => name.split_first().is_some_and(|(_, n)| matches(rest, n)),
-        ['[', rest @ ..] => {
-            let Some((c, name)) = name.split_first() else { return false };
-            let Some(end) = rest.iter().skip(1).position(|p| *p == ']').map(|n| n + 1) else { return false };
-            let (set, rest) = rest.split_at(end);
-            let (negated, set) = match set {
-                ['^', set @ ..] => (true, set),
-                set => (false, set),
-            };
-            in_set(set, *c) != negated && matches(rest.get(1..).unwrap_or(&[]), name)
-        }
-        ['\\', p, rest @ ..] | [p, rest @ ..] => {
-            name.split_first().is_some_and(|(c, name)| c == p && matches(rest, name))
-        }
-    }
-}
-
-fn in_set(set: &[char], c: char) -> bool {
-    match set {
-        [from, '-', to, rest @ ..] => (*from..=*to).contains(&c) || in_set(rest, c),
-        [one, rest @ ..] => *one == c || in_set(rest, c),
-        [] => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::yaml::Document;
-
-    #[test]
-    fn patterns_match_as_in_a_shell() {
-        for (pattern, name, expected) in [
-            ("*.yml", "a.yml", true),
-            ("*.yml", "a.yaml", false),
-            ("a*b*c", "aXXbYYc", true),
-            ("?.yml", "ab.yml", false),
-            ("[a-c]1[^x]", "b1y", true),
-            ("[a-c]1[^x]", "b1x", false),
-            ("[", "[", false),
-            ("\\*", "*", true),
-            ("\\*", "a", false),
-        ] {
-            let chars = |s: &str| s.chars().collect::<Vec<_>>();
-            assert_eq!(matches(&chars(pattern), &chars(name)), expected, "{pattern} {name}");
-        }
-    }
 
     #[test]
     fn rule_files_are_found_by_pattern_and_faults_name_their_file() {
