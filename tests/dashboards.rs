@@ -194,6 +194,24 @@ fn legends_that_repeat(dashboard: &Value, prometheus: &Prometheus, instance: &st
     complaints
 }
 
+/// Grafana makes one row of what has the same labels in all queries of a table. The metric's name is one of them.
+fn tables_that_do_not_merge(dashboard: &Value, prometheus: &Prometheus, instance: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for panel in panels(dashboard).into_iter().filter(|p| p["type"] == "table" && list(p, "targets").len() > 1) {
+        let mut columns = BTreeSet::new();
+        for query in panel_queries(panel) {
+            for series in query.ask(prometheus, instance).unwrap_or_default() {
+                let labels = series["metric"].as_object().into_iter().flatten();
+                columns.insert(labels.map(|(name, _)| name.clone()).collect::<Vec<_>>());
+            }
+        }
+        if columns.len() != 1 || columns.iter().flatten().any(|c| c == "__name__") {
+            complaints.push(format!("{}: the queries' labels differ: {columns:?}", panel["title"]));
+        }
+    }
+    complaints
+}
+
 #[test]
 fn every_query_of_every_panel_returns_something_on_a_host_that_has_the_data() {
     let Some(program) = peer("prometheus") else { return };
@@ -241,6 +259,7 @@ alerting:
             complaints.extend(query.complaint(&prometheus, &instance));
         }
         complaints.extend(legends_that_repeat(&dashboard, &prometheus, &instance));
+        complaints.extend(tables_that_do_not_merge(&dashboard, &prometheus, &instance));
     }
     assert!(asked > 80, "only {asked} queries were found");
     assert!(excuses.is_empty(), "excuses for queries that are not there: {excuses:?}");

@@ -7,10 +7,11 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Agent, Behaviour, Receiver, Response, SOON, Setup, eventually, request, run};
-use rustix::process::Signal;
+use common::{Agent, Behaviour, Child, Receiver, Response, SOON, Setup, eventually, request, run};
+use rustix::process::{Pid, Signal};
 
 /// A configuration that cannot be used: what is in it, and what must be said of it.
 const INVALID: &[(&str, &str, &[&str])] = &[
@@ -295,6 +296,48 @@ fn a_kernel_file_that_hangs_takes_its_collector_out_and_no_other() {
     drop(fifo);
     assert_eq!(agent.wait_for("node_load1", &[], |_| true), 1.5);
     agent.wait_for("node_scrape_collector_success", &[("collector", "loadavg")], |v| v == 1.0);
+}
+
+/// Whether this user may make namespaces with mounts of their own.
+fn may_mount() -> bool {
+    let tried = Command::new("unshare").args(["-m", "-p", "-f", "--mount-proc", "true"]).output();
+    tried.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn a_mount_whose_server_is_dead_delays_no_tick_and_is_reported() {
+    // A FUSE file system whose server never answers: what asks for it hangs in the kernel, as with a dead NFS server.
+    // It is mounted in a namespace of the agent's own, so that it hangs nobody else.
+    let fuse = fs::OpenOptions::new().read(true).write(true).open("/dev/fuse");
+    let (Ok(fuse), true) = (fuse, may_mount()) else {
+        eprintln!("skipped: it takes root and /dev/fuse to make a mount that hangs");
+        return;
+    };
+    let setup = Setup::new("collectors: {filesystem: {interval: 1s, mount_timeout: 1s}}\n");
+    let mount = setup.path("dead");
+    fs::create_dir(&mount).unwrap();
+    let agent = setup.command();
+    let mut command = Command::new("unshare");
+    command
+        .args(["-m", "-p", "-f", "--kill-child", "--mount-proc", "sh", "-c"])
+        .arg("mount -i -t fuse server \"$0\" -o fd=0,rootmode=40000,user_id=0,group_id=0 && exec \"$@\"")
+        .arg(&mount)
+        .arg(agent.get_program())
+        .args(agent.get_args());
+    let agent = Agent::started(Child::spawn_with(&mut command, fuse.into()), setup.port);
+    assert_ticks_go_on(&agent);
+    let of = mount.display().to_string();
+    agent.wait_for("node_filesystem_device_error", &[("mountpoint", &of)], |v| v == 1.0);
+    let metrics = agent.metrics();
+    assert_eq!(metrics.samples("node_filesystem_size_bytes", &[("mountpoint", &of)]).count(), 0);
+    assert!(metrics.value("node_filesystem_size_bytes", &[("mountpoint", "/")]).is_some_and(|size| size > 0.0));
+    assert!(metrics.value("watchfire_filesystem_usage_ratio", &[("mountpoint", "/")]).is_some());
+
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", agent.id())).unwrap();
+    let pid = children.trim().parse().ok().and_then(Pid::from_raw).expect("the agent is the one child");
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    let (code, log) = agent.wait(SOON);
+    assert_eq!(code, Some(0), "what hangs in the kernel does not hold up the end: {log}");
 }
 
 #[test]

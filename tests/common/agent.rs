@@ -98,7 +98,12 @@ pub struct Agent {
 impl Agent {
     /// Starts an agent that is told to listen on this port, and waits until it is ready.
     pub fn start(command: &mut Command, port: u16) -> Agent {
-        let mut agent = Agent { child: Child::spawn(command), port, dir: None };
+        Agent::started(Child::spawn(command), port)
+    }
+
+    /// The agent that this child is or will be, when it is ready.
+    pub fn started(child: Child, port: u16) -> Agent {
+        let mut agent = Agent { child, port, dir: None };
         eventually("the agent is ready", SOON, || {
             if let Some(status) = agent.child.ended() {
                 panic!("the agent has ended with {status}");
@@ -137,13 +142,22 @@ impl Agent {
         eventually(&format!("the log says {part:?}"), SOON, || Some(self.log()).filter(|l| l.contains(part)))
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
         self.child.signal(signal);
     }
 
     /// SIGTERM, and the end that it comes to: the exit code and the log.
-    pub fn terminate(mut self, within: Duration) -> (Option<i32>, String) {
+    pub fn terminate(self, within: Duration) -> (Option<i32>, String) {
         self.child.signal(Signal::TERM);
+        self.wait(within)
+    }
+
+    /// Waits for its end: the exit code and the log.
+    pub fn wait(mut self, within: Duration) -> (Option<i32>, String) {
         let status = self.child.wait(within);
         (status.code(), self.log())
     }

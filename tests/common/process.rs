@@ -37,9 +37,13 @@ pub struct Child {
 
 impl Child {
     pub fn spawn(command: &mut Command) -> Child {
+        Child::spawn_with(command, Stdio::null())
+    }
+
+    pub fn spawn_with(command: &mut Command, stdin: Stdio) -> Child {
         let program = command.get_program().to_os_string();
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
