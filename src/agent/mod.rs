@@ -101,16 +101,15 @@ fn load_access(config: &Config) -> Result<Access, Faults> {
     config.file.web.config_file.as_deref().map_or_else(|| Ok(Access::default()), Access::load)
 }
 
-fn open_store(config: &Config, registry: &Registry) -> Result<Store, StartError> {
+fn storage_directory(config: &Config) -> Result<PathBuf, StartError> {
     let path = config.file.storage.path.clone().or_else(|| default_directory(|name| std::env::var_os(name)));
-    match path {
-        Some(path) => Store::open(&path, registry).map_err(StartError::other),
-        None => Err(StartError::Other(
+    path.ok_or_else(|| {
+        StartError::Other(
             "no storage directory: neither $STATE_DIRECTORY nor $XDG_STATE_HOME nor $HOME is set; name one with \
              --storage.path"
                 .to_string(),
-        )),
-    }
+        )
+    })
 }
 
 async fn serve(source: Source, config: Config, access: Access) -> Result<(), StartError> {
@@ -120,7 +119,15 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
     let shared = Arc::new(Shared::new(commands.clone()));
     // What can fail for a reason of the operator's comes first: the address, the directory.
     let server = Server::bind(&config.file.web, access, &registry, shared.clone()).map_err(StartError::other)?;
-    let store = open_store(&config, &registry)?;
+    let directory = storage_directory(&config)?;
+    let store = Store::open(&directory, &registry).map_err(StartError::other)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = source.config_file.as_deref().map_or("defaults".to_string(), |file| file.display().to_string()),
+        rules = config.rule_count(),
+        state = %directory.display(),
+        "starting"
+    );
     let runtime = tokio::runtime::Handle::current();
     let pool = Pool::new(config.file.pool, &registry, runtime.clone()).map_err(StartError::other)?;
     let instance = instance_name(&config, server.local_addresses().first().map(|a| a.port()));
