@@ -122,7 +122,7 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
     let server = Server::bind(&config.file.web, access, &registry, shared.clone()).map_err(StartError::other)?;
     let store = open_store(&config, &registry)?;
     let runtime = tokio::runtime::Handle::current();
-    let pool = Pool::new(config.file.pool.clone(), &registry, runtime.clone()).map_err(StartError::other)?;
+    let pool = Pool::new(config.file.pool, &registry, runtime.clone()).map_err(StartError::other)?;
     let instance = instance_name(&config, server.local_addresses().first().map(|a| a.port()));
     let alerting = Alerting::start(
         &config.file.alerting,
@@ -282,7 +282,7 @@ impl Reloader for Reload {
                     }
                 }
                 self.web.set_access(access);
-                self.pool.reconfigure(config.file.pool.clone());
+                self.pool.reconfigure(config.file.pool);
                 let options = alerting_options(&config, &self.instance);
                 self.runtime.block_on(self.alerting.reload(&config.file.alerting, options));
                 let _ = self.commands.send(Command::Reload(Box::new((config, self.source.roots.clone()))));

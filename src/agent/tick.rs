@@ -212,7 +212,8 @@ impl Ticker {
         let mut batch = Batch::default();
         batch.put(Table::AlertStates, STATE_KEY, &state);
         self.outlets.store.write(batch);
-        let mut alerts: Vec<ActiveAlert> = state.alerts.iter().filter_map(shown_alert).collect();
+        let target = self.table.target();
+        let mut alerts: Vec<ActiveAlert> = state.alerts.iter().filter_map(|a| shown_alert(a, target)).collect();
         alerts.sort_by(|a, b| (a.state, &a.name, &a.labels).cmp(&(b.state, &b.name, &b.labels)));
         self.outlets.shared.update_overview(|overview| overview.alerts = alerts);
     }
@@ -242,21 +243,28 @@ impl Ticker {
 }
 
 /// An alert as the page shows it; nothing for one that is resolved.
-fn shown_alert(alert: &SavedAlert) -> Option<ActiveAlert> {
+fn shown_alert(alert: &SavedAlert, target: &Labels) -> Option<ActiveAlert> {
     let state = match alert.state {
         SavedState::Pending => "pending",
         SavedState::Firing { .. } => "firing",
         SavedState::Resolved { .. } => return None,
     };
     let text = |name: &str, from: &BTreeMap<String, String>| from.get(name).cloned().unwrap_or_default();
-    let others = alert.labels.iter().filter(|(n, _)| !matches!(n.as_str(), "alertname" | "severity"));
+    // The labels of this host stand above all of them.
+    let others: Vec<_> = alert
+        .labels
+        .iter()
+        .filter(|(name, value)| {
+            !matches!(name.as_str(), "alertname" | "severity") && target.get(name) != value.as_str()
+        })
+        .collect();
     Some(ActiveAlert {
         name: text("alertname", &alert.labels),
         severity: text("severity", &alert.labels),
         state,
         since: Timestamp::from_millis(alert.active_at),
         summary: text("summary", &alert.annotations),
-        labels: Labels::from_pairs(others).to_string(),
+        labels: if others.is_empty() { String::new() } else { Labels::from_pairs(others).to_string() },
     })
 }
 

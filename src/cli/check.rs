@@ -15,18 +15,21 @@ use crate::yaml::{Faults, Position, Source};
 
 #[derive(Subcommand)]
 pub enum Check {
-    /// Check configuration files and the rule files they name.
+    /// Say all that is wrong with configuration files and the rule files they name.
     Config {
+        /// What the agent is given with --config.file.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Check rule files.
+    /// Say all that is wrong with rule files.
     Rules {
+        /// Rule files in Prometheus' format.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Check metrics in the text format: a file, or standard input.
+    /// Say what is wrong with metrics in the text format, as promtool does.
     Metrics {
+        /// A file with metrics; standard input when not given.
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },

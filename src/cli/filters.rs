@@ -18,57 +18,57 @@ struct Filter {
 const FILTERS: &[Filter] = &[
     Filter {
         flag: "collector.diskstats.device-include",
-        help: "Regular expression of the disks to leave all others out",
+        help: "The only disks exported",
         set: |c, p| c.diskstats.options.device_include = Some(p),
     },
     Filter {
         flag: "collector.diskstats.device-exclude",
-        help: "Regular expression of disks to leave out",
+        help: "Disks left out",
         set: |c, p| c.diskstats.options.device_exclude = p,
     },
     Filter {
         flag: "collector.filesystem.mount-points-include",
-        help: "Regular expression of the mount points to leave all others out",
+        help: "The only mount points exported",
         set: |c, p| c.filesystem.options.mount_points_include = Some(p),
     },
     Filter {
         flag: "collector.filesystem.mount-points-exclude",
-        help: "Regular expression of mount points to leave out",
+        help: "Mount points left out",
         set: |c, p| c.filesystem.options.mount_points_exclude = p,
     },
     Filter {
         flag: "collector.filesystem.fs-types-include",
-        help: "Regular expression of the file system types to leave all others out",
+        help: "The only types of filesystems exported",
         set: |c, p| c.filesystem.options.fs_types_include = Some(p),
     },
     Filter {
         flag: "collector.filesystem.fs-types-exclude",
-        help: "Regular expression of file system types to leave out",
+        help: "Types of filesystems left out",
         set: |c, p| c.filesystem.options.fs_types_exclude = p,
     },
     Filter {
         flag: "collector.netclass.ignored-devices",
-        help: "Regular expression of network devices whose properties to leave out",
+        help: "Network interfaces whose properties are left out",
         set: |c, p| c.netclass.options.ignored_devices = p,
     },
     Filter {
         flag: "collector.netdev.device-include",
-        help: "Regular expression of the network devices to leave all others out",
+        help: "The only network interfaces exported",
         set: |c, p| c.netdev.options.device_include = Some(p),
     },
     Filter {
         flag: "collector.netdev.device-exclude",
-        help: "Regular expression of network devices to leave out",
+        help: "Network interfaces left out",
         set: |c, p| c.netdev.options.device_exclude = Some(p),
     },
     Filter {
         flag: "collector.netstat.fields",
-        help: "Regular expression of the fields of /proc/net to take",
+        help: "Which protocol statistics are exported, as PROTOCOL_NAME",
         set: |c, p| c.netstat.options.fields = p,
     },
     Filter {
         flag: "collector.vmstat.fields",
-        help: "Regular expression of the fields of /proc/vmstat to take",
+        help: "Which fields of /proc/vmstat are exported",
         set: |c, p| c.vmstat.options.fields = p,
     },
 ];
@@ -81,7 +81,7 @@ impl Filters {
     pub fn augment(command: Command) -> Command {
         FILTERS.iter().fold(command, |command, filter| {
             let arg = Arg::new(filter.flag).long(filter.flag).value_name("REGEX").value_parser(Search::new);
-            command.arg(arg.help_heading("Collectors").help(filter.help))
+            command.arg(arg.help_heading(super::flags::HEADING).help(filter.help))
         })
     }
 

@@ -23,7 +23,7 @@ pub struct PathFlags {
     /// Mount point of sysfs.
     #[arg(long = "path.sysfs", value_name = "DIR", default_value = "/sys")]
     pub sysfs: PathBuf,
-    /// Where the host's root file system is seen (in a container: where it is mounted).
+    /// Where the host's root filesystem is seen; in a container, where it is mounted.
     #[arg(long = "path.rootfs", value_name = "DIR", default_value = "/")]
     pub rootfs: PathBuf,
     /// udev's data directory.
@@ -45,17 +45,18 @@ impl PathFlags {
 /// What both the agent and a single sampling take.
 #[derive(Args, Clone, Debug)]
 pub struct CommonFlags {
-    /// The configuration file. Without one, embedded defaults hold: see config.example.yaml.
-    #[arg(long = "config.file", value_name = "FILE")]
+    /// The configuration file. Without one, defaults hold, as config.example.yaml shows them.
+    #[arg(long = "config.file", value_name = "FILE", display_order = 0)]
     pub config_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub paths: PathFlags,
     /// Log at this level and above.
     #[arg(long = "log.level", value_name = "LEVEL", default_value = "info", ignore_case = true)]
     pub log_level: LogLevel,
     /// How log lines are written, on standard error.
     #[arg(long = "log.format", value_name = "FORMAT", default_value = "logfmt", ignore_case = true)]
     pub log_format: LogFormat,
+    // Those below have headings of their own, which would go on to what follows them.
+    #[command(flatten)]
+    pub paths: PathFlags,
     #[command(flatten)]
     pub collectors: CollectorFlags,
 }
@@ -63,21 +64,21 @@ pub struct CommonFlags {
 /// What the agent takes.
 #[derive(Args, Clone, Debug)]
 pub struct RunFlags {
-    #[command(flatten)]
-    pub common: CommonFlags,
-    /// Where to listen; may be given several times [default: :9100].
+    /// Where to listen; without a host, on all addresses; may be given several times [default: :9100].
     #[arg(long = "web.listen-address", value_name = "HOST:PORT")]
     pub listen_address: Vec<ListenAddress>,
     /// Where metrics are served [default: /metrics].
     #[arg(long = "web.telemetry-path", value_name = "PATH")]
     pub telemetry_path: Option<String>,
-    /// TLS and basic authentication: a file in the format of Prometheus' exporters.
+    /// TLS and passwords: a file in the format of Prometheus' exporters.
     #[arg(long = "web.config.file", value_name = "FILE")]
     pub web_config_file: Option<PathBuf>,
     /// Where alert states and undelivered notifications are kept [default: $STATE_DIRECTORY, else
     /// $XDG_STATE_HOME/watchfire, else ~/.local/state/watchfire].
     #[arg(long = "storage.path", value_name = "DIR")]
     pub storage_path: Option<PathBuf>,
+    #[command(flatten)]
+    pub common: CommonFlags,
 }
 
 impl RunFlags {
@@ -108,6 +109,9 @@ impl RunFlags {
         }
     }
 }
+
+/// Above the flags of collectors. Those that switch one off would double the list, so they stand here.
+pub(super) const HEADING: &str = "Collectors (--no-collector.NAME switches one off)";
 
 /// `--collector.NAME` and `--no-collector.NAME` for every collector, `--collector.disable-defaults`, and the filters.
 #[derive(Clone, Default, Debug)]
@@ -165,10 +169,10 @@ impl FromArgMatches for CollectorFlags {
 
 impl Args for CollectorFlags {
     fn augment_args(command: Command) -> Command {
-        let flag = |id: &'static str| Arg::new(id).long(id).action(ArgAction::SetTrue).help_heading("Collectors");
+        let flag = |id: &'static str| Arg::new(id).long(id).action(ArgAction::SetTrue).help_heading(HEADING);
         let mut command = command.arg(
             flag("collector.disable-defaults")
-                .help("Switch off the collectors that are on by default, except those given by name"),
+                .help("Run only the collectors given by name, here or by enabled: true in the file; process groups have a switch of their own, processes.enabled in the file"),
         );
         for info in COLLECTORS {
             let default = if info.default { "on" } else { "off" };
@@ -181,8 +185,8 @@ impl Args for CollectorFlags {
                 .long("collector.textfile.directory")
                 .value_name("DIR")
                 .action(ArgAction::Append)
-                .help_heading("Collectors")
-                .help("Where *.prom files are read from; may be given several times, may be a glob"),
+                .help_heading(HEADING)
+                .help("A folder from which *.prom files are read, or a pattern of such; may be given several times"),
         )
     }
 

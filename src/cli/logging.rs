@@ -1,13 +1,15 @@
 //! The log: logfmt or JSON lines on standard error.
 
 use std::fmt::{self, Write as _};
-use std::io::IsTerminal;
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// `--log.level`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -28,20 +30,19 @@ pub enum LogFormat {
 /// Sets the log up for the whole process; later calls change nothing.
 pub fn init(level: LogLevel, format: LogFormat) {
     let level = match level {
-        LogLevel::Debug => Level::DEBUG,
-        LogLevel::Info => Level::INFO,
-        LogLevel::Warn => Level::WARN,
-        LogLevel::Error => Level::ERROR,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
     };
     // Libraries speak only when something is wrong with them.
-    let filter = tracing_subscriber::filter::EnvFilter::new(format!("warn,watchfire={level}").to_lowercase());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("watchfire", level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
     // Under journald the time is there already, but a log file needs it; it is always written.
     let _ = match format {
-        LogFormat::Logfmt => {
-            builder.with_ansi(std::io::stderr().is_terminal()).event_format(Logfmt).try_init().map_err(drop)
-        }
-        LogFormat::Json => builder.json().flatten_event(true).with_target(false).try_init().map_err(drop),
+        LogFormat::Logfmt => registry.with(lines.event_format(Logfmt)).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true).with_target(false)).try_init(),
     };
 }
 

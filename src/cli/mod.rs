@@ -17,13 +17,23 @@ pub use logging::{LogFormat, LogLevel};
 /// Exit status for a configuration or rules that are wrong, as clap uses it for flags that are.
 const EXIT_INVALID: u8 = 2;
 
+/// Below the help of the whole.
+const AFTER_HELP: &str = "\
+Examples:
+  watchfire                                      every default, on http://localhost:9100/
+  watchfire --config.file=watchfire.yaml         with a configuration; SIGHUP has it read again
+  watchfire check config watchfire.yaml          what is wrong with it
+  watchfire scrape --collector.disable-defaults --collector.meminfo
+
+Exit status: 0 when all is well, 1 for a failure, 2 when flags, configuration or rules are wrong.";
+
 /// Makes this host observable and wakes the right person when it hurts.
 ///
 /// Samples the host every second, serves Prometheus metrics on :9100/metrics, evaluates alerting rules over its own
-/// history, and delivers alerts. Without a configuration file, embedded defaults hold: every ordinary collector, the
-/// stock rules, alerts to the log.
+/// history, and delivers alerts. Without a configuration file, defaults hold: every ordinary collector, the stock rules,
+/// alerts to the log.
 #[derive(Parser)]
-#[command(name = "watchfire", version, args_conflicts_with_subcommands = true, max_term_width = 110)]
+#[command(name = "watchfire", version, args_conflicts_with_subcommands = true, max_term_width = 110, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Sub>,
@@ -38,6 +48,8 @@ enum Sub {
     /// Sample the host once, print the metrics, exit.
     Scrape(Box<CommonFlags>),
     /// Say what is wrong with a configuration, rule files or metrics, with file, line and column.
+    ///
+    /// Exit status: 0 when nothing is, 2 when something is, 3 for metrics that are readable but not as they should be.
     #[command(subcommand)]
     Check(check::Check),
 }

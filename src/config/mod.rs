@@ -174,7 +174,7 @@ mod tests {
             "watchfire.yaml:1:10: unknown key \"scrape_intervall\", did you mean \"scrape_interval\"?",
             "watchfire.yaml:2:18: expected a whole number",
             "watchfire.yaml:7:",
-            "watchfire.yaml:9:29: the receiver \"nobody\" is not defined",
+            "watchfire.yaml:9:30: the receiver \"nobody\" is not defined",
         ] {
             assert!(said.contains(part), "{part}:\n{said}");
         }

@@ -105,15 +105,35 @@ impl Values<'_> {
 }
 
 impl ChunkIter<'_> {
-    /// Moves past the samples at and before `time`, as far as that is cheaper than looking at each.
-    pub fn skip_through(&mut self, time: i64) {
-        let skipped = self.times.skip_through(time);
-        if !matches!(self.values, Values::Constant(_)) {
-            for _ in 0..skipped {
-                self.values.next();
-            }
+    /// Gives `take` the samples later than `after`, in order, until it returns false.
+    pub fn read(self, after: i64, take: impl FnMut(i64, f64) -> bool) -> bool {
+        // One loop for each encoding, rather than one that asks at every sample.
+        match self.values {
+            Values::Constant(v) => drive(self.times, after, || v, take),
+            Values::Integers(mut i) => drive(self.times, after, || i.next(), take),
+            Values::Floats(mut f) => drive(self.times, after, || f.next(), take),
         }
     }
+}
+
+/// Pairs times later than `after` with values until `take` returns false; says whether it never did.
+#[inline]
+pub(super) fn drive(
+    mut times: TimesIter<'_>,
+    after: i64,
+    mut next: impl FnMut() -> f64,
+    mut take: impl FnMut(i64, f64) -> bool,
+) -> bool {
+    for _ in 0..times.skip_through(after) {
+        next();
+    }
+    for time in times {
+        let value = next();
+        if time > after && !take(time, value) {
+            return false;
+        }
+    }
+    true
 }
 
 impl Iterator for ChunkIter<'_> {
@@ -279,9 +299,21 @@ impl<'b> Integers<'b> {
     #[inline]
     fn next(&mut self) -> f64 {
         if self.started {
-            let class = (self.bits.peek().leading_ones() as usize).min(3);
-            self.bits.skip((class as u32 + 1).min(3));
-            let residual = unzigzag(self.bits.take(u32::from(self.widths[class])));
+            let word = self.bits.peek();
+            let class = (word.leading_ones() as usize).min(3);
+            let (prefix, width) = ((class as u32 + 1).min(3), u32::from(self.widths[class]));
+            let residual = if width == 0 {
+                self.bits.skip(prefix);
+                0
+            } else if prefix + width <= 57 {
+                // One look at the stream for both, as nearly always.
+                self.bits.skip(prefix + width);
+                (word << prefix) >> (64 - width)
+            } else {
+                self.bits.skip(prefix);
+                self.bits.take(width)
+            };
+            let residual = unzigzag(residual);
             self.step = if self.second { self.step.wrapping_add(residual) } else { self.base.wrapping_add(residual) };
             self.value = self.value.wrapping_add(self.step.wrapping_mul(self.divisor));
         }
@@ -396,8 +428,11 @@ mod tests {
         let column = Column::Integers { exponent: 2, values: &integers };
         let chunk = Chunk::seal(&times(240), column, &mut Vec::new());
         assert!(chunk.data.len() < 50, "{}", chunk.data.len());
-        let mut iter = chunk.iter();
-        iter.skip_through(100_000);
-        assert_eq!(iter.next(), Some((101_000, 101.07)));
+        let mut read = Vec::new();
+        chunk.iter().read(100_000, |t, v| {
+            read.push((t, v));
+            t < 102_000
+        });
+        assert_eq!(read, [(101_000, 101.07), (102_000, 102.07)]);
     }
 }

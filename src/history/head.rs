@@ -3,7 +3,7 @@
 //! Values are kept as a stream of bytes, at first of differences of integers (see [`decimal`](super::decimal)), and
 //! as differing bytes of floats once a value comes that is no short decimal number. Equal neighbours are counted.
 
-use super::chunk::{Chunk, Column};
+use super::chunk::{Chunk, Column, drive};
 use super::codec::{put_varint, take_varint, unzigzag, zigzag};
 use super::decimal;
 use super::times::{Times, TimesIter};
@@ -163,7 +163,8 @@ impl Head {
     #[cold]
     fn recode(&mut self, value: f64, exponent: u8) {
         let count = self.times.count.saturating_sub(1) as usize;
-        let values: Vec<f64> = self.values().take(count).collect();
+        let mut all = self.values();
+        let values: Vec<f64> = (0..count).map(|_| all.advance()).collect();
         self.mode = decimal::exponent_of(value, exponent + 1)
             .filter(|e| values.iter().all(|v| decimal::to_integer(*v, *e).is_some()))
             .map_or(Mode::Floats, |exponent| Mode::Integers { exponent });
@@ -197,12 +198,17 @@ impl Head {
             Mode::Constant => Column::Constant(self.first),
             Mode::Integers { exponent } => {
                 scratch.integers.clear();
-                scratch.integers.extend(self.integers(exponent).take(count));
+                let mut values = self.values();
+                scratch.integers.extend((0..count).map(|_| {
+                    values.advance();
+                    values.integer
+                }));
                 Column::Integers { exponent, values: &scratch.integers }
             }
             Mode::Floats => {
                 scratch.floats.clear();
-                scratch.floats.extend(self.values().take(count));
+                let mut values = self.values();
+                scratch.floats.extend((0..count).map(|_| values.advance()));
                 Column::Floats(&scratch.floats)
             }
         };
@@ -217,17 +223,6 @@ impl Head {
         *self = Head::default();
     }
 
-    fn integers(&self, exponent: u8) -> impl Iterator<Item = i64> + '_ {
-        let mut values = self.values();
-        let first = decimal::to_integer(f64::from_bits(self.first), exponent).unwrap_or(0);
-        values.integer = first;
-        std::iter::from_fn(move || {
-            values.next();
-            Some(values.integer)
-        })
-    }
-
-    /// The values, and after these the last for ever.
     fn values(&self) -> HeadValues<'_> {
         let integer = match self.mode {
             Mode::Integers { exponent } => decimal::to_integer(f64::from_bits(self.first), exponent).unwrap_or(0),
@@ -260,20 +255,19 @@ struct HeadValues<'h> {
     at: usize,
 }
 
-impl Iterator for HeadValues<'_> {
-    type Item = f64;
-
+impl HeadValues<'_> {
+    /// The next value; after the last, that again.
     #[inline]
-    fn next(&mut self) -> Option<f64> {
+    fn advance(&mut self) -> f64 {
         if self.equal > 0 {
             self.equal -= 1;
-            return Some(f64::from_bits(self.bits));
+            return f64::from_bits(self.bits);
         }
-        let Some(&byte) = self.stream.get(self.at) else { return Some(f64::from_bits(self.bits)) };
+        let Some(&byte) = self.stream.get(self.at) else { return f64::from_bits(self.bits) };
         if byte == 0 {
             self.at += 1;
             self.equal = take_varint(self.stream, &mut self.at).saturating_sub(1);
-            return Some(f64::from_bits(self.bits));
+            return f64::from_bits(self.bits);
         }
         match self.mode {
             Mode::Integers { exponent } => {
@@ -292,7 +286,7 @@ impl Iterator for HeadValues<'_> {
                 self.bits ^= u64::from_le_bytes(word) << (8 * end);
             }
         }
-        Some(f64::from_bits(self.bits))
+        f64::from_bits(self.bits)
     }
 }
 
@@ -303,13 +297,12 @@ pub struct HeadIter<'h> {
 }
 
 impl HeadIter<'_> {
-    /// Moves past the samples at and before `time`, as far as that is cheaper than looking at each.
-    pub fn skip_through(&mut self, time: i64) {
-        let skipped = self.times.skip_through(time);
-        if self.values.mode != Mode::Constant {
-            for _ in 0..skipped {
-                self.values.next();
-            }
+    /// Gives `take` the samples later than `after`, in order, until it returns false.
+    pub fn read(mut self, after: i64, take: impl FnMut(i64, f64) -> bool) -> bool {
+        let constant = f64::from_bits(self.values.bits);
+        match self.values.mode {
+            Mode::Constant => drive(self.times, after, || constant, take),
+            _ => drive(self.times, after, || self.values.advance(), take),
         }
     }
 }
@@ -320,7 +313,7 @@ impl Iterator for HeadIter<'_> {
     #[inline]
     fn next(&mut self) -> Option<(i64, f64)> {
         let time = self.times.next()?;
-        Some((time, self.values.next()?))
+        Some((time, self.values.advance()))
     }
 }
 

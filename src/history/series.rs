@@ -148,6 +148,11 @@ impl<'h> SeriesRef<'h> {
         &self.slot.series.labels
     }
 
+    /// Bytes its samples take.
+    pub fn size(self) -> usize {
+        self.slot.overhead() + self.slot.sealed.iter().map(Chunk::size).sum::<usize>()
+    }
+
     /// The newest sample; it may be a staleness marker.
     pub fn last(self) -> Point {
         self.slot.last
@@ -191,22 +196,12 @@ impl<'h> SeriesRef<'h> {
             if chunk.start > until {
                 return;
             }
-            let mut iter = chunk.iter();
-            iter.skip_through(after);
-            for (t, v) in iter {
-                if !take(t, v) {
-                    return;
-                }
+            if !chunk.iter().read(after, &mut take) {
+                return;
             }
         }
         if !slot.head.is_empty() && slot.head.start() <= until {
-            let mut iter = slot.head.iter();
-            iter.skip_through(after);
-            for (t, v) in iter {
-                if !take(t, v) {
-                    return;
-                }
-            }
+            slot.head.iter().read(after, &mut take);
         }
     }
 }

@@ -3,58 +3,93 @@
 use std::fmt::{self, Write};
 
 use super::{ActiveAlert, CollectorState, Overview};
+use crate::model::Timestamp;
 
-/// Collectors are in order of name, alerts as given.
-pub(super) fn page(overview: &Overview, telemetry_path: &str, ready: bool) -> String {
+/// What fires comes first, then what may soon; among them the most severe. Of the collectors those that fail come first.
+pub(super) fn page(overview: &Overview, telemetry_path: &str, ready: bool, now: Timestamp) -> String {
     let mut out = String::with_capacity(8192);
     // Writing to a string does not fail.
-    let _ = write_page(&mut out, overview, telemetry_path, ready);
+    let _ = write_page(&mut out, overview, telemetry_path, ready, now);
     out
 }
 
-fn write_page(out: &mut String, overview: &Overview, telemetry_path: &str, ready: bool) -> fmt::Result {
+fn write_page(out: &mut String, overview: &Overview, path: &str, ready: bool, now: Timestamp) -> fmt::Result {
     let (host, version) = (Escaped(&overview.host), env!("CARGO_PKG_VERSION"));
-    let state = if ready { "ready" } else { "not ready" };
+    let mut alerts: Vec<&ActiveAlert> = overview.alerts.iter().collect();
+    alerts.sort_by_key(|alert| severity_rank(&alert.severity));
+    let (firing, pending): (Vec<_>, Vec<_>) = alerts.into_iter().partition(|alert| alert.state == FIRING);
+    let title = if firing.is_empty() { String::new() } else { format!("{} firing: ", firing.len()) };
     write!(
         out,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{host}: Watchfire</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{host}</h1>\n\
-         <p>Watchfire {version} watches this host: it exports its metrics to Prometheus and alerts when it hurts. \
-         It is <strong>{state}</strong>, up since {}.</p>\n",
-        overview.started
+         <title>{title}{host}: Watchfire</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{host}</h1>\n"
+    )?;
+    writeln!(
+        out,
+        "<p class=\"quiet\">Watchfire {version}, {}, up for {}. As of {}.</p>",
+        if ready { "ready" } else { "<strong class=\"bad\">not ready</strong>" },
+        Age(overview.started, now),
+        Moment(now),
     )?;
     writeln!(
         out,
         "<ul class=\"links\"><li><a href=\"{}\">Metrics</a></li><li><a href=\"/-/healthy\">Health</a></li>\
          <li><a href=\"/-/ready\">Readiness</a></li></ul>",
-        Escaped(telemetry_path)
+        Escaped(path)
     )?;
-    write_alerts(out, &overview.alerts)?;
+    match firing.len() {
+        0 => out.push_str("<h2 class=\"good\">No alert is firing</h2>\n"),
+        1 => out.push_str("<h2 class=\"bad\">1 alert is firing</h2>\n"),
+        n => writeln!(out, "<h2 class=\"bad\">{n} alerts are firing</h2>")?,
+    }
+    write_alerts(out, &firing, now)?;
+    if !pending.is_empty() {
+        out.push_str(
+            "<h2>Pending</h2>\n<p class=\"quiet\">So it is now, but not yet for as long as the rule asks: nobody has been \
+             told.</p>\n",
+        );
+        write_alerts(out, &pending, now)?;
+    }
     write_collectors(out, &overview.collectors)?;
     out.push_str("</main>\n</body>\n</html>\n");
     Ok(())
 }
 
-fn write_alerts(out: &mut String, alerts: &[ActiveAlert]) -> fmt::Result {
-    out.push_str("<h2>Active alerts</h2>\n");
+const FIRING: &str = "firing";
+
+/// Names in use for what must wake somebody, then for what can wait until the morning, then all others.
+fn severity_rank(severity: &str) -> u8 {
+    match severity {
+        "critical" | "page" | "emergency" | "disaster" => 0,
+        "error" | "high" | "major" => 1,
+        "warning" | "warn" => 2,
+        _ => 3,
+    }
+}
+
+fn write_alerts(out: &mut String, alerts: &[&ActiveAlert], now: Timestamp) -> fmt::Result {
     if alerts.is_empty() {
-        out.push_str("<p>None.</p>\n");
         return Ok(());
     }
-    out.push_str(
-        "<table>\n<tr><th>State</th><th>Severity</th><th>Alert</th><th>Since</th><th>Summary</th><th>Labels</th></tr>\n",
-    );
+    out.push_str("<table>\n<tr><th>Severity</th><th class=\"wide\">Alert</th><th class=\"n\">For</th></tr>\n");
     for alert in alerts {
+        let class = match severity_rank(&alert.severity) {
+            _ if alert.state != FIRING => "pending",
+            0 => "critical",
+            _ => "firing",
+        };
         writeln!(
             out,
-            "<tr><td class=\"{0}\">{0}</td><td>{1}</td><td>{2}</td><td>{3}</td><td>{4}</td><td><code>{5}</code></td></tr>",
-            Escaped(alert.state),
+            "<tr class=\"{class}\"><td class=\"severity\">{}</td><td><strong>{}</strong><br>{}<br><code>{}</code></td>\
+             <td class=\"n\"><time datetime=\"{}\" title=\"since {}\">{}</time></td></tr>",
             Escaped(&alert.severity),
             Escaped(&alert.name),
-            alert.since,
             Escaped(&alert.summary),
             Escaped(&alert.labels),
+            alert.since,
+            Moment(alert.since),
+            Age(alert.since, now),
         )?;
     }
     out.push_str("</table>\n");
@@ -62,11 +97,17 @@ fn write_alerts(out: &mut String, alerts: &[ActiveAlert]) -> fmt::Result {
 }
 
 fn write_collectors(out: &mut String, collectors: &[CollectorState]) -> fmt::Result {
+    let failing = collectors.iter().filter(|c| c.error.is_some()).count();
+    match failing {
+        0 => out.push_str("<h2>Collectors</h2>\n"),
+        n => writeln!(out, "<h2>Collectors, <span class=\"bad\">{n} failing</span></h2>")?,
+    }
     out.push_str(
-        "<h2>Collectors</h2>\n<table>\n<tr><th>Collector</th><th>Last run</th><th>Series</th><th>State</th></tr>\n",
+        "<table>\n<tr><th>Collector</th><th class=\"n\">Last run</th><th class=\"n\">Series</th>\
+         <th class=\"wide\">State</th></tr>\n",
     );
     let mut sorted: Vec<&CollectorState> = collectors.iter().collect();
-    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    sorted.sort_by_key(|c| (c.error.is_none(), &c.name));
     for collector in sorted {
         write!(
             out,
@@ -76,12 +117,38 @@ fn write_collectors(out: &mut String, collectors: &[CollectorState]) -> fmt::Res
             collector.series,
         )?;
         match &collector.error {
-            Some(error) => writeln!(out, "<td class=\"firing\">{}</td></tr>", Escaped(error))?,
+            Some(error) => writeln!(out, "<td class=\"bad\">{}</td></tr>", Escaped(error))?,
             None => out.push_str("<td>ok</td></tr>\n"),
         }
     }
     out.push_str("</table>\n");
     Ok(())
+}
+
+/// A point in time to the second: `2026-01-02 03:04:05 UTC`.
+struct Moment(Timestamp);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let seconds = text.split(['.', 'Z']).next().unwrap_or_default();
+        write!(f, "{} UTC", seconds.replace('T', " "))
+    }
+}
+
+/// How long something has lasted, in its two largest units: `5s`, `2m 13s`, `3d 4h`.
+struct Age(Timestamp, Timestamp);
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Age(since, now) = *self;
+        match now.millis_since(since).max(0) / 1000 {
+            s @ 0..60 => write!(f, "{s}s"),
+            s @ 60..3600 => write!(f, "{}m {}s", s / 60, s % 60),
+            s @ 3600..86_400 => write!(f, "{}h {}m", s / 3600, s / 60 % 60),
+            s => write!(f, "{}d {}h", s / 86_400, s / 3600 % 24),
+        }
+    }
 }
 
 /// Text in HTML, in elements and in attributes with double quotes.
@@ -105,16 +172,21 @@ impl fmt::Display for Escaped<'_> {
 
 /// Colours with a contrast of at least 4.5 to 1 in both schemes.
 const STYLE: &str = "
-:root{color-scheme:light dark;--text:#1c1e21;--back:#fff;--line:#d5d9de;--link:#0b57a4;--bad:#b3261e;--warn:#8a5300}
-@media(prefers-color-scheme:dark){:root{--text:#e4e6ea;--back:#16181b;--line:#3a3f45;--link:#8ab8f2;--bad:#ff8a80;--warn:#f0b45c}}
-body{margin:0;font:16px/1.5 system-ui,sans-serif;color:var(--text);background:var(--back)}
-main{max-width:64rem;margin:0 auto;padding:1.5rem}
-h1{font-size:1.6rem;margin:0}h2{font-size:1.2rem;margin:2rem 0 .5rem}
-a{color:var(--link)}.links{display:flex;gap:1.5rem;padding:0;list-style:none}
-table{width:100%;border-collapse:collapse;display:block;overflow-x:auto}
-th,td{padding:.3rem .8rem .3rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
-th{font-weight:600;white-space:nowrap}.n{font-variant-numeric:tabular-nums;white-space:nowrap}
-.firing{color:var(--bad);font-weight:600}.pending{color:var(--warn)}
+:root{color-scheme:light dark;--text:#1c1e21;--quiet:#5a6169;--back:#fff;--line:#d5d9de;--link:#0b57a4;--bad:#b3261e;--warn:#8a5300;--good:#1a6e2e}
+@media(prefers-color-scheme:dark){:root{--text:#e4e6ea;--quiet:#a0a7af;--back:#16181b;--line:#3a3f45;--link:#8ab8f2;--bad:#ff8a80;--warn:#f0b45c;--good:#7fd18c}}
+body{margin:0;font:16px/1.45 system-ui,sans-serif;color:var(--text);background:var(--back)}
+main{max-width:56rem;margin:0 auto;padding:1.5rem}
+h1{font-size:1.6rem;margin:0;overflow-wrap:anywhere}h2{font-size:1.2rem;margin:1.8rem 0 .4rem}p{margin:.3rem 0}
+a{color:var(--link)}.links{display:flex;gap:1.5rem;padding:0;margin:.6rem 0;list-style:none}
+table{width:100%;border-collapse:collapse}
+th,td{padding:.3rem .8rem;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
+th{font-weight:600;white-space:nowrap;color:var(--quiet);font-size:.9rem}.wide{width:99%}
+td{overflow-wrap:anywhere}td:first-child{white-space:nowrap}.severity{font-weight:600}
+code{font-size:.85rem;color:var(--quiet)}.quiet{color:var(--quiet)}.good{color:var(--good)}.bad{color:var(--bad)}
+.n{font-variant-numeric:tabular-nums;white-space:nowrap;text-align:right}
+.critical td:first-child{box-shadow:inset 4px 0 var(--bad);color:var(--bad)}
+.firing td:first-child{box-shadow:inset 4px 0 var(--warn);color:var(--warn)}
+.pending td:first-child{font-weight:400}
 ";
 
 #[cfg(test)]
@@ -126,32 +198,54 @@ mod tests {
     #[test]
     fn the_page_shows_alerts_and_collectors_and_runs_nothing_that_stands_in_them() {
         let evil = "<script>alert('x')</script>\" onload=\"x";
+        let alert = |name: &str, severity: &str, state| ActiveAlert {
+            name: name.into(),
+            severity: severity.into(),
+            state,
+            summary: evil.into(),
+            ..Default::default()
+        };
         let overview = Overview {
             host: "db1".into(),
-            alerts: vec![ActiveAlert {
-                name: "DiskFull".into(),
-                state: "firing",
-                summary: evil.into(),
-                ..Default::default()
-            }],
+            alerts: vec![
+                alert("Soon", "critical", "pending"),
+                alert("Slow", "warning", "firing"),
+                alert("DiskFull", "critical", "firing"),
+            ],
             collectors: vec![
-                CollectorState { name: "textfile".into(), error: Some(evil.into()), ..Default::default() },
                 CollectorState { name: "cpu".into(), took: Duration::from_micros(1500), series: 12, error: None },
+                CollectorState { name: "textfile".into(), error: Some(evil.into()), ..Default::default() },
             ],
             ..Default::default()
         };
-        let page = page(&overview, "/metrics", true);
+        let page = page(&overview, "/metrics", true, Timestamp::from_millis(133_000));
         for part in [
-            "<title>db1: Watchfire</title>",
-            "DiskFull",
+            "<title>2 firing: db1: Watchfire</title>",
+            "2 alerts are firing",
             "<td class=\"n\">1.50 ms</td>",
             "href=\"/metrics\"",
-            "is <strong>ready",
+            "title=\"since 1970-01-01 00:00:00 UTC\">2m 13s<",
+            "1 failing",
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }
         assert!(!page.contains("<script") && !page.contains("\" onload"), "{page}");
-        assert!(page.find(">cpu<") < page.find(">textfile<"), "in order of name");
-        assert!(super::page(&Overview::default(), "/", false).contains("<p>None.</p>"));
+        let order = ["DiskFull", "Slow", "Soon", ">textfile<", ">cpu<"].map(|part| page.find(part));
+        assert!(order.is_sorted() && order[0].is_some(), "the most important first: {page}");
+    }
+
+    #[test]
+    fn a_quiet_host_has_a_quiet_page() {
+        let page = page(&Overview::default(), "/", false, Timestamp::default());
+        assert!(
+            page.contains("No alert is firing") && page.contains("not ready") && !page.contains("Pending"),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn ages_have_two_units() {
+        let age = |seconds: i64| Age(Timestamp::default(), Timestamp::from_millis(seconds * 1000)).to_string();
+        assert_eq!([5, 133, 7500, 273_600, -1].map(age), ["5s", "2m 13s", "2h 5m", "3d 4h", "0s"]);
     }
 }

@@ -12,6 +12,7 @@ use super::reply::{Reply, reply, text};
 use super::scrape::Scrape;
 use super::users::Login;
 use super::{Access, App, front};
+use crate::model::Timestamp;
 
 /// The largest body that a request may announce. None of the routes reads one.
 const MAX_BODY: u64 = 1 << 20;
@@ -108,7 +109,7 @@ impl<A: App> Routes<A> {
     }
 
     fn front(&self) -> Response<Reply> {
-        let page = front::page(&self.app.overview(), &self.telemetry_path, self.app.ready());
+        let page = front::page(&self.app.overview(), &self.telemetry_path, self.app.ready(), Timestamp::now());
         let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", page);
         let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
