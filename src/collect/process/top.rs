@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use super::groups::Groups;
 use super::table::{Comm, Files, Process, Table};
 use super::users::Users;
+use crate::collect::usage::ratio;
 use crate::model::Writer;
 
 /// Share of a CPU below which a process is not among those that use CPU.
@@ -211,16 +212,16 @@ impl Top {
                 family.put([pid, p.comm.as_bytes(), user.as_bytes(), groups.name(p.group).as_bytes()], value);
             }
         };
-        let io = |p: &Process, rate: f32| p.known.has(Files::IO).then_some(f64::from(rate));
+        let io = |p: &Process, rate: f32| p.known.has(Files::IO).then_some(f64::from(rate).round());
         family(
             "watchfire_process_cpu_usage_ratio",
             "CPUs used by a top process since the last tick; 1 is one CPU without a pause.",
-            &|p| Some(p.cpu_ratio.into()),
+            &|p| Some(ratio(p.cpu_ratio.into())),
         );
         family(
             "watchfire_process_memory_usage_ratio",
             "Resident memory of a top process as a share of the host's memory.",
-            &|p| memory.filter(|m| *m > 0).map(|memory| p.resident_bytes as f64 / memory as f64),
+            &|p| memory.filter(|m| *m > 0).map(|memory| ratio(p.resident_bytes as f64 / memory as f64)),
         );
         family("watchfire_process_resident_memory_bytes", "Resident memory of a top process.", &|p| {
             Some(p.resident_bytes as f64)
