@@ -177,3 +177,10 @@ impl Drop for Agent {
         }
     }
 }
+
+/// A configuration whose one rule, of this name, always fires.
+pub fn always_firing(alertname: &str) -> String {
+    format!(
+        "stock_rules: false\ngroups: [{{name: g, interval: 1s, rules: [{{alert: {alertname}, expr: vector(1)}}]}}]\n"
+    )
+}

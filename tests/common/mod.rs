@@ -10,7 +10,7 @@ mod webhook;
 
 use std::time::{Duration, Instant};
 
-pub use agent::{Agent, Setup, binary, run};
+pub use agent::{Agent, Setup, always_firing, binary, run};
 pub use http::{Response, request, request_to};
 pub use metrics::Metrics;
 pub use peers::{Prometheus, node_exporter_page, peer};
