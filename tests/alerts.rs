@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{Behaviour, Named, Receiver, SOON, Setup, eventually};
 
@@ -240,4 +240,62 @@ fn the_time_that_an_alert_has_been_pending_survives_a_restart() {
     assert!(pending.elapsed() > FOR - Duration::from_secs(2), "it fired too early: {:?}", pending.elapsed());
     let still = agent.wait_for("ALERTS_FOR_STATE", &[("alertname", "Slow")], |v| v > 1e9);
     assert!(still >= since && still < since + FOR.as_secs_f64(), "{since} {still}");
+}
+
+#[test]
+fn kills_at_random_moments_leave_every_receiver_with_the_truth() {
+    const ALERTS: usize = 4;
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
+    eprintln!("seed {seed}");
+    let mut state = seed | 1;
+    let mut random = move |below: u64| {
+        // xorshift64: any will do.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    let web = Receiver::start();
+    let setup = Setup::new(&format!(
+        "stock_rules: false\ngroups: [{{name: g, interval: 1s, rules: [{{alert: Level, expr: level > 0}}]}}]\n\
+         alerting:\n  route: {{receiver: web, group_by: [n], group_wait: 0s, group_interval: 1s}}\n  \
+         receivers: [{{name: web, webhook_configs: [{{url: '{}'}}]}}]\n",
+        web.url("/")
+    ));
+    let directory = setup.path("textfiles").display().to_string();
+    let setup = setup.flag(format!("--collector.textfile.directory={directory}"));
+    let mut levels = [0; ALERTS];
+    let write = |levels: &[u8]| {
+        let lines = levels.iter().enumerate().map(|(n, level)| format!("level{{n=\"{n}\"}} {level}\n"));
+        setup.write("textfiles/levels.prom", &lines.collect::<String>());
+    };
+    write(&levels);
+    let mut agent = setup.start();
+    for _ in 0..8 {
+        for _ in 0..2 {
+            let n = random(ALERTS as u64) as usize;
+            levels[n] = 1 - levels[n];
+            write(&levels);
+            std::thread::sleep(Duration::from_millis(random(900)));
+        }
+        web.behave(Behaviour::Answer(if random(3) == 0 { 503 } else { 200 }));
+        agent.kill();
+        agent = setup.start();
+    }
+    web.behave(Behaviour::Answer(200));
+    let told = || {
+        let mut told = vec!["resolved".to_string(); ALERTS];
+        for post in web.posts().iter().filter(|p| p.behaviour == Behaviour::Answer(200)) {
+            for alert in post.alerts("Level") {
+                let n: usize = alert["labels"]["n"].as_str().and_then(|n| n.parse().ok()).expect("a number");
+                told[n] = alert["status"].as_str().unwrap_or_default().to_string();
+            }
+        }
+        told
+    };
+    let truth = levels.map(|level| if level == 1 { "firing" } else { "resolved" });
+    // A retry may be as far away as the backoff has grown.
+    let within = Duration::from_secs(60);
+    eventually(&format!("with seed {seed} the receiver knows {truth:?}"), within, || (told() == truth).then_some(()));
+    drop(agent);
 }

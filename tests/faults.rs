@@ -406,6 +406,16 @@ fn a_reload_swaps_all_or_keeps_the_old_and_says_why() {
     fires("BySignal");
     gone("Renamed");
 
+    // What only a restart can change is said, and the rest is taken.
+    setup.write("watchfire.yaml", &(firing("Last") + "web: {max_connections: 7}\nglobal: {job: other}\n"));
+    assert_eq!(agent.reload().status, 200);
+    fires("Last");
+    for key in ["web.max_connections", "global.job"] {
+        let said = agent.log().lines().any(|l| l.contains(key) && l.contains("restart"));
+        assert!(said, "{key}: {}", agent.log());
+    }
+    assert!(!agent.log().contains("storage.path"), "{}", agent.log());
+
     assert_eq!(agent.get("/-/reload").status, 405, "a link cannot reload");
     let from_elsewhere = request(agent.port, "POST", "/-/reload", &[("Origin", "https://evil.example")]).unwrap();
     assert_eq!(from_elsewhere.status, 403);

@@ -152,6 +152,7 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
         registry,
         instruments: instruments.clone(),
     };
+    let fixed = fixed(&config.file);
     let ticker = Ticker::new(config, &source.roots, &instance, outlets).map_err(StartError::other)?;
     let thread = std::thread::Builder::new()
         .name("watchfire-tick".to_string())
@@ -160,6 +161,7 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
 
     let reloader = Arc::new(Reload {
         source,
+        fixed,
         instance,
         web: server.handle(),
         alerting: alerting.clone(),
@@ -242,9 +244,28 @@ fn external_url(instance: &str) -> String {
     format!("http://{instance}")
 }
 
+/// What is read only when the agent starts: keys, and what they are.
+type Fixed = [(&'static str, String); 8];
+
+fn fixed(file: &ConfigFile) -> Fixed {
+    let web = &file.web;
+    [
+        ("web.listen_addresses", format!("{:?}", web.listen_addresses)),
+        ("web.telemetry_path", web.telemetry_path.clone()),
+        ("web.max_connections", web.max_connections.to_string()),
+        ("web.read_header_timeout", format!("{:?}", web.read_header_timeout)),
+        ("web.write_timeout", format!("{:?}", web.write_timeout)),
+        ("web.idle_timeout", format!("{:?}", web.idle_timeout)),
+        ("storage.path", format!("{:?}", file.storage.path)),
+        ("global.job and global.instance", format!("{:?} {:?}", file.global.job, file.global.instance)),
+    ]
+}
+
 /// Puts a new configuration in force, or keeps the old one.
 struct Reload {
     source: Source,
+    /// As it was when the agent started.
+    fixed: Fixed,
     instance: String,
     web: WebHandle,
     alerting: Alerting,
@@ -262,6 +283,11 @@ impl Reloader for Reload {
         match result {
             Ok((access, config)) => {
                 log_warnings(&config.warnings);
+                for ((key, now), (_, wanted)) in self.fixed.iter().zip(fixed(&config.file)) {
+                    if *now != wanted {
+                        tracing::warn!(key, "changed, but takes a restart of the agent");
+                    }
+                }
                 self.web.set_access(access);
                 self.pool.reconfigure(config.file.pool);
                 let options = alerting_options(&config, &self.instance);
