@@ -134,7 +134,7 @@ fn own_cpu() -> f64 {
     cpu_seconds(std::process::id())
 }
 
-const SAME: [&str; 17] = [
+const SAME: [&str; 18] = [
     "cpu",
     "loadavg",
     "meminfo",
@@ -152,6 +152,7 @@ const SAME: [&str; 17] = [
     "uname",
     "os",
     "time",
+    "timex",
 ];
 
 fn host_sample() {

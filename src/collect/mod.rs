@@ -37,6 +37,7 @@ pub mod softnet;
 pub mod stat;
 pub mod textfile;
 pub mod time;
+pub mod timex;
 pub mod uname;
 pub mod vmstat;
 

@@ -209,6 +209,8 @@ collectors! {
         "Packets processed and dropped by CPU before the protocols see them.";
     time: super::time::TimeConfig => super::time::Time, true, Shared, 0,
         "System time, time zone, clock sources.";
+    timex: super::timex::TimexConfig => super::timex::Timex, true, Shared, 0,
+        "How far the clock is off, and whether anything keeps it right.";
     uname: super::uname::UnameConfig => super::uname::Uname, true, Shared, 0,
         "Kernel release, machine, host name.";
     os: super::os::OsConfig => super::os::Os, true, Shared, 60,
