@@ -1,7 +1,7 @@
 //! `watchfire check`: what is wrong with a configuration, rule files or metrics.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use clap::Subcommand;
 use super::EXIT_INVALID;
 use crate::config::Config;
 use crate::exposition::{lint, parse};
+use crate::http::Access;
 use crate::rules;
 use crate::yaml::{Faults, Position, Source};
 
@@ -38,12 +39,12 @@ pub enum Check {
 impl Check {
     pub fn run(&self) -> ExitCode {
         match self {
-            Check::Config { files } => all(files, |file| match Config::load(Some(file), |_| {}) {
-                Ok(config) => {
-                    println!("{}: valid, {} rules", file.display(), config.rule_count());
-                    config.warnings
+            Check::Config { files } => all(files, |file| {
+                let (rules, faults) = config(file);
+                if !faults.has_errors() {
+                    println!("{}: valid, {rules} rules", file.display());
                 }
-                Err(faults) => faults,
+                faults
             }),
             Check::Rules { files } => all(files, |file| {
                 let mut faults = Faults::default();
@@ -64,6 +65,21 @@ impl Check {
             Check::Metrics { file } => metrics(file.as_ref()),
         }
     }
+}
+
+/// The number of rules and all that is wrong, with what the start would look at too: the web configuration that the file
+/// names, and the certificates that this one names.
+fn config(file: &Path) -> (usize, Faults) {
+    let config = match Config::load(Some(file), |_| {}) {
+        Ok(config) => config,
+        Err(faults) => return (0, faults),
+    };
+    let rules = config.rule_count();
+    let mut faults = config.warnings;
+    if let Some(Err(wrong)) = config.file.web.config_file.as_deref().map(Access::load) {
+        faults.extend(wrong);
+    }
+    (rules, faults)
 }
 
 /// Checks each file and prints what is wrong with it.
@@ -108,4 +124,24 @@ fn metrics(file: Option<&PathBuf>) -> ExitCode {
     let samples: usize = families.iter().map(|f| f.samples.len()).sum();
     println!("{name}: valid, {} families, {samples} samples", families.len());
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_is_valid_only_with_the_web_configuration_that_it_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("watchfire.yaml");
+        std::fs::write(&path, "web: {config_file: web.yml}\n").unwrap();
+        let (_, faults) = config(&path);
+        assert!(faults.to_string().contains("web.yml: cannot read the web configuration"), "{faults}");
+        std::fs::write(directory.path().join("web.yml"), "basic_auth_users: {a: b}\n").unwrap();
+        let (_, faults) = config(&path);
+        assert!(faults.to_string().contains("is not a bcrypt hash"), "{faults}");
+        std::fs::write(directory.path().join("web.yml"), "{}\n").unwrap();
+        let (rules, faults) = config(&path);
+        assert!(rules > 0 && faults.is_empty(), "{faults}");
+    }
 }
