@@ -137,7 +137,8 @@ impl Ticker {
         }
 
         let mut snapshot = self.sample(tick.time);
-        snapshot.sections.push(self.scrape_section(&snapshot, started.elapsed()));
+        let scrape = self.scrape_section(&snapshot, started.elapsed());
+        snapshot.sections.insert(0, scrape);
         write(&self.history).append_snapshot(&snapshot);
 
         let mono = started.duration_since(self.epoch);
@@ -168,7 +169,8 @@ impl Ticker {
             tracing::debug!(%error, "the agent's own figures");
         }
         copy_registry(&self.outlets.registry, &mut self.own_writer);
-        snapshot.sections.push(self.own_writer.finish().0);
+        // First, so that nobody's textfile can speak for the agent: of two samples of one series the first counts.
+        snapshot.sections.insert(0, self.own_writer.finish().0);
         snapshot
     }
 
