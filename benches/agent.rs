@@ -1,13 +1,13 @@
 //! What the whole agent costs, beside node_exporter's scrape in the same run.
 //!
 //! `cargo bench --bench agent` starts the real binary on embedded defaults and measures, from outside: start to first
-//! answer on /metrics, CPU over a minute of 1 s ticks, resident memory after it. Then it takes host samples in this
+//! answer on /metrics, threshold crossed to webhook called, CPU over a minute of 1 s ticks, resident memory after it. Then it takes host samples in this
 //! process and has `prometheus-node-exporter` scraped with the same collectors, and compares the CPU of one.
 //!
 //! `WATCHFIRE_BENCH_SECONDS` sets how long the agent runs (default 60).
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use watchfire::model::{Labels, SeriesTable, Timestamp};
 fn main() {
     let seconds = std::env::var("WATCHFIRE_BENCH_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
     first_answer();
+    threshold_to_webhook();
     whole_agent(seconds);
     host_sample();
 }
@@ -36,13 +37,14 @@ impl Drop for Running {
 }
 
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
-fn start_agent(state: &Path, port: u16) -> Running {
+fn start_agent(state: &Path, port: u16, more: &[String]) -> Running {
     let child = Command::new(env!("CARGO_BIN_EXE_watchfire"))
         .args(["--web.listen-address", &format!("127.0.0.1:{port}"), "--log.level", "error", "--storage.path"])
         .arg(state)
+        .args(more)
         .stdout(Stdio::null())
         .spawn()
         .expect("the agent starts");
@@ -79,13 +81,79 @@ fn first_answer() {
         .map(|_| {
             let (state, port) = (scratch(), free_port());
             let started = Instant::now();
-            let _agent = start_agent(state.path(), port);
+            let _agent = start_agent(state.path(), port, &[]);
             wait_for(port, "/metrics");
             started.elapsed().as_secs_f64() * 1e3
         })
         .collect();
     times.sort_by(f64::total_cmp);
     println!("start to first answer      median {:.1} ms, worst {:.1} ms (aim 50 ms)", times[7], times[14]);
+}
+
+/// A metric crosses its threshold in a textfile; how long until the webhook has the alert.
+fn threshold_to_webhook() {
+    const TIMES: usize = 15;
+    let (dir, port) = (scratch(), free_port());
+    let receiver = TcpListener::bind("127.0.0.1:0").expect("a port for the receiver");
+    let url = format!("http://{}/", receiver.local_addr().expect("its address"));
+    let config = dir.path().join("watchfire.yaml");
+    let textfile = dir.path().join("crossed.prom");
+    let text = format!(
+        "stock_rules: false\ngroups: [{{name: g, rules: [{{alert: Crossed, expr: crossed > 0}}]}}]\nalerting:\n  \
+         route: {{receiver: r, group_by: ['...']}}\n  receivers: [{{name: r, webhook_configs: [{{url: '{url}'}}]}}]\n"
+    );
+    std::fs::write(&config, text).expect("the configuration");
+    let flags = [
+        format!("--config.file={}", config.display()),
+        format!("--collector.textfile.directory={}", dir.path().display()),
+    ];
+    let _agent = start_agent(&dir.path().join("state"), port, &flags);
+    wait_for(port, "/-/ready");
+    let mut whole = Vec::new();
+    let mut after_tick = Vec::new();
+    for i in 0..TIMES {
+        // At all places between two ticks.
+        std::thread::sleep(Duration::from_millis(1000 + 70 * i as u64));
+        let crossed = Instant::now();
+        let new = dir.path().join("new");
+        std::fs::write(&new, format!("crossed{{n=\"{i}\"}} 1\n")).expect("the metric");
+        std::fs::rename(&new, &textfile).expect("the metric");
+        let starts_at = next_alert(&receiver, i);
+        whole.push(crossed.elapsed().as_secs_f64() * 1e3);
+        after_tick.push(Timestamp::now().millis_since(starts_at) as f64);
+    }
+    whole.sort_by(f64::total_cmp);
+    after_tick.sort_by(f64::total_cmp);
+    println!(
+        "threshold to webhook       median {:.0} ms, worst {:.0} ms; after the tick that saw it: median {:.0} ms, worst {:.0} ms (aim one tick + 50 ms)",
+        whole[TIMES / 2],
+        whole[TIMES - 1],
+        after_tick[TIMES / 2],
+        after_tick[TIMES - 1]
+    );
+}
+
+/// Waits for the notification that alert `n` fires, answering all that come; when it began to fire.
+fn next_alert(receiver: &TcpListener, n: usize) -> Timestamp {
+    loop {
+        let (mut stream, _) = receiver.accept().expect("a notification");
+        let (mut request, mut buffer) = (Vec::new(), [0; 16384]);
+        let json = loop {
+            let read = stream.read(&mut buffer).expect("a request");
+            request.extend_from_slice(&buffer[..read]);
+            let body = request.windows(4).position(|w| w == b"\r\n\r\n").map(|at| &request[at + 4..]);
+            if let Some(json) = body.and_then(|b| serde_json::from_slice::<serde_json::Value>(b).ok()) {
+                break json;
+            }
+            assert!(read > 0, "a whole request");
+        };
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").expect("an answer");
+        let alert = &json["alerts"][0];
+        if alert["labels"]["n"] == n.to_string().as_str() && alert["status"] == "firing" {
+            let starts_at: jiff::Timestamp = alert["startsAt"].as_str().unwrap_or_default().parse().expect("a time");
+            return Timestamp::from_millis(starts_at.as_millisecond());
+        }
+    }
 }
 
 /// CPU seconds of all threads of a process, exact to the nanosecond.
@@ -109,7 +177,7 @@ fn megabytes(pid: u32, field: &str) -> f64 {
 
 fn whole_agent(seconds: u64) {
     let (state, port) = (scratch(), free_port());
-    let agent = start_agent(state.path(), port);
+    let agent = start_agent(state.path(), port, &[]);
     let pid = agent.0.id();
     let page = wait_for(port, "/metrics");
     std::thread::sleep(Duration::from_secs(3));

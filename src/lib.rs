@@ -26,11 +26,13 @@
 //! ```
 //!
 //! Beside them: [state], the embedded transactional store; [template], Go templates; [yaml], YAML with positions and
-//! all of a file's faults at once; [glob], shell patterns over paths; [config], which puts together the sections that each part owns; [cli].
+//! all of a file's faults at once; [glob], shell patterns over paths; [config], which puts together the sections that
+//! each part owns; [cli].
 //!
-//! Imports run down this picture and never back up. One OS thread, the *tick thread*, samples, appends to history and
-//! evaluates rules; the tokio runtime serves HTTP and delivers alerts. What joins them is an immutable
-//! [`model::Snapshot`] behind an atomic pointer, and one channel of alerts.
+//! Imports run down this picture and never back up. One OS thread, the *tick thread*, has the host sampled, appends to
+//! history and evaluates rules; collectors run on *lanes*, threads of their own that can be left behind when a read
+//! hangs. The tokio runtime serves HTTP and delivers alerts. What joins them is an immutable [`model::Snapshot`], which
+//! replaces the last one as a whole, and one channel of alerts.
 
 pub mod agent;
 pub mod alerting;
