@@ -97,6 +97,8 @@ struct Known {
     alert: NotifiedAlert,
     /// When rules last told of it.
     told: Mono,
+    /// How long that holds at least, from then on.
+    valid_for: Duration,
     /// How many groups it is in.
     groups: usize,
 }
@@ -144,7 +146,7 @@ impl Core {
             }
         }
         for (_, alert) in read::<NotifiedAlert>(Table::Alerts, &load) {
-            core.alerts.insert(alert.fingerprint(), Known { alert, told: at, groups: 0 });
+            core.alerts.insert(alert.fingerprint(), Known { alert, told: at, valid_for: Duration::ZERO, groups: 0 });
         }
         let mut actions = Actions::default();
         core.regroup(&HashMap::new(), at, &mut actions);
@@ -184,6 +186,7 @@ impl Core {
 
     /// An alert as rules tell it.
     fn told(&mut self, alert: Alert, now: Now, batch: &mut Batch) {
+        let valid_for = alert.valid_for;
         let alert = self.complete(alert);
         let fingerprint = alert.fingerprint();
         let routes = self.plan.root.dispatch(&alert.labels);
@@ -203,8 +206,10 @@ impl Core {
         // Since when it fires by the monotonic clock, which does not jump.
         let starts_at = at.before(Duration::from_millis(now.wall.millis_since(alert.starts_at).max(0).unsigned_abs()));
         match self.alerts.get_mut(&fingerprint) {
-            Some(known) => (known.alert, known.told) = (alert.clone(), at),
-            None => drop(self.alerts.insert(fingerprint, Known { alert: alert.clone(), told: at, groups: 0 })),
+            Some(known) => (known.alert, known.told, known.valid_for) = (alert.clone(), at, valid_for),
+            None => {
+                self.alerts.insert(fingerprint, Known { alert: alert.clone(), told: at, valid_for, groups: 0 });
+            }
         }
         self.next_look = self.next_look.min(at.after(self.plan.resolve_timeout));
         for route in &routes {
@@ -345,7 +350,7 @@ impl Core {
         self.log.purge(at, |fingerprint| self.alerts.contains_key(fingerprint), batch);
         let mut next = at.after(PURGE_INTERVAL);
         for (fingerprint, known) in &mut self.alerts {
-            let limit = known.told.after(self.plan.resolve_timeout);
+            let limit = known.told.after(self.plan.resolve_timeout.max(known.valid_for));
             if known.alert.ends_at.is_some() {
                 continue;
             }

@@ -174,7 +174,9 @@ impl Group {
                 let mut history = history.write().unwrap_or_else(PoisonError::into_inner);
                 rule.outputs.replace(outcome.samples, at, &mut history, table);
             }
-            total.alerts.extend(rule.alerts.due(now, settings.resend_delay, rule.spec.expr()));
+            // Between evaluations nothing is told.
+            let resend = settings.resend_delay.max(self.schedule.interval);
+            total.alerts.extend(rule.alerts.due(now, resend, rule.spec.expr()));
         }
         self.metrics.last_samples.set(samples as f64);
         self.metrics.last_evaluation.set(now.wall.as_secs_f64());
