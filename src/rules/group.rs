@@ -22,15 +22,30 @@ use crate::promql::EvalOptions;
 struct Schedule {
     interval: Duration,
     last: Option<Moment>,
+    /// Milliseconds after the last evaluation in which there is no other.
+    rest: i64,
 }
 
+/// For so many times as long as it took, a group is not evaluated again: nothing is sampled meanwhile, and no other
+/// rule evaluated.
+const REST: u32 = 4;
+
 impl Schedule {
+    fn new(interval: Duration) -> Schedule {
+        Schedule { interval, last: None, rest: 0 }
+    }
+
     fn slot(&self, at: Moment) -> i64 {
         at.wall.as_millis().div_euclid(self.interval_millis())
     }
 
     fn interval_millis(&self) -> i64 {
         i64::try_from(self.interval.as_millis()).unwrap_or(i64::MAX).max(1)
+    }
+
+    /// The evaluation that has just ended took so long.
+    fn took(&mut self, duration: Duration) {
+        self.rest = i64::try_from(duration.saturating_mul(REST).as_millis()).unwrap_or(i64::MAX);
     }
 
     /// Whether the group is due, and if so how many evaluations were missed since its last.
@@ -40,7 +55,8 @@ impl Schedule {
             return Some(0);
         };
         let elapsed = now.since(last.mono);
-        if self.slot(now) == self.slot(last) && elapsed < self.interval_millis() {
+        let same_slot = self.slot(now) == self.slot(last) && elapsed < self.interval_millis();
+        if same_slot || elapsed < self.rest {
             return None;
         }
         self.last = Some(now);
@@ -83,7 +99,7 @@ impl Group {
             rules: spec.rules.into_iter().map(|rule| Rule::new(rule, slack)).collect(),
             query_offset: spec.query_offset,
             limit: spec.limit,
-            schedule: Schedule { interval, last: None },
+            schedule: Schedule::new(interval),
         }
     }
 
@@ -180,7 +196,9 @@ impl Group {
         }
         self.metrics.last_samples.set(samples as f64);
         self.metrics.last_evaluation.set(now.wall.as_secs_f64());
-        self.metrics.last_duration.set(began.elapsed().as_secs_f64());
+        let took = began.elapsed();
+        self.schedule.took(took);
+        self.metrics.last_duration.set(took.as_secs_f64());
         Some(total)
     }
 }
@@ -204,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_group_is_due_on_the_grid_of_its_interval() {
-        let mut schedule = Schedule { interval: Duration::from_secs(15), last: None };
+        let mut schedule = Schedule::new(Duration::from_secs(15));
         let due: Vec<i64> = (0..50).filter(|s| schedule.due(at((1_000_007 + s) * 1000, s * 1000)).is_some()).collect();
         // The first at once, then where the seconds divide by 15: 1,000,020 and so on.
         assert_eq!(due, [0, 13, 28, 43]);
@@ -212,14 +230,25 @@ mod tests {
 
     #[test]
     fn late_ticks_are_counted_as_missed() {
-        let mut schedule = Schedule { interval: Duration::from_secs(1), last: None };
+        let mut schedule = Schedule::new(Duration::from_secs(1));
         let missed = [0, 1000, 2003, 2998, 4001, 9000].map(|ms| schedule.due(at(ms, ms)));
         assert_eq!(missed, [Some(0), Some(0), Some(0), None, Some(1), Some(4)]);
     }
 
     #[test]
+    fn a_group_that_takes_long_leaves_most_of_the_time_to_others_and_counts_as_late() {
+        let mut schedule = Schedule::new(Duration::from_secs(1));
+        assert_eq!(schedule.due(at(0, 0)), Some(0));
+        schedule.took(Duration::from_millis(200));
+        assert_eq!(schedule.due(at(1000, 1000)), Some(0), "it keeps up");
+        schedule.took(Duration::from_millis(900));
+        let due = [2000, 3000, 4000, 5000].map(|ms| schedule.due(at(ms, ms)));
+        assert_eq!(due, [None, None, None, Some(3)]);
+    }
+
+    #[test]
     fn a_step_of_the_wall_clock_misses_nothing_and_stops_nothing() {
-        let mut schedule = Schedule { interval: Duration::from_secs(10), last: None };
+        let mut schedule = Schedule::new(Duration::from_secs(10));
         assert_eq!(schedule.due(at(0, 0)), Some(0));
         assert_eq!(schedule.due(at(86_400_000, 10_000)), Some(0));
         assert_eq!(schedule.due(at(1_000, 20_000)), Some(0));
