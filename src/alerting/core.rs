@@ -75,7 +75,16 @@ pub struct Actions {
     pub batch: Batch,
     pub attempts: Vec<Attempt>,
     /// What became of notifications, for metrics and the log.
-    pub endings: Vec<(Target, Ending)>,
+    pub endings: Vec<Report>,
+}
+
+/// What became of a notification, or of several of one target.
+#[derive(Debug)]
+pub struct Report {
+    pub target: Target,
+    /// What it was about: the names of its alerts. Empty where it is several.
+    pub alerts: String,
+    pub ending: Ending,
 }
 
 /// What became of a notification.
@@ -269,7 +278,8 @@ impl Core {
     /// have to be looked at; of others, what the log says.
     fn regroup(&mut self, before: &HashMap<(String, String), (Mono, bool)>, now: Mono, actions: &mut Actions) {
         let gone = self.queue.retain(|target| self.plan.has(target), &mut actions.batch);
-        actions.endings.extend(gone.into_iter().map(|(target, rows)| (target, Ending::NoTarget(rows))));
+        let report = |(target, rows)| Report { target, alerts: String::new(), ending: Ending::NoTarget(rows) };
+        actions.endings.extend(gone.into_iter().map(report));
         self.groups = Groups::default();
         let mut alerts: Vec<(Fingerprint, Labels)> =
             self.alerts.iter().map(|(fingerprint, known)| (*fingerprint, known.alert.labels.clone())).collect();
@@ -329,7 +339,8 @@ impl Core {
                 }
             }
         };
-        actions.endings.push((attempt.target, ending));
+        let alerts = attempt.notification.alert_names();
+        actions.endings.push(Report { target: attempt.target, alerts, ending });
     }
 
     /// What time brings: alerts that are not told any more, groups to look at, deliveries to try.
@@ -404,9 +415,11 @@ impl Core {
                 alerts: sent,
             };
             self.log.due(&lane, told.clone(), route.repeat_interval, now, &mut actions.batch);
+            let about = notification.alert_names();
             let dropped = self.queue.push(&recipient.target, lane, notification, at, &mut actions.batch);
             if dropped > 0 {
-                actions.endings.push(((*recipient.target).clone(), Ending::TooMany(dropped)));
+                let target = (*recipient.target).clone();
+                actions.endings.push(Report { target, alerts: about, ending: Ending::TooMany(dropped) });
             }
         }
         self.leave(id, &told, &mut actions.batch);

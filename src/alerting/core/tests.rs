@@ -57,7 +57,7 @@ impl Agent {
             };
         }
         self.attempts.extend(actions.attempts);
-        self.endings.extend(actions.endings.into_iter().map(|(_, ending)| ending));
+        self.endings.extend(actions.endings.into_iter().map(|report| report.ending));
     }
 
     fn handle(&mut self, event: Event) {
