@@ -1,5 +1,6 @@
 //! A group of rules: when it is due, and its evaluation.
 
+use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,8 @@ pub struct Group {
     pub file: String,
     pub name: String,
     pub rules: Vec<Rule>,
+    /// The rules' identities, in their order.
+    pub keys: Vec<RuleKey>,
     query_offset: Duration,
     limit: usize,
     schedule: Schedule,
@@ -96,6 +99,7 @@ impl Group {
             metrics: metrics.group(&label, spec.rules.len(), interval.as_secs_f64()),
             file: spec.file,
             name: spec.name,
+            keys: keys(&spec.rules),
             rules: spec.rules.into_iter().map(|rule| Rule::new(rule, slack)).collect(),
             query_offset: spec.query_offset,
             limit: spec.limit,
@@ -103,26 +107,14 @@ impl Group {
         }
     }
 
-    /// The rules' identities within the group: kind, name, and which of those of that name it is.
-    pub fn keys(&self) -> Vec<RuleKey> {
-        let mut keys: Vec<RuleKey> = Vec::with_capacity(self.rules.len());
-        for rule in &self.rules {
-            let alert = matches!(rule.spec, RuleSpec::Alerting(_));
-            let name = rule.spec.name().to_string();
-            let nth = keys.iter().filter(|k| k.alert == alert && k.name == name).count();
-            keys.push(RuleKey { alert, name, nth });
-        }
-        keys
-    }
-
     /// Takes over what the rules of a group that this one replaces remember.
     pub fn take_over(&mut self, old: &mut Group) {
         if self.schedule.interval == old.schedule.interval {
             self.schedule = old.schedule;
         }
-        let old_keys = old.keys();
-        for (key, rule) in self.keys().iter().zip(&mut self.rules) {
-            if let Some(old) = old_keys.iter().position(|k| k == key).and_then(|n| old.rules.get_mut(n)) {
+        let places: HashMap<&RuleKey, usize> = old.keys.iter().zip(0..).collect();
+        for (key, rule) in self.keys.iter().zip(&mut self.rules) {
+            if let Some(old) = places.get(key).and_then(|n| old.rules.get_mut(*n)) {
                 rule.alerts.take_over(&mut old.alerts);
                 rule.outputs.take_over(&mut old.outputs);
                 rule.error = old.error.take();
@@ -204,11 +196,24 @@ impl Group {
 }
 
 /// A rule's identity within its group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RuleKey {
     pub alert: bool,
     pub name: String,
+    /// Which of those of that kind and name it is.
     pub nth: usize,
+}
+
+fn keys(rules: &[RuleSpec]) -> Vec<RuleKey> {
+    let mut seen: HashMap<(bool, &str), usize> = HashMap::new();
+    let key = |rule| {
+        let (alert, name) = (matches!(rule, &RuleSpec::Alerting(_)), RuleSpec::name(rule));
+        let next = seen.entry((alert, name)).or_default();
+        let nth = *next;
+        *next += 1;
+        RuleKey { alert, name: name.to_string(), nth }
+    };
+    rules.iter().map(key).collect()
 }
 
 #[cfg(test)]
