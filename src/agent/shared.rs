@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
@@ -73,10 +74,13 @@ impl App for Shared {
     }
 
     async fn sample(&self) {
+        let asked_at = Instant::now();
         let mut snapshots = self.latest.subscribe();
         let asked = self.commands.lock().unwrap_or_else(PoisonError::into_inner).send(Command::Sample);
         if asked.is_ok() {
-            let _ = snapshots.changed().await;
+            // The next to come may be that of a tick that had sampled before, and whose rules took long.
+            let taken_since = |s: &Option<Arc<Snapshot>>| s.as_ref().is_some_and(|s| s.taken >= asked_at);
+            let _ = snapshots.wait_for(taken_since).await;
         }
     }
 
@@ -93,5 +97,31 @@ impl App for Shared {
 
     fn overview(&self) -> Overview {
         self.overview.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_during_a_long_tick_waits_for_the_sampling_that_it_asked_for() {
+        let before = Instant::now();
+        let (commands, inbox) = mpsc::channel();
+        let shared = Arc::new(Shared::new(commands));
+        let request = tokio::spawn({
+            let shared = shared.clone();
+            async move { shared.sample().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(matches!(inbox.try_recv(), Ok(Command::Sample)));
+        // The tick that was under way: it had sampled before.
+        shared.publish(Arc::new(Snapshot { taken: before, ..Snapshot::empty() }));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!request.is_finished());
+        shared.publish(Arc::new(Snapshot::empty()));
+        tokio::time::timeout(Duration::from_secs(5), request).await.unwrap().unwrap();
     }
 }

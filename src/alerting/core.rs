@@ -75,7 +75,16 @@ pub struct Actions {
     pub batch: Batch,
     pub attempts: Vec<Attempt>,
     /// What became of notifications, for metrics and the log.
-    pub endings: Vec<(Target, Ending)>,
+    pub endings: Vec<Report>,
+}
+
+/// What became of a notification, or of several of one target.
+#[derive(Debug)]
+pub struct Report {
+    pub target: Target,
+    /// What it was about: the names of its alerts. Empty where it is several.
+    pub alerts: String,
+    pub ending: Ending,
 }
 
 /// What became of a notification.
@@ -97,6 +106,8 @@ struct Known {
     alert: NotifiedAlert,
     /// When rules last told of it.
     told: Mono,
+    /// How long that holds at least, from then on.
+    valid_for: Duration,
     /// How many groups it is in.
     groups: usize,
 }
@@ -144,7 +155,7 @@ impl Core {
             }
         }
         for (_, alert) in read::<NotifiedAlert>(Table::Alerts, &load) {
-            core.alerts.insert(alert.fingerprint(), Known { alert, told: at, groups: 0 });
+            core.alerts.insert(alert.fingerprint(), Known { alert, told: at, valid_for: Duration::ZERO, groups: 0 });
         }
         let mut actions = Actions::default();
         core.regroup(&HashMap::new(), at, &mut actions);
@@ -184,6 +195,7 @@ impl Core {
 
     /// An alert as rules tell it.
     fn told(&mut self, alert: Alert, now: Now, batch: &mut Batch) {
+        let valid_for = alert.valid_for;
         let alert = self.complete(alert);
         let fingerprint = alert.fingerprint();
         let routes = self.plan.root.dispatch(&alert.labels);
@@ -203,8 +215,10 @@ impl Core {
         // Since when it fires by the monotonic clock, which does not jump.
         let starts_at = at.before(Duration::from_millis(now.wall.millis_since(alert.starts_at).max(0).unsigned_abs()));
         match self.alerts.get_mut(&fingerprint) {
-            Some(known) => (known.alert, known.told) = (alert.clone(), at),
-            None => drop(self.alerts.insert(fingerprint, Known { alert: alert.clone(), told: at, groups: 0 })),
+            Some(known) => (known.alert, known.told, known.valid_for) = (alert.clone(), at, valid_for),
+            None => {
+                self.alerts.insert(fingerprint, Known { alert: alert.clone(), told: at, valid_for, groups: 0 });
+            }
         }
         self.next_look = self.next_look.min(at.after(self.plan.resolve_timeout));
         for route in &routes {
@@ -264,7 +278,8 @@ impl Core {
     /// have to be looked at; of others, what the log says.
     fn regroup(&mut self, before: &HashMap<(String, String), (Mono, bool)>, now: Mono, actions: &mut Actions) {
         let gone = self.queue.retain(|target| self.plan.has(target), &mut actions.batch);
-        actions.endings.extend(gone.into_iter().map(|(target, rows)| (target, Ending::NoTarget(rows))));
+        let report = |(target, rows)| Report { target, alerts: String::new(), ending: Ending::NoTarget(rows) };
+        actions.endings.extend(gone.into_iter().map(report));
         self.groups = Groups::default();
         let mut alerts: Vec<(Fingerprint, Labels)> =
             self.alerts.iter().map(|(fingerprint, known)| (*fingerprint, known.alert.labels.clone())).collect();
@@ -324,7 +339,8 @@ impl Core {
                 }
             }
         };
-        actions.endings.push((attempt.target, ending));
+        let alerts = attempt.notification.alert_names();
+        actions.endings.push(Report { target: attempt.target, alerts, ending });
     }
 
     /// What time brings: alerts that are not told any more, groups to look at, deliveries to try.
@@ -345,7 +361,7 @@ impl Core {
         self.log.purge(at, |fingerprint| self.alerts.contains_key(fingerprint), batch);
         let mut next = at.after(PURGE_INTERVAL);
         for (fingerprint, known) in &mut self.alerts {
-            let limit = known.told.after(self.plan.resolve_timeout);
+            let limit = known.told.after(self.plan.resolve_timeout.max(known.valid_for));
             if known.alert.ends_at.is_some() {
                 continue;
             }
@@ -399,9 +415,11 @@ impl Core {
                 alerts: sent,
             };
             self.log.due(&lane, told.clone(), route.repeat_interval, now, &mut actions.batch);
+            let about = notification.alert_names();
             let dropped = self.queue.push(&recipient.target, lane, notification, at, &mut actions.batch);
             if dropped > 0 {
-                actions.endings.push(((*recipient.target).clone(), Ending::TooMany(dropped)));
+                let target = (*recipient.target).clone();
+                actions.endings.push(Report { target, alerts: about, ending: Ending::TooMany(dropped) });
             }
         }
         self.leave(id, &told, &mut actions.batch);

@@ -35,7 +35,7 @@ mod service;
 mod simulation;
 
 pub use config::{AlertingConfig, AlertingGlobal, GroupBy, ReceiverConfig, RouteConfig, Routes};
-pub use core::{Actions, Core, Ended, Ending, Event, Now};
+pub use core::{Actions, Core, Ended, Ending, Event, Now, Report};
 pub use matcher::{MatchOp, Matcher, Matchers, parse_matchers};
 pub use plan::{Plan, Recipient, Target};
 pub use queue::Attempt;

@@ -15,7 +15,7 @@ use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::config::{AlertingConfig, SinkConfig};
-use super::core::{Actions, Core, Ended, Ending, Event, Now};
+use super::core::{Actions, Core, Ended, Ending, Event, Now, Report};
 use super::metrics::Metrics;
 use super::plan::{Plan, Target};
 use super::queue::Attempt;
@@ -234,9 +234,9 @@ impl Service {
     }
 
     async fn act(&mut self, actions: Actions) {
-        for (target, ending) in &actions.endings {
-            self.metrics.ended(target, ending);
-            report(target, ending);
+        for report in &actions.endings {
+            self.metrics.ended(&report.target, &report.ending);
+            say(report);
         }
         let (queue, oldest) = self.core.queue();
         let oldest = oldest.map(|since| (self.began + since).into_std());
@@ -264,17 +264,18 @@ impl Service {
 }
 
 /// Says in the log what people have to know.
-fn report(target: &Target, ending: &Ending) {
-    let target = target.to_string();
-    match ending {
-        Ending::Delivered => tracing::debug!(target, "notification delivered"),
-        Ending::Retried(error) => tracing::warn!(target, %error, "a notification failed and is tried again"),
-        Ending::GivenUp(error) => tracing::error!(target, %error, "a notification was refused and is given up"),
+fn say(report: &Report) {
+    let target = report.target.to_string();
+    let alerts = report.alerts.as_str();
+    match &report.ending {
+        Ending::Delivered => tracing::debug!(target, alerts, "notification delivered"),
+        Ending::Retried(error) => tracing::warn!(target, alerts, %error, "a notification failed and is tried again"),
+        Ending::GivenUp(error) => tracing::error!(target, alerts, %error, "a notification was refused and is given up"),
         Ending::NoTarget(count) => {
             tracing::warn!(target, count, "notifications for a receiver that is no longer configured are given up");
         }
         Ending::TooMany(count) => {
-            tracing::error!(target, count, "too many notifications of one group wait: the oldest are given up");
+            tracing::error!(target, alerts, count, "too many notifications of one group wait: the oldest are given up");
         }
     }
 }

@@ -301,6 +301,7 @@ impl World {
                 annotations: Labels::empty(),
                 starts_at: rule.starts_at,
                 ends_at: rule.ends_at,
+                valid_for: Duration::from_secs(240),
                 value: 1.0,
                 expr: "x > 1".to_string(),
             });

@@ -190,6 +190,7 @@ impl Alerts {
                 annotations: alert.annotations.clone(),
                 starts_at,
                 ends_at,
+                valid_for: resend.saturating_mul(4),
                 value: alert.value,
                 expr: expr.to_string(),
             });

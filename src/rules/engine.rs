@@ -179,7 +179,7 @@ impl RuleEngine {
         let now = Moment::new(now, mono);
         let mut alerts = Vec::new();
         for group in &self.groups {
-            for (key, rule) in group.keys().into_iter().zip(&group.rules) {
+            for (key, rule) in group.keys.iter().zip(&group.rules) {
                 alerts.extend(rule.alerts.iter().map(|(labels, alert)| SavedAlert {
                     file: group.file.clone(),
                     group: group.name.clone(),
@@ -200,7 +200,7 @@ impl RuleEngine {
         for saved in &state.alerts {
             let (labels, alert) = saved.restored(now);
             let rule = self.groups.iter_mut().find(|g| g.file == saved.file && g.name == saved.group).and_then(|g| {
-                let nth = g.keys().iter().position(|k| k.alert && k.name == saved.rule && k.nth == saved.nth)?;
+                let nth = g.keys.iter().position(|k| k.alert && k.name == saved.rule && k.nth == saved.nth)?;
                 g.rules.get_mut(nth)
             });
             match rule {

@@ -1,5 +1,7 @@
 //! What the rules hand to alerting: one alert as it stands now.
 
+use std::time::Duration;
+
 use crate::model::{Labels, Timestamp};
 
 /// An alert that fires or has stopped firing, as it is told to `alerting/`.
@@ -17,6 +19,9 @@ pub struct Alert {
     pub starts_at: Timestamp,
     /// When it stopped firing; `None` while it fires.
     pub ends_at: Option<Timestamp>,
+    /// How long it may be taken to fire without being told again. Four times the distance at which it is, as Prometheus
+    /// has it: one message that is late or lost ends nothing.
+    pub valid_for: Duration,
     /// The expression's value at the last evaluation that gave one.
     pub value: f64,
     /// The rule's expression, for a link to a graph of it.

@@ -1,5 +1,6 @@
 //! A group of rules: when it is due, and its evaluation.
 
+use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -22,15 +23,30 @@ use crate::promql::EvalOptions;
 struct Schedule {
     interval: Duration,
     last: Option<Moment>,
+    /// Milliseconds after the last evaluation in which there is no other.
+    rest: i64,
 }
 
+/// For so many times as long as it took, a group is not evaluated again: nothing is sampled meanwhile, and no other
+/// rule evaluated.
+const REST: u32 = 4;
+
 impl Schedule {
+    fn new(interval: Duration) -> Schedule {
+        Schedule { interval, last: None, rest: 0 }
+    }
+
     fn slot(&self, at: Moment) -> i64 {
         at.wall.as_millis().div_euclid(self.interval_millis())
     }
 
     fn interval_millis(&self) -> i64 {
         i64::try_from(self.interval.as_millis()).unwrap_or(i64::MAX).max(1)
+    }
+
+    /// The evaluation that has just ended took so long.
+    fn took(&mut self, duration: Duration) {
+        self.rest = i64::try_from(duration.saturating_mul(REST).as_millis()).unwrap_or(i64::MAX);
     }
 
     /// Whether the group is due, and if so how many evaluations were missed since its last.
@@ -40,7 +56,8 @@ impl Schedule {
             return Some(0);
         };
         let elapsed = now.since(last.mono);
-        if self.slot(now) == self.slot(last) && elapsed < self.interval_millis() {
+        let same_slot = self.slot(now) == self.slot(last) && elapsed < self.interval_millis();
+        if same_slot || elapsed < self.rest {
             return None;
         }
         self.last = Some(now);
@@ -56,6 +73,8 @@ pub struct Group {
     pub file: String,
     pub name: String,
     pub rules: Vec<Rule>,
+    /// The rules' identities, in their order.
+    pub keys: Vec<RuleKey>,
     query_offset: Duration,
     limit: usize,
     schedule: Schedule,
@@ -80,23 +99,12 @@ impl Group {
             metrics: metrics.group(&label, spec.rules.len(), interval.as_secs_f64()),
             file: spec.file,
             name: spec.name,
+            keys: keys(&spec.rules),
             rules: spec.rules.into_iter().map(|rule| Rule::new(rule, slack)).collect(),
             query_offset: spec.query_offset,
             limit: spec.limit,
-            schedule: Schedule { interval, last: None },
+            schedule: Schedule::new(interval),
         }
-    }
-
-    /// The rules' identities within the group: kind, name, and which of those of that name it is.
-    pub fn keys(&self) -> Vec<RuleKey> {
-        let mut keys: Vec<RuleKey> = Vec::with_capacity(self.rules.len());
-        for rule in &self.rules {
-            let alert = matches!(rule.spec, RuleSpec::Alerting(_));
-            let name = rule.spec.name().to_string();
-            let nth = keys.iter().filter(|k| k.alert == alert && k.name == name).count();
-            keys.push(RuleKey { alert, name, nth });
-        }
-        keys
     }
 
     /// Takes over what the rules of a group that this one replaces remember.
@@ -104,9 +112,9 @@ impl Group {
         if self.schedule.interval == old.schedule.interval {
             self.schedule = old.schedule;
         }
-        let old_keys = old.keys();
-        for (key, rule) in self.keys().iter().zip(&mut self.rules) {
-            if let Some(old) = old_keys.iter().position(|k| k == key).and_then(|n| old.rules.get_mut(n)) {
+        let places: HashMap<&RuleKey, usize> = old.keys.iter().zip(0..).collect();
+        for (key, rule) in self.keys.iter().zip(&mut self.rules) {
+            if let Some(old) = places.get(key).and_then(|n| old.rules.get_mut(*n)) {
                 rule.alerts.take_over(&mut old.alerts);
                 rule.outputs.take_over(&mut old.outputs);
                 rule.error = old.error.take();
@@ -174,21 +182,38 @@ impl Group {
                 let mut history = history.write().unwrap_or_else(PoisonError::into_inner);
                 rule.outputs.replace(outcome.samples, at, &mut history, table);
             }
-            total.alerts.extend(rule.alerts.due(now, settings.resend_delay, rule.spec.expr()));
+            // Between evaluations nothing is told.
+            let resend = settings.resend_delay.max(self.schedule.interval);
+            total.alerts.extend(rule.alerts.due(now, resend, rule.spec.expr()));
         }
         self.metrics.last_samples.set(samples as f64);
         self.metrics.last_evaluation.set(now.wall.as_secs_f64());
-        self.metrics.last_duration.set(began.elapsed().as_secs_f64());
+        let took = began.elapsed();
+        self.schedule.took(took);
+        self.metrics.last_duration.set(took.as_secs_f64());
         Some(total)
     }
 }
 
 /// A rule's identity within its group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RuleKey {
     pub alert: bool,
     pub name: String,
+    /// Which of those of that kind and name it is.
     pub nth: usize,
+}
+
+fn keys(rules: &[RuleSpec]) -> Vec<RuleKey> {
+    let mut seen: HashMap<(bool, &str), usize> = HashMap::new();
+    let key = |rule| {
+        let (alert, name) = (matches!(rule, &RuleSpec::Alerting(_)), RuleSpec::name(rule));
+        let next = seen.entry((alert, name)).or_default();
+        let nth = *next;
+        *next += 1;
+        RuleKey { alert, name: name.to_string(), nth }
+    };
+    rules.iter().map(key).collect()
 }
 
 #[cfg(test)]
@@ -202,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_group_is_due_on_the_grid_of_its_interval() {
-        let mut schedule = Schedule { interval: Duration::from_secs(15), last: None };
+        let mut schedule = Schedule::new(Duration::from_secs(15));
         let due: Vec<i64> = (0..50).filter(|s| schedule.due(at((1_000_007 + s) * 1000, s * 1000)).is_some()).collect();
         // The first at once, then where the seconds divide by 15: 1,000,020 and so on.
         assert_eq!(due, [0, 13, 28, 43]);
@@ -210,14 +235,25 @@ mod tests {
 
     #[test]
     fn late_ticks_are_counted_as_missed() {
-        let mut schedule = Schedule { interval: Duration::from_secs(1), last: None };
+        let mut schedule = Schedule::new(Duration::from_secs(1));
         let missed = [0, 1000, 2003, 2998, 4001, 9000].map(|ms| schedule.due(at(ms, ms)));
         assert_eq!(missed, [Some(0), Some(0), Some(0), None, Some(1), Some(4)]);
     }
 
     #[test]
+    fn a_group_that_takes_long_leaves_most_of_the_time_to_others_and_counts_as_late() {
+        let mut schedule = Schedule::new(Duration::from_secs(1));
+        assert_eq!(schedule.due(at(0, 0)), Some(0));
+        schedule.took(Duration::from_millis(200));
+        assert_eq!(schedule.due(at(1000, 1000)), Some(0), "it keeps up");
+        schedule.took(Duration::from_millis(900));
+        let due = [2000, 3000, 4000, 5000].map(|ms| schedule.due(at(ms, ms)));
+        assert_eq!(due, [None, None, None, Some(3)]);
+    }
+
+    #[test]
     fn a_step_of_the_wall_clock_misses_nothing_and_stops_nothing() {
-        let mut schedule = Schedule { interval: Duration::from_secs(10), last: None };
+        let mut schedule = Schedule::new(Duration::from_secs(10));
         assert_eq!(schedule.due(at(0, 0)), Some(0));
         assert_eq!(schedule.due(at(86_400_000, 10_000)), Some(0));
         assert_eq!(schedule.due(at(1_000, 20_000)), Some(0));

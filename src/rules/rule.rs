@@ -10,7 +10,7 @@ use super::outputs::Outputs;
 use super::spec::{AlertingSpec, RecordingSpec, RuleSpec};
 use crate::history::History;
 use crate::model::{Labels, METRIC_NAME, Timestamp};
-use crate::promql::{EvalOptions, Query, Sample, Value};
+use crate::promql::{EvalError, EvalOptions, Query, Sample, Value};
 use crate::template::{self, QuerySample, Template, prometheus::rule_data};
 
 /// The label with the name of the rule in an alert.
@@ -82,7 +82,15 @@ impl Rule {
 
 /// The instant vector of an expression; a scalar is a sample without labels.
 fn instant(query: &Query, history: &History, at: Timestamp, options: &EvalOptions) -> Result<Vec<Sample>, String> {
-    match query.instant(history, at, options).map_err(|e| e.to_string())? {
+    let failed = |error| match error {
+        EvalError::TimedOut => {
+            "it took too long and was given up: a group's rules together have the group's interval, but \
+                                at least 1s and at most 10s"
+                .to_string()
+        }
+        error => error.to_string(),
+    };
+    match query.instant(history, at, options).map_err(failed)? {
         Value::Vector(samples) => Ok(samples),
         Value::Scalar(value) => Ok(vec![Sample { labels: Labels::empty(), value, time: at }]),
         _ => Err("rule result is not a vector or scalar".into()),

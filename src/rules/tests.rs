@@ -142,6 +142,7 @@ fn an_alert_is_pending_then_firing_then_resolved() {
         annotations: pairs(&[("summary", "h:9100 at here: 99 degrees"), ("link", "http://h:9100")]),
         starts_at: Timestamp::from_millis(START + 2000),
         ends_at: None,
+        valid_for: Duration::from_secs(240),
         value: 99.0,
         expr: "temperature > 80".into(),
     };
@@ -160,6 +161,14 @@ fn a_firing_alert_is_told_again_every_resend_delay() {
     let mut host = Host::new("groups: [{name: g, rules: [{alert: A, expr: x > 0}]}]");
     let told: Vec<usize> = (0..125).filter(|_| !host.tick(&[("x", 1.0)]).alerts.is_empty()).collect();
     assert_eq!(told, [0, 60, 120]);
+}
+
+#[test]
+fn an_alert_of_a_group_that_is_seldom_evaluated_is_told_as_valid_for_long_enough() {
+    let mut host = Host::new("groups: [{name: g, interval: 10m, rules: [{alert: A, expr: x > 0}]}]");
+    let told: Vec<Alert> = (0..1300).flat_map(|_| host.tick(&[("x", 1.0)]).alerts).collect();
+    assert!(told.len() >= 2, "at every evaluation: {told:?}");
+    assert!(told.iter().all(|alert| alert.valid_for == Duration::from_secs(2400)), "{told:?}");
 }
 
 #[test]

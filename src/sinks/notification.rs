@@ -81,6 +81,17 @@ impl Notification {
         self.alerts.iter().filter(|a| a.status() == status).count()
     }
 
+    /// The names of its alerts for a line of the log: `DiskFull, HighCpu`, the first three of them.
+    pub fn alert_names(&self) -> String {
+        let mut names: Vec<&str> = self.alerts.iter().map(|a| a.labels.get("alertname")).collect();
+        names.sort_unstable();
+        names.dedup();
+        let more = names.len().saturating_sub(3);
+        names.truncate(3);
+        let shown = names.join(", ");
+        if more == 0 { shown } else { format!("{shown} and {more} more") }
+    }
+
     /// The labels that all alerts have with the same value.
     pub fn common_labels(&self) -> Labels {
         common(self.alerts.iter().map(|a| &a.labels))
@@ -213,6 +224,18 @@ pub(super) mod tests {
         let a = Fingerprint::of(&Labels::from_pairs([("a", "b"), ("c", "d")]));
         assert_eq!(a, Fingerprint::of(&Labels::from_pairs([("c", "d"), ("a", "b")])));
         assert_ne!(a, Fingerprint::of(&Labels::from_pairs([("a", "bc"), ("c", "d")])));
+    }
+
+    #[test]
+    fn a_log_line_names_the_alerts() {
+        let mut n = example();
+        assert_eq!(n.alert_names(), "DiskFull");
+        for name in ["D", "C", "B", "A"] {
+            let mut alert = example().alerts[0].clone();
+            alert.labels = Labels::from_pairs([("alertname", name)]);
+            n.alerts.push(alert);
+        }
+        assert_eq!(n.alert_names(), "A, B, C and 2 more");
     }
 
     #[test]

@@ -255,7 +255,8 @@ fn to_time(v: f64) -> Result<Value, String> {
     if nanos.abs() >= i64::MAX as f64 {
         return Err(out_of_range());
     }
-    let time = jiff::Timestamp::from_nanosecond(nanos as i128).map_err(|_| out_of_range())?;
+    // Prometheus' times are whole milliseconds; what a float has beyond them is noise.
+    let time = jiff::Timestamp::from_millisecond((nanos / 1e6) as i64).map_err(|_| out_of_range())?;
     Ok(Value::Time(Arc::new(time.to_zoned_datetime(TimeZone::UTC))))
 }
 

@@ -155,6 +155,7 @@ fn numbers_read_well_to_people_as_in_prometheus() {
             "{{ humanizeTimestamp 0 }} {{ humanizeTimestamp 1435065584.128 }} {{ humanizeTimestamp \"1435065584.128\" }}",
             "1970-01-01 00:00:00 +0000 UTC 2015-06-23 13:19:44.128 +0000 UTC 2015-06-23 13:19:44.128 +0000 UTC",
         ),
+        ("{{ humanizeTimestamp 1435065584.1289 }}", "2015-06-23 13:19:44.128 +0000 UTC"),
         (
             "{{ (1435065584.128 | toTime).Format \"2006\" }} {{ 1435065584.128 | toTime }}",
             "2015 2015-06-23 13:19:44.128 +0000 UTC",

@@ -25,6 +25,8 @@ struct Agent {
     writes: usize,
     attempts: Vec<Attempt>,
     endings: Vec<Ending>,
+    /// Of the alerts that are told.
+    valid_for: Duration,
 }
 
 fn plan(config: &str) -> Plan {
@@ -42,7 +44,7 @@ impl Agent {
     fn new(config: &str) -> Agent {
         let (core, _) = Core::restore(plan(config), 7, time(0), |_| Vec::new());
         let (rows, attempts, endings) = (RefCell::default(), Vec::new(), Vec::new());
-        Agent { core, rows, seconds: 0, writes: 0, attempts, endings }
+        Agent { core, rows, seconds: 0, writes: 0, attempts, endings, valid_for: Duration::from_secs(240) }
     }
 
     fn act(&mut self, actions: Actions) {
@@ -55,7 +57,7 @@ impl Agent {
             };
         }
         self.attempts.extend(actions.attempts);
-        self.endings.extend(actions.endings.into_iter().map(|(_, ending)| ending));
+        self.endings.extend(actions.endings.into_iter().map(|report| report.ending));
     }
 
     fn handle(&mut self, event: Event) {
@@ -81,6 +83,7 @@ impl Agent {
             annotations: Labels::from_pairs([("summary", "s")]),
             starts_at: Timestamp::from_millis(1_000_000_000),
             ends_at: instance.starts_with('-').then_some(now),
+            valid_for: self.valid_for,
             value: 1.5,
             expr: "up == 0".to_string(),
         };
@@ -198,6 +201,21 @@ fn an_alert_that_is_not_told_any_more_is_resolved() {
     agent.until(310);
     assert_eq!(agent.deliver(), ["-a"]);
     assert_eq!(agent.core.alerts(), (0, 0));
+}
+
+#[test]
+fn an_alert_that_is_told_seldom_is_not_resolved_between() {
+    // As of a group that is evaluated every ten minutes, and a resolve_timeout as short as the distance at most.
+    let mut agent = Agent::new(&format!("global: {{resolve_timeout: 1m}}\n{CONFIG}"));
+    agent.valid_for = Duration::from_secs(2400);
+    for seconds in [0, 600, 1200] {
+        agent.until(seconds);
+        agent.tell("A", &["a"]);
+    }
+    agent.until(1800);
+    assert_eq!(agent.deliver(), ["a"]);
+    agent.until(4000);
+    assert_eq!(agent.deliver(), ["-a"]);
 }
 
 #[test]

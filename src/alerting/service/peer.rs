@@ -62,6 +62,7 @@ fn alerts(resolved: bool, starts_at: Timestamp) -> Vec<Alert> {
         starts_at,
         // One goes on.
         ends_at: (resolved && i != 2).then(|| starts_at + Duration::from_millis(1500)),
+        valid_for: Duration::from_secs(240),
         value: 1.0,
         expr: "rate(x[5m]) > 0 and y{a=\"b c\"}".to_string(),
     };

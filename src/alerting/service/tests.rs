@@ -36,6 +36,7 @@ fn alert(name: &str, resolved: bool) -> Alert {
         annotations: Labels::empty(),
         starts_at: Timestamp::from_millis(1_700_000_000_000),
         ends_at: resolved.then(Timestamp::now),
+        valid_for: Duration::from_secs(240),
         value: 1.0,
         expr: "up".to_string(),
     }
