@@ -157,7 +157,13 @@ macro_rules! collectors {
 
             /// The collectors that are to run, made and ready; the process pass is one of them.
             pub fn plan(&self, processes: &ProcessesConfig, roots: &Roots) -> Vec<Planned> {
-                let portable = self.is_enabled("portable") || !roots.proc("stat").exists();
+                let kernel_files = roots.proc("stat").exists();
+                if !kernel_files {
+                    tracing::warn!(path = %roots.procfs.display(), "no kernel files there: is procfs mounted elsewhere?");
+                }
+                // A tree that was named is the one to read: what sysinfo reads is this machine (in a container, the
+                // container), and its numbers must not pass for those of the host.
+                let portable = self.is_enabled("portable") || !kernel_files && roots.is_live();
                 let mut planned = Vec::new();
                 for info in COLLECTORS {
                     if portable && REPLACED_BY_PORTABLE.contains(&info.name) {
@@ -223,4 +229,24 @@ collectors! {
         "Metrics from *.prom files that other programs write.";
     portable: super::portable::PortableConfig => super::portable::Portable, false, Own, 0,
         "The host by the sysinfo library instead of the kernel's files.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_without_kernel_files_is_not_replaced_by_the_numbers_of_this_machine() {
+        let empty = tempfile::tempdir().unwrap();
+        let roots = Roots { procfs: empty.path().into(), ..Roots::default() };
+        let names = |config: CollectorsConfig| -> Vec<&str> {
+            config.plan(&ProcessesConfig::default(), &roots).iter().map(|p| p.name).collect()
+        };
+        let planned = names(CollectorsConfig::default());
+        assert!(planned.contains(&"meminfo") && !planned.contains(&"portable"), "{planned:?}");
+        let mut asked_for = CollectorsConfig::default();
+        asked_for.portable.enabled = Some(true);
+        let planned = names(asked_for);
+        assert!(!planned.contains(&"meminfo") && planned.contains(&"portable"), "{planned:?}");
+    }
 }
