@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use tokio::sync::watch;
 
 use super::tick::Command;
-use crate::http::{App, Overview};
+use crate::http::{App, MAX_AGE, Overview};
 use crate::model::Snapshot;
 
 /// Reads the configuration again; blocks on files.
@@ -52,6 +52,15 @@ impl Shared {
         self.latest.send_replace(Some(snapshot));
     }
 
+    /// Whether the last snapshot will do for those who wait for another, with time left to serve it; if so, they get it.
+    pub fn renew(&self) -> bool {
+        let fresh = self.latest.borrow().as_ref().is_some_and(|s| s.taken.elapsed() <= MAX_AGE / 2);
+        if fresh {
+            self.latest.send_modify(|_| {});
+        }
+        fresh
+    }
+
     /// The agent samples, evaluates and delivers.
     pub fn started(&self) {
         self.ready.store(true, Ordering::Relaxed);
@@ -93,5 +102,29 @@ impl App for Shared {
 
     fn overview(&self) -> Overview {
         self.overview.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::model::Timestamp;
+
+    #[test]
+    fn who_waits_for_a_sampling_gets_the_one_that_a_tick_has_just_made() {
+        let shared = Shared::new(mpsc::channel().0);
+        assert!(!shared.renew(), "there is none");
+        let taken_ago = |age: Duration| {
+            let taken = Instant::now().checked_sub(age).unwrap();
+            Arc::new(Snapshot { time: Timestamp::default(), taken, sections: Vec::new() })
+        };
+        shared.publish(taken_ago(Duration::from_secs(2)));
+        let mut waits = shared.latest.subscribe();
+        assert!(!shared.renew() && !waits.has_changed().unwrap(), "too old to serve");
+        shared.publish(taken_ago(Duration::ZERO));
+        waits.mark_unchanged();
+        assert!(shared.renew() && waits.has_changed().unwrap());
     }
 }
