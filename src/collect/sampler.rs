@@ -124,6 +124,14 @@ impl Sampler {
                         entry.duration = outcome.duration;
                         entry.series = outcome.section.values.len();
                         entry.dropped = outcome.stats.dropped;
+                        if *total == 0.0 && entry.dropped > 0 {
+                            tracing::warn!(
+                                collector = name,
+                                kept = entry.series,
+                                dropped = entry.dropped,
+                                "more series than global.collector_series_limit: the rest is dropped"
+                            );
+                        }
                         *total += outcome.stats.dropped as f64;
                         if *failure != outcome.error {
                             entry.error = outcome.error.as_ref().map(|f| f.message.clone());

@@ -81,7 +81,12 @@ impl<T: FromYaml + Default> FromYaml for Entry<T> {
             match key.name.as_str() {
                 "enabled" => crate::yaml::read_field(&mut entry.enabled, value, faults),
                 "interval" => crate::yaml::read_field(&mut entry.interval, value, faults),
-                "timeout" => crate::yaml::read_field(&mut entry.timeout, value, faults),
+                "timeout" => {
+                    crate::yaml::read_field(&mut entry.timeout, value, faults);
+                    if entry.timeout.is_some_and(|t| t.is_zero()) {
+                        faults.error(value.at, "must be longer than 0: no run would be in time");
+                    }
+                }
                 name if known.iter().any(|k| k == name) => own.push((key.clone(), value.clone())),
                 name => {
                     let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -234,6 +239,16 @@ collectors! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::yaml::Document;
+
+    #[test]
+    fn a_timeout_that_no_run_can_keep_is_refused() {
+        let mut faults = Faults::default();
+        Document::parse("t.yaml", "cpu: {timeout: 0s, interval: 0s}\n", &mut faults)
+            .read::<CollectorsConfig>(&mut faults);
+        let said = faults.to_string();
+        assert!(said.starts_with("t.yaml:1:16: must be longer than 0") && faults.len() == 1, "{said}");
+    }
 
     #[test]
     fn a_tree_without_kernel_files_is_not_replaced_by_the_numbers_of_this_machine() {
