@@ -11,12 +11,12 @@ mod shared;
 mod tick;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::Registry;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::alerting::Alerting;
@@ -113,6 +113,8 @@ fn storage_directory(config: &Config) -> Result<PathBuf, StartError> {
 }
 
 async fn serve(source: Source, config: Config, access: Access) -> Result<(), StartError> {
+    // Before all else: a SIGHUP that comes while the agent starts must not end it.
+    let signals = Signals::listen().map_err(|e| StartError::Other(format!("cannot listen for signals: {e}")))?;
     let registry = Registry::new();
     let instruments = Arc::new(Instruments::new(&registry).map_err(StartError::other)?);
     let (commands, inbox) = std::sync::mpsc::channel();
@@ -169,6 +171,7 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
         runtime,
         commands: commands.clone(),
         instruments,
+        one_at_a_time: Mutex::default(),
     });
     reloader.instruments.reload_successful.set(1);
     reloader.instruments.reload_success_time.set(Timestamp::now().as_millis() / 1000);
@@ -176,7 +179,7 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
     let (stop, stopped) = watch::channel(false);
     let serving = tokio::spawn(server.run(stopped, GRACE));
 
-    until_told_to_stop(reloader).await;
+    signals.until_told_to_stop(reloader).await;
 
     tracing::info!("stopping: finishing deliveries");
     shared.stopping();
@@ -204,20 +207,32 @@ fn end_on_panic(part: &str, run: impl FnOnce()) {
     }
 }
 
-/// Reloads on SIGHUP; returns on SIGTERM or SIGINT.
-async fn until_told_to_stop(reloader: Arc<Reload>) {
-    let streams = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = streams else {
-        tracing::error!("cannot listen for signals; only SIGKILL will end the agent");
-        return std::future::pending().await;
-    };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return,
-            _ = interrupt.recv() => return,
-            _ = hangup.recv() => {
-                // What is wrong is in the log already.
-                let _ = (reloader.clone() as Arc<dyn Reloader>).reload().await;
+/// The signals that the agent acts on; one that comes before anybody waits is kept.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads on SIGHUP; returns on SIGTERM or SIGINT.
+    async fn until_told_to_stop(mut self, reloader: Arc<Reload>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    // What is wrong is in the log already.
+                    let _ = (reloader.clone() as Arc<dyn Reloader>).reload().await;
+                }
             }
         }
     }
@@ -273,11 +288,14 @@ struct Reload {
     runtime: tokio::runtime::Handle,
     commands: std::sync::mpsc::Sender<Command>,
     instruments: Arc<Instruments>,
+    /// Held through a reload: of two at a time, the one that read the file last must be the one that stays in force.
+    one_at_a_time: Mutex<()>,
 }
 
 impl Reloader for Reload {
     /// Everything is read and checked before anything is changed; what follows cannot fail.
     fn reload_blocking(&self) -> Result<(), String> {
+        let _held = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
         let result = self.source.load().and_then(|config| Ok((load_access(&config)?, config)));
         self.instruments.reload_successful.set(i64::from(result.is_ok()));
         match result {

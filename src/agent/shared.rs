@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::tick::Command;
-use crate::http::{App, Overview};
+use crate::http::{App, MAX_AGE, Overview};
 use crate::model::Snapshot;
 
 /// Reads the configuration again; blocks on files.
@@ -28,6 +28,7 @@ pub struct Shared {
     latest: watch::Sender<Option<Arc<Snapshot>>>,
     commands: Mutex<mpsc::Sender<Command>>,
     ready: AtomicBool,
+    stopped: AtomicBool,
     reloader: OnceLock<Arc<dyn Reloader>>,
     /// For the page; written by the tick thread, held for moments.
     overview: Mutex<Overview>,
@@ -39,6 +40,7 @@ impl Shared {
             latest: watch::Sender::new(None),
             commands: Mutex::new(commands),
             ready: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             reloader: OnceLock::new(),
             overview: Mutex::default(),
         }
@@ -53,13 +55,25 @@ impl Shared {
         self.latest.send_replace(Some(snapshot));
     }
 
+    /// Whether the last snapshot will do for those who wait for another, with time left to serve it; if so, they get it.
+    pub fn renew(&self) -> bool {
+        let fresh = self.latest.borrow().as_ref().is_some_and(|s| s.taken.elapsed() <= MAX_AGE / 2);
+        if fresh {
+            self.latest.send_modify(|_| {});
+        }
+        fresh
+    }
+
     /// The agent samples, evaluates and delivers.
     pub fn started(&self) {
         self.ready.store(true, Ordering::Relaxed);
     }
 
+    /// No tick comes any more: who waits for one is answered with what there is.
     pub fn stopping(&self) {
         self.ready.store(false, Ordering::Relaxed);
+        self.stopped.store(true, Ordering::Relaxed);
+        self.latest.send_modify(|_| {});
     }
 
     /// Changes what the page shows.
@@ -78,9 +92,12 @@ impl App for Shared {
         let mut snapshots = self.latest.subscribe();
         let asked = self.commands.lock().unwrap_or_else(PoisonError::into_inner).send(Command::Sample);
         if asked.is_ok() {
-            // The next to come may be that of a tick that had sampled before, and whose rules took long.
-            let taken_since = |s: &Option<Arc<Snapshot>>| s.as_ref().is_some_and(|s| s.taken >= asked_at);
-            let _ = snapshots.wait_for(taken_since).await;
+            // The next to come may be that of a tick that had sampled long before, and whose rules took long.
+            let will_do = |s: &Option<Arc<Snapshot>>| {
+                let fresh = s.as_ref().is_some_and(|s| s.taken >= asked_at || s.taken.elapsed() <= MAX_AGE / 2);
+                fresh || self.stopped.load(Ordering::Relaxed)
+            };
+            let _ = snapshots.wait_for(will_do).await;
         }
     }
 
@@ -102,13 +119,14 @@ impl App for Shared {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::model::Timestamp;
 
     #[tokio::test]
     async fn a_request_during_a_long_tick_waits_for_the_sampling_that_it_asked_for() {
-        let before = Instant::now();
+        let before = Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
         let (commands, inbox) = mpsc::channel();
         let shared = Arc::new(Shared::new(commands));
         let request = tokio::spawn({
@@ -123,5 +141,21 @@ mod tests {
         assert!(!request.is_finished());
         shared.publish(Arc::new(Snapshot::empty()));
         tokio::time::timeout(Duration::from_secs(5), request).await.unwrap().unwrap();
+    }
+
+    #[test]
+    fn who_waits_for_a_sampling_gets_the_one_that_a_tick_has_just_made() {
+        let shared = Shared::new(mpsc::channel().0);
+        assert!(!shared.renew(), "there is none");
+        let taken_ago = |age: Duration| {
+            let taken = Instant::now().checked_sub(age).unwrap();
+            Arc::new(Snapshot { time: Timestamp::default(), taken, sections: Vec::new() })
+        };
+        shared.publish(taken_ago(Duration::from_secs(2)));
+        let mut waits = shared.latest.subscribe();
+        assert!(!shared.renew() && !waits.has_changed().unwrap(), "too old to serve");
+        shared.publish(taken_ago(Duration::ZERO));
+        waits.mark_unchanged();
+        assert!(shared.renew() && waits.has_changed().unwrap());
     }
 }

@@ -107,8 +107,10 @@ impl Ticker {
             let wait = grid.next().saturating_duration_since(Instant::now());
             match inbox.recv_timeout(wait) {
                 Err(RecvTimeoutError::Timeout) => self.tick(&mut grid),
+                // A request that came while a tick was at work has its answer: to sample again would be work for nothing,
+                // and rates over the few milliseconds since.
+                Ok(Command::Sample) if self.outlets.shared.renew() => {}
                 Ok(Command::Sample) => {
-                    // What other requests asked for meanwhile is answered with this one.
                     let snapshot = self.sample(Timestamp::now());
                     self.publish(snapshot);
                 }

@@ -68,7 +68,9 @@ impl Sampler {
     /// counters that it has built up (a process group's must not go back).
     pub fn replace(&mut self, planned: Vec<Planned>, table: &Arc<SeriesTable>, limit: usize) {
         let before = std::mem::take(&mut self.lanes);
-        *self = Sampler { lanes: lanes(planned, table, limit, before), ..Sampler::new(Vec::new(), table, limit) };
+        let usage = std::mem::take(&mut self.usage);
+        *self =
+            Sampler { lanes: lanes(planned, table, limit, before), usage, ..Sampler::new(Vec::new(), table, limit) };
     }
 
     /// Runs what is due and gives the samples of this moment.
@@ -124,6 +126,14 @@ impl Sampler {
                         entry.duration = outcome.duration;
                         entry.series = outcome.section.values.len();
                         entry.dropped = outcome.stats.dropped;
+                        if *total == 0.0 && entry.dropped > 0 {
+                            tracing::warn!(
+                                collector = name,
+                                kept = entry.series,
+                                dropped = entry.dropped,
+                                "more series than global.collector_series_limit: the rest is dropped"
+                            );
+                        }
                         *total += outcome.stats.dropped as f64;
                         if *failure != outcome.error {
                             entry.error = outcome.error.as_ref().map(|f| f.message.clone());

@@ -11,6 +11,9 @@ use crate::yaml::{Faults, FromYaml, Node, Value};
 const REPLACED_BY_PORTABLE: [&str; 10] =
     ["stat", "cpu", "loadavg", "meminfo", "diskstats", "filesystem", "netdev", "time", "uname", "processes"];
 
+/// A collector of the shared lane that hangs holds up one tick for so long, and no longer, whatever is configured.
+const MAX_SHARED_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What the documentation and the flags say of a collector.
 #[derive(Clone, Copy, Debug)]
 pub struct CollectorInfo {
@@ -48,7 +51,7 @@ pub struct Entry<T> {
     pub enabled: Option<bool>,
     /// How often it runs; at each tick when shorter than `global.scrape_interval`.
     pub interval: Option<Duration>,
-    /// How long a run may take before it is left out.
+    /// How long a run may take before it is left out; at most 1s for those that the tick waits for.
     pub timeout: Option<Duration>,
     pub options: T,
 }
@@ -60,7 +63,10 @@ impl<T: Debug> Entry<T> {
             collector,
             made_from: format!("{:?} {made_from:?}", self.options),
             interval: self.interval.unwrap_or(info.interval),
-            timeout: self.timeout.unwrap_or_else(|| info.timeout()),
+            timeout: match info.lane {
+                LaneKind::Shared => self.timeout.unwrap_or_else(|| info.timeout()).min(MAX_SHARED_TIMEOUT),
+                LaneKind::Own => self.timeout.unwrap_or_else(|| info.timeout()),
+            },
             lane: info.lane,
         }
     }
@@ -81,7 +87,12 @@ impl<T: FromYaml + Default> FromYaml for Entry<T> {
             match key.name.as_str() {
                 "enabled" => crate::yaml::read_field(&mut entry.enabled, value, faults),
                 "interval" => crate::yaml::read_field(&mut entry.interval, value, faults),
-                "timeout" => crate::yaml::read_field(&mut entry.timeout, value, faults),
+                "timeout" => {
+                    crate::yaml::read_field(&mut entry.timeout, value, faults);
+                    if entry.timeout.is_some_and(|t| t.is_zero()) {
+                        faults.error(value.at, "must be longer than 0: no run would be in time");
+                    }
+                }
                 name if known.iter().any(|k| k == name) => own.push((key.clone(), value.clone())),
                 name => {
                     let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -157,7 +168,13 @@ macro_rules! collectors {
 
             /// The collectors that are to run, made and ready; the process pass is one of them.
             pub fn plan(&self, processes: &ProcessesConfig, roots: &Roots) -> Vec<Planned> {
-                let portable = self.is_enabled("portable") || !roots.proc("stat").exists();
+                let kernel_files = roots.proc("stat").exists();
+                if !kernel_files {
+                    tracing::warn!(path = %roots.procfs.display(), "no kernel files there: is procfs mounted elsewhere?");
+                }
+                // A tree that was named is the one to read: what sysinfo reads is this machine (in a container, the
+                // container), and its numbers must not pass for those of the host.
+                let portable = self.is_enabled("portable") || !kernel_files && roots.is_live();
                 let mut planned = Vec::new();
                 for info in COLLECTORS {
                     if portable && REPLACED_BY_PORTABLE.contains(&info.name) {
@@ -223,4 +240,34 @@ collectors! {
         "Metrics from *.prom files that other programs write.";
     portable: super::portable::PortableConfig => super::portable::Portable, false, Own, 0,
         "The host by the sysinfo library instead of the kernel's files.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::Document;
+
+    #[test]
+    fn a_timeout_that_no_run_can_keep_is_refused() {
+        let mut faults = Faults::default();
+        Document::parse("t.yaml", "cpu: {timeout: 0s, interval: 0s}\n", &mut faults)
+            .read::<CollectorsConfig>(&mut faults);
+        let said = faults.to_string();
+        assert!(said.starts_with("t.yaml:1:16: must be longer than 0") && faults.len() == 1, "{said}");
+    }
+
+    #[test]
+    fn a_tree_without_kernel_files_is_not_replaced_by_the_numbers_of_this_machine() {
+        let empty = tempfile::tempdir().unwrap();
+        let roots = Roots { procfs: empty.path().into(), ..Roots::default() };
+        let names = |config: CollectorsConfig| -> Vec<&str> {
+            config.plan(&ProcessesConfig::default(), &roots).iter().map(|p| p.name).collect()
+        };
+        let planned = names(CollectorsConfig::default());
+        assert!(planned.contains(&"meminfo") && !planned.contains(&"portable"), "{planned:?}");
+        let mut asked_for = CollectorsConfig::default();
+        asked_for.portable.enabled = Some(true);
+        let planned = names(asked_for);
+        assert!(!planned.contains(&"meminfo") && planned.contains(&"portable"), "{planned:?}");
+    }
 }

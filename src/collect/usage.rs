@@ -12,9 +12,12 @@
 //! | `watchfire_network_{receive,transmit}_{bytes,packets}_per_second` | device | per second |
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::model::{Layout, METRIC_NAME, Section, Writer};
+
+/// The shortest time that a rate is taken over: a sampling for a request just before a tick's leaves the tick its rate.
+const SHORTEST: Duration = Duration::from_millis(75);
 
 /// A measured share, to a hundredth of a per cent: what stands behind that is noise, which reads badly and does not
 /// compress.
@@ -84,6 +87,7 @@ struct CpuUsage {
     busy: Vec<usize>,
     idle: Vec<usize>,
     last: Option<(f64, f64)>,
+    taken: Option<Instant>,
     ratio: Option<f64>,
 }
 
@@ -153,17 +157,20 @@ impl CpuUsage {
             }
             self.layout = Some(section.layout.clone());
             self.last = None;
+            self.taken = None;
         }
         let sum = |positions: &[usize]| positions.iter().filter_map(|p| section.values.get(*p)).sum::<f64>();
         let (busy, idle) = (sum(&self.busy), sum(&self.idle));
-        if let Some((last_busy, last_idle)) = self.last {
-            let (busy, idle) = (busy - last_busy, idle - last_idle);
-            // Two samplings within a clock tick tell nothing new.
-            if busy + idle > 0.0 {
-                self.ratio = Some(ratio((busy / (busy + idle)).clamp(0.0, 1.0)));
+        if self.taken.is_none_or(|taken| taken.elapsed() >= SHORTEST) {
+            if let Some((last_busy, last_idle)) = self.last {
+                let (busy, idle) = (busy - last_busy, idle - last_idle);
+                if busy + idle > 0.0 {
+                    self.ratio = Some(ratio((busy / (busy + idle)).clamp(0.0, 1.0)));
+                }
             }
+            self.last = Some((busy, idle));
+            self.taken = Some(Instant::now());
         }
-        self.last = Some((busy, idle));
         if let Some(ratio) = self.ratio {
             out.gauge(
                 "watchfire_cpu_usage_ratio",
@@ -209,7 +216,9 @@ fn write_filesystems(source: &Source, section: &Section, out: &mut Writer) {
 impl Network {
     fn write(&mut self, section: &Arc<Section>, out: &mut Writer) {
         self.source.update(section, &NETWORK, &["device"]);
-        if !self.seen.as_ref().is_some_and(|s| Arc::ptr_eq(s, section)) {
+        let same = self.seen.as_ref().is_some_and(|s| Arc::ptr_eq(s, section));
+        let early = self.taken.is_some_and(|t| t.elapsed() < SHORTEST) && self.rates.len() == self.source.entries.len();
+        if !same && !early {
             let now = Instant::now();
             let elapsed = self.taken.map(|t| now.duration_since(t).as_secs_f64()).filter(|e| *e > 0.0);
             self.rates.clear();
@@ -268,6 +277,7 @@ mod tests {
         let mut usage = Usage::default();
         let mut last = Vec::new();
         for tick in 0..2 {
+            std::thread::sleep(SHORTEST);
             let t = f64::from(tick);
             let sections = [
                 section(

@@ -30,4 +30,5 @@ mod web_file;
 pub use access::Access;
 pub use app::{ActiveAlert, App, CollectorState, Overview};
 pub use config::{ListenAddress, WebConfig};
+pub use scrape::MAX_AGE;
 pub use server::{Server, StartError, WebHandle};

@@ -18,7 +18,7 @@ use crate::exposition::{Format, Pages, Preferences};
 use crate::model::Snapshot;
 
 /// How old a snapshot may be that is served.
-const MAX_AGE: Duration = Duration::from_secs(1);
+pub const MAX_AGE: Duration = Duration::from_secs(1);
 /// Below this a compressed answer saves no packet.
 const MIN_COMPRESSED: usize = 1000;
 
