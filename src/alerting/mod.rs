@@ -1,1 +1,43 @@
-//! See the crate's front page.
+//! From alert to confirmed notification: stages in the order in which an alert meets them.
+//!
+//! ```text
+//!   rules::Alert
+//!       |
+//!   dispatch      [route]    which routes it takes, and by what it is grouped there
+//!       |
+//!   aggregate     [group]    waits with others: group_wait, then every group_interval
+//!       |
+//!   deduplicate   [log]      is anything new since the last notification, or has repeat_interval passed?
+//!       |
+//!   queue         [queue]    a row in the store from here on, in order per receiver and group
+//!       |
+//!   deliver       [service]  sinks; retried until confirmed or given up
+//! ```
+//!
+//! The semantics are Alertmanager's. All of the logic is [`Core`]: alerts, outcomes of deliveries and the time go in, rows
+//! to store and deliveries to try come out. It does no input or output and asks no clock, so the simulation test runs it
+//! through thousands of faults. [`Alerting`] is the thin shell around it that has a clock, a store and sinks.
+//!
+//! What has to survive a restart are rows in `state/`: the alerts that are known, the log of what was notified, and every
+//! notification from the moment it is due until a sink confirms it.
+
+mod config;
+mod core;
+mod group;
+mod log;
+mod matcher;
+mod metrics;
+mod plan;
+mod queue;
+mod route;
+mod service;
+#[cfg(test)]
+mod simulation;
+
+pub use config::{AlertingConfig, AlertingGlobal, GroupBy, ReceiverConfig, RouteConfig, Routes};
+pub use core::{Actions, Core, Ended, Ending, Event, Now};
+pub use matcher::{MatchOp, Matcher, Matchers, parse_matchers};
+pub use plan::{Plan, Recipient, Target};
+pub use queue::Attempt;
+pub use route::Route;
+pub use service::{Alerting, Options};

@@ -1,21 +1,51 @@
 //! Collectors: one file each, what it reads, what it exports, its options and its default together.
 //!
 //! A collector reads from its [`Roots`] and writes all it has, every time it runs, through a
-//! [`Writer`](crate::model::Writer). The sampler runs collectors in *lanes*, threads of their own: the
+//! [`Writer`](crate::model::Writer). The [`Sampler`] runs collectors in *lanes*, threads of their own: the
 //! ordinary ones in turn on one lane, those that may block each on a lane of its own. One that overruns its deadline is
 //! left out, and the rest of its lane goes on, until it comes back.
 
 mod error;
 mod file;
+mod lane;
+mod memo;
 mod parse;
 mod roots;
+mod rtnetlink;
+mod sampler;
+mod table;
+#[cfg(test)]
+pub mod testing;
+mod usage;
 
+pub mod cpu;
+pub mod diskstats;
+pub mod filefd;
+pub mod filesystem;
+pub mod loadavg;
+pub mod meminfo;
+pub mod netclass;
+pub mod netdev;
+pub mod netstat;
+pub mod os;
+pub mod portable;
+pub mod pressure;
 pub mod process;
+pub mod search;
+pub mod sockstat;
+pub mod softnet;
+pub mod stat;
+pub mod textfile;
+pub mod time;
+pub mod uname;
+pub mod vmstat;
 
 pub use error::CollectError;
 pub use file::{KernelFile, read_small};
 pub use parse::{fields, first_field, lines, number, split_once, trim};
 pub use roots::Roots;
+pub use sampler::{CollectorStatus, Planned, Sampler};
+pub use table::{COLLECTORS, CollectorInfo, CollectorsConfig, Entry};
 
 use crate::model::Writer;
 
@@ -25,4 +55,13 @@ pub trait Collector: Send {
     ///
     /// What has been written when an error is returned is served all the same.
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError>;
+}
+
+/// Which thread a collector runs on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LaneKind {
+    /// In turn with the others: for what reads kernel memory and cannot block.
+    Shared,
+    /// A thread of its own: for what reads disks, mounts or people's files, or takes long.
+    Own,
 }

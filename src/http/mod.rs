@@ -1,1 +1,33 @@
-//! See the crate's front page.
+//! Serving: the HTTP listeners, the routes, and who may use them.
+//!
+//! A request runs through these in order: [`connections`] counts and limits connections and closes those that are too
+//! slow, [`io`] tells it what a connection is doing, [`server`] speaks HTTP on it, [`access`] asks for the credentials of
+//! the web configuration, [`routes`] finds who answers. `/metrics` is [`scrape`]: the freshness rule, the negotiated
+//! format, and one encoding for all who ask for the same.
+//!
+//! What the server needs from the agent is the trait [`App`]. Nothing here waits for a tick except for a snapshot that is
+//! too old, and nothing in a tick waits for anything here.
+
+mod access;
+mod app;
+mod base64;
+mod config;
+mod connections;
+mod front;
+mod instruments;
+mod io;
+mod listen;
+mod reply;
+mod routes;
+mod scrape;
+mod server;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod users;
+mod web_file;
+
+pub use access::Access;
+pub use app::{ActiveAlert, App, CollectorState, Overview};
+pub use config::{ListenAddress, WebConfig};
+pub use server::{Server, StartError, WebHandle};

@@ -1,1 +1,100 @@
-//! See the crate's front page.
+//! Where notifications go: one file per sink, each behind the one trait [`Sink`].
+//!
+//! A sink tries once and says how it went; when to try again is decided by `alerting/`, from what [`DeliveryError`] says.
+//! Each sink's configuration stands beside it, with Alertmanager's keys where Alertmanager has the sink.
+
+mod exec;
+mod http;
+mod log;
+mod notification;
+mod payload;
+mod webhook;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+pub use exec::{ExecConfig, ExecSink};
+pub use http::{Authorization, BasicAuth, HttpConfig, TlsConfig};
+pub use log::{LogConfig, LogSink};
+pub use notification::{Fingerprint, Notification, NotifiedAlert, Status};
+pub use payload::webhook_version_4;
+pub use webhook::{WebhookConfig, WebhookSink};
+
+/// What delivers notifications to one place.
+pub trait Sink: Send + Sync {
+    /// Tries once to deliver. Ends within the sink's own time limit; when the future is dropped before, the notification
+    /// may or may not arrive.
+    fn deliver<'a>(&'a self, notification: &'a Notification) -> Delivery<'a>;
+}
+
+/// A delivery under way.
+pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<Delivered, DeliveryError>> + Send + 'a>>;
+
+/// The far side has confirmed.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Delivered {
+    /// What it answered, for people: `200 OK`, `exited with code 0`.
+    pub answer: String,
+}
+
+/// Why a delivery failed, and what that means for the next try.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeliveryError {
+    /// Whether it may go well by itself later. If not (the far side refuses this very notification), it is still tried a
+    /// few times, since people mend configurations, and then given up.
+    pub retry: bool,
+    /// How long the far side asks to be left alone.
+    pub retry_after: Option<Duration>,
+    pub reason: Reason,
+    /// What was done, where, and why it failed; without secrets.
+    pub message: String,
+}
+
+/// The kinds of failures, as `reason` in metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Reason {
+    /// The far side refuses what it was sent.
+    ClientError,
+    /// The far side failed.
+    ServerError,
+    /// No answer in time.
+    Timeout,
+    /// No connection, a file that cannot be written, a command that cannot be started.
+    Other,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 4] = [Reason::ClientError, Reason::ServerError, Reason::Timeout, Reason::Other];
+
+    /// As Alertmanager calls it in its metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::ClientError => "clientError",
+            Reason::ServerError => "serverError",
+            Reason::Timeout => "contextDeadlineExceeded",
+            Reason::Other => "other",
+        }
+    }
+}
+
+impl DeliveryError {
+    /// A failure that may pass.
+    pub(crate) fn passing(reason: Reason, message: impl Into<String>) -> DeliveryError {
+        DeliveryError { retry: true, retry_after: None, reason, message: message.into() }
+    }
+
+    /// A failure that will not pass by itself.
+    pub(crate) fn lasting(reason: Reason, message: impl Into<String>) -> DeliveryError {
+        DeliveryError { retry: false, retry_after: None, reason, message: message.into() }
+    }
+}
+
+impl fmt::Display for DeliveryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for DeliveryError {}

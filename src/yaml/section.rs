@@ -74,6 +74,7 @@ macro_rules! section {
                 Some(section)
             }
 
+            #[allow(unused_variables, reason = "a section may have no keys")]
             fn key_paths(path: &str, paths: &mut Vec<String>) {
                 $(
                     let key = $crate::section!(@key $field $($key)?);

@@ -1,0 +1,214 @@
+//! What the whole agent costs, beside node_exporter's scrape in the same run.
+//!
+//! `cargo bench --bench agent` starts the real binary on embedded defaults and measures, from outside: start to first
+//! answer on /metrics, CPU over a minute of 1 s ticks, resident memory after it. Then it takes host samples in this
+//! process and has `prometheus-node-exporter` scraped with the same collectors, and compares the CPU of one.
+//!
+//! `WATCHFIRE_BENCH_SECONDS` sets how long the agent runs (default 60).
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use watchfire::collect::process::ProcessesConfig;
+use watchfire::collect::{CollectorsConfig, Roots, Sampler};
+use watchfire::exposition::{Format, Pages};
+use watchfire::model::{Labels, SeriesTable, Timestamp};
+
+fn main() {
+    let seconds = std::env::var("WATCHFIRE_BENCH_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
+    first_answer();
+    whole_agent(seconds);
+    host_sample();
+}
+
+/// A started program, ended by its id when it goes out of scope.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+}
+
+fn start_agent(state: &Path, port: u16) -> Running {
+    let child = Command::new(env!("CARGO_BIN_EXE_watchfire"))
+        .args(["--web.listen-address", &format!("127.0.0.1:{port}"), "--log.level", "error", "--storage.path"])
+        .arg(state)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the agent starts");
+    Running(child)
+}
+
+/// One GET; the whole answer, or nothing.
+fn get(port: u16, path: &str) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    answer.starts_with(b"HTTP/1.1 200").then_some(answer)
+}
+
+fn wait_for(port: u16, path: &str) -> Vec<u8> {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = get(port, path) {
+            return answer;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "no answer on port {port}");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+fn first_answer() {
+    let mut times: Vec<f64> = (0..15)
+        .map(|_| {
+            let (state, port) = (scratch(), free_port());
+            let started = Instant::now();
+            let _agent = start_agent(state.path(), port);
+            wait_for(port, "/metrics");
+            started.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    println!("start to first answer      median {:.1} ms, worst {:.1} ms (aim 50 ms)", times[7], times[14]);
+}
+
+/// CPU seconds of all threads of a process, exact to the nanosecond.
+fn cpu_seconds(pid: u32) -> f64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a running process");
+    let nanoseconds: u64 = tasks
+        .flatten()
+        .filter_map(|t| {
+            std::fs::read_to_string(t.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok()
+        })
+        .sum();
+    nanoseconds as f64 / 1e9
+}
+
+/// A field of `/proc/PID/status` in MB.
+fn megabytes(pid: u32, field: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
+    let line = status.lines().find(|l| l.starts_with(field)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0
+}
+
+fn whole_agent(seconds: u64) {
+    let (state, port) = (scratch(), free_port());
+    let agent = start_agent(state.path(), port);
+    let pid = agent.0.id();
+    let page = wait_for(port, "/metrics");
+    std::thread::sleep(Duration::from_secs(3));
+    let (cpu, started) = (cpu_seconds(pid), Instant::now());
+    std::thread::sleep(Duration::from_secs(seconds));
+    let share = (cpu_seconds(pid) - cpu) / started.elapsed().as_secs_f64();
+    let series = page.split(|b| *b == b'\n').filter(|l| l.first().is_some_and(|b| b.is_ascii_alphabetic())).count();
+    println!(
+        "whole agent, 1 s ticks     {:.2} % of a core over {seconds} s, {series} series (aim 0.6 %, at most 1 %)",
+        share * 100.0
+    );
+    println!(
+        "resident memory after it   {:.1} MB, of that {:.1} MB its own and {:.1} MB the program file (aim 13 MB after a minute, at most 20)",
+        megabytes(pid, "VmRSS:"),
+        megabytes(pid, "RssAnon:"),
+        megabytes(pid, "RssFile:")
+    );
+}
+
+/// CPU seconds of this process.
+fn own_cpu() -> f64 {
+    cpu_seconds(std::process::id())
+}
+
+const SAME: [&str; 17] = [
+    "cpu",
+    "loadavg",
+    "meminfo",
+    "stat",
+    "vmstat",
+    "pressure",
+    "filefd",
+    "diskstats",
+    "filesystem",
+    "netdev",
+    "netclass",
+    "netstat",
+    "sockstat",
+    "softnet",
+    "uname",
+    "os",
+    "time",
+];
+
+fn host_sample() {
+    const RUNS: u32 = 200;
+    let table = Arc::new(SeriesTable::new(Labels::empty()));
+    let mut config = CollectorsConfig::default();
+    for info in watchfire::collect::COLLECTORS {
+        if let Some(switch) = config.switch(info.name) {
+            *switch = Some(SAME.contains(&info.name));
+        }
+    }
+    let processes = ProcessesConfig { enabled: false, ..Default::default() };
+    let mut sampler = Sampler::new(config.plan(&processes, &Roots::default()), &table, 100_000);
+    let pages = Pages::new();
+    let mut sample = || {
+        // Every collector runs each time, also those with an interval: as in a scrape.
+        let snapshot = sampler.sample(Timestamp::now(), true);
+        pages.encode(&snapshot, Format::Text).expect("a page").len()
+    };
+    for _ in 0..20 {
+        sample();
+    }
+    let before = own_cpu();
+    for _ in 0..RUNS {
+        sample();
+    }
+    let ours = (own_cpu() - before) / f64::from(RUNS);
+    println!("one host sample            {:.3} ms of CPU, text included", ours * 1e3);
+
+    let Some(binary) = find("prometheus-node-exporter") else {
+        println!("prometheus-node-exporter is not installed: no comparison");
+        return;
+    };
+    let port = free_port();
+    let peer = Command::new(binary)
+        .arg("--collector.disable-defaults")
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .args(SAME.iter().map(|name| format!("--collector.{name}")))
+        .args(["--web.disable-exporter-metrics", "--log.level=error"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("node_exporter starts");
+    let peer = Running(peer);
+    wait_for(port, "/metrics");
+    for _ in 0..20 {
+        get(port, "/metrics");
+    }
+    let before = cpu_seconds(peer.0.id());
+    for _ in 0..RUNS {
+        get(port, "/metrics").expect("an answer");
+    }
+    let theirs = (cpu_seconds(peer.0.id()) - before) / f64::from(RUNS);
+    println!("one node_exporter scrape   {:.3} ms of CPU, the same collectors", theirs * 1e3);
+    println!("ratio                      {:.3} (aim 0.2, at most 0.33)", ours / theirs);
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|d| d.join(program)).find(|p| p.is_file())
+}

@@ -1,0 +1,395 @@
+//! The configuration section `alerting`: Alertmanager's own tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use super::matcher::Matchers;
+use crate::section;
+use crate::sinks::{ExecConfig, LogConfig, WebhookConfig};
+use crate::yaml::{Faults, FromYaml, Node, Pattern, Value, nearest};
+
+section! {
+    check = check;
+    /// Where alerts go, and when.
+    pub struct AlertingConfig {
+        /// What holds for all routes.
+        pub global: AlertingGlobal = AlertingGlobal::default(),
+        /// The root of the routing tree. Without one, every alert goes to the log at once, grouped by its name.
+        pub route: Option<RouteConfig> = None,
+        /// Who can be told.
+        pub receivers: Vec<ReceiverConfig> = Vec::new(),
+    }
+}
+
+section! {
+    /// What holds for all routes.
+    pub struct AlertingGlobal {
+        /// An alert that is not told again for so long counts as resolved, the rule having been taken away for instance.
+        pub resolve_timeout: Duration = Duration::from_secs(5 * 60),
+    }
+}
+
+section! {
+    /// A node of the routing tree. What it does not say, it takes from the node above.
+    pub struct RouteConfig {
+        /// Who is told. The root must say.
+        pub receiver: Option<String> = None,
+        /// The labels by which alerts are grouped into one notification; `['...']`: each alert on its own.
+        pub group_by: Option<GroupBy> = None,
+        /// How long a new group waits for more alerts before the first notification.
+        pub group_wait: Option<Duration> = None,
+        /// How long after a notification a change of the group is told.
+        pub group_interval: Option<Duration> = None,
+        /// How long after a notification a group that still fires is told again.
+        pub repeat_interval: Option<Duration> = None,
+        /// What alerts must meet to come here: `severity="page"`, `team=~"db|web"`.
+        pub matchers: Matchers = Matchers::default(),
+        /// Labels that must have these values; the older way to write matchers.
+        pub equal: BTreeMap<String, String> as "match" = BTreeMap::new(),
+        /// Labels that must match these regular expressions; the older way to write matchers.
+        pub regex: BTreeMap<String, Pattern> as "match_re" = BTreeMap::new(),
+        /// Whether alerts that come here go on to the nodes that follow.
+        pub goes_on: bool as "continue" = false,
+        /// The nodes below.
+        pub routes: Routes = Routes::default(),
+    }
+}
+
+section! {
+    /// Who can be told, and how.
+    pub struct ReceiverConfig {
+        /// The name that routes use.
+        pub name: String = String::new(),
+        /// Each an HTTP POST in Alertmanager's format.
+        pub webhook_configs: Vec<WebhookConfig> = Vec::new(),
+        /// Each a command to run.
+        pub exec_configs: Vec<ExecConfig> = Vec::new(),
+        /// Each JSON lines to a file or standard error.
+        pub log_configs: Vec<LogConfig> = Vec::new(),
+    }
+}
+
+/// A sink's configuration.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SinkConfig<'a> {
+    Webhook(&'a WebhookConfig),
+    Exec(&'a ExecConfig),
+    Log(&'a LogConfig),
+}
+
+impl SinkConfig<'_> {
+    pub(super) fn send_resolved(&self) -> bool {
+        match self {
+            SinkConfig::Webhook(webhook) => webhook.send_resolved,
+            SinkConfig::Exec(exec) => exec.send_resolved,
+            SinkConfig::Log(log) => log.send_resolved,
+        }
+    }
+}
+
+impl ReceiverConfig {
+    /// All its sinks: the kind's name, the place among those of its kind, the configuration.
+    pub(super) fn sinks(&self) -> impl Iterator<Item = (&'static str, usize, SinkConfig<'_>)> {
+        let webhooks = self.webhook_configs.iter().enumerate().map(|(i, c)| ("webhook", i, SinkConfig::Webhook(c)));
+        let execs = self.exec_configs.iter().enumerate().map(|(i, c)| ("exec", i, SinkConfig::Exec(c)));
+        let logs = self.log_configs.iter().enumerate().map(|(i, c)| ("log", i, SinkConfig::Log(c)));
+        webhooks.chain(execs).chain(logs)
+    }
+}
+
+/// The nodes below a node of the routing tree.
+#[derive(Clone, Default, Debug)]
+pub struct Routes(pub Vec<RouteConfig>);
+
+// The keys of a node are those of the root: no paths of their own, which would have no end.
+impl FromYaml for Routes {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        Vec::from_yaml(node, faults).map(Routes)
+    }
+}
+
+/// By what alerts are grouped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GroupBy {
+    /// By all labels: each alert is a group.
+    All,
+    /// By these labels; by none: all alerts are one group.
+    Labels(Vec<String>),
+}
+
+impl Default for GroupBy {
+    fn default() -> Self {
+        GroupBy::Labels(Vec::new())
+    }
+}
+
+impl FromYaml for GroupBy {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        let Value::Sequence(items) = &node.value else {
+            faults.unexpected(node, "a list of label names, or ['...'] for all");
+            return None;
+        };
+        let mut names: Vec<String> = Vec::new();
+        let mut all = false;
+        for item in items {
+            match item.as_str() {
+                Some("...") => all = true,
+                Some("") | None => faults.unexpected(item, "a label name"),
+                Some(name) if names.iter().any(|n| n == name) => {
+                    faults.error(item.at, format!("{name:?} is in group_by twice"));
+                }
+                Some(name) => names.push(name.to_string()),
+            }
+        }
+        if all && !names.is_empty() {
+            faults.error(node.at, "'...' means all labels: there can be no others beside it");
+        }
+        Some(if all { GroupBy::All } else { GroupBy::Labels(names) })
+    }
+}
+
+impl AlertingConfig {
+    /// The name of the receiver and the route that are there when the configuration has none.
+    const DEFAULT_RECEIVER: &'static str = "log";
+
+    /// The root route and the receivers in force.
+    pub(super) fn effective(&self) -> (RouteConfig, Vec<ReceiverConfig>) {
+        if let Some(route) = &self.route {
+            return (route.clone(), self.receivers.clone());
+        }
+        let route = RouteConfig {
+            receiver: Some(Self::DEFAULT_RECEIVER.to_string()),
+            // A storm of one kind is one notification, and another kind does not wait for it.
+            group_by: Some(GroupBy::Labels(vec!["alertname".to_string()])),
+            ..RouteConfig::default()
+        };
+        let log = ReceiverConfig {
+            name: Self::DEFAULT_RECEIVER.to_string(),
+            log_configs: vec![LogConfig::default()],
+            ..ReceiverConfig::default()
+        };
+        (route, vec![log])
+    }
+
+    /// Makes relative paths start at `dir`, the directory of the configuration's file.
+    pub fn resolve_paths(&mut self, dir: &Path) {
+        for receiver in &mut self.receivers {
+            receiver.webhook_configs.iter_mut().for_each(|webhook| webhook.resolve_paths(dir));
+            for path in receiver.log_configs.iter_mut().filter_map(|log| log.path.as_mut()) {
+                *path = dir.join(&path);
+            }
+        }
+    }
+}
+
+/// What the parts cannot say of themselves: who refers to whom.
+fn check(config: &mut AlertingConfig, node: &Node, faults: &mut Faults) {
+    let mut names = BTreeSet::new();
+    let receivers = node.get("receivers");
+    for receiver in receivers.map(Node::items).unwrap_or_default() {
+        let named = receiver.get("name");
+        match named.and_then(Node::as_str) {
+            None | Some("") => faults.error(receiver.at, "a receiver needs a name"),
+            Some(name) if !names.insert(name) => {
+                faults.error(named.map_or(receiver.at, |n| n.at), format!("there are two receivers named {name:?}"));
+            }
+            Some(_) => {}
+        }
+    }
+    let Some(route) = node.get("route").filter(|route| !route.is_null()) else {
+        if let Some(receivers) = receivers.filter(|r| !r.items().is_empty()) {
+            faults.error(receivers.at, "receivers without a route are never told: add a route that names one");
+        }
+        return;
+    };
+    if config.route.is_none() {
+        // It is not a mapping, which has been said.
+        return;
+    }
+    let mut used = BTreeSet::new();
+    check_root(route, faults);
+    check_route(route, &names, &mut used, faults);
+    for receiver in receivers.map(Node::items).unwrap_or_default() {
+        if let Some(named) = receiver.get("name")
+            && let Some(name) = named.as_str().filter(|name| !used.contains(name))
+        {
+            faults.warn(named.at, format!("no route leads to the receiver {name:?}"));
+        }
+    }
+}
+
+fn check_root(route: &Node, faults: &mut Faults) {
+    if route.get("receiver").is_none_or(Node::is_null) {
+        faults.error(route.at, "the root route needs a receiver: every alert must go somewhere");
+    }
+    for key in ["matchers", "match", "match_re", "continue"] {
+        if let Some((key, _)) = route.entries().iter().find(|(k, _)| k.name == key) {
+            faults.error(key.at, format!("the root route takes every alert, so it cannot have {:?}", key.name));
+        }
+    }
+}
+
+/// Checks a node and those below it; `used` collects the receivers that are named.
+fn check_route<'a>(route: &'a Node, names: &BTreeSet<&str>, used: &mut BTreeSet<&'a str>, faults: &mut Faults) {
+    if let Some(named) = route.get("receiver")
+        && let Some(name) = named.as_str()
+    {
+        used.insert(name);
+        if !names.contains(name) {
+            let hint = match nearest(name, names.iter().copied()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None if names.is_empty() => "there are no receivers".to_string(),
+                None => format!("there are: {}", names.iter().copied().collect::<Vec<_>>().join(", ")),
+            };
+            faults.error(named.at, format!("the receiver {name:?} is not defined, {hint}"));
+        }
+    }
+    for key in ["group_interval", "repeat_interval"] {
+        if let Some(value) = route.get(key)
+            && value.as_str().is_some_and(|text| crate::model::parse_duration(text) == Ok(Duration::ZERO))
+        {
+            faults.error(value.at, format!("{key} cannot be 0"));
+        }
+    }
+    for below in route.get("routes").map(Node::items).unwrap_or_default() {
+        check_route(below, names, used, faults);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::Document;
+
+    fn read(text: &str) -> (AlertingConfig, Faults) {
+        let mut faults = Faults::default();
+        let config = Document::parse("a.yaml", text, &mut faults).read(&mut faults);
+        (config, faults)
+    }
+
+    /// The first lines of the faults, without the excerpts.
+    fn said(text: &str) -> Vec<String> {
+        read(text).1.iter().map(|f| f.to_string().lines().next().unwrap_or_default().to_string()).collect()
+    }
+
+    #[test]
+    fn an_alertmanager_file_is_read_as_it_is() {
+        let (config, faults) = read(
+            r#"
+global:
+  resolve_timeout: 10m
+route:
+  receiver: web.hook
+  group_by: ['alertname']
+  group_wait: 30s
+  group_interval: 5m
+  repeat_interval: 1h
+  routes:
+    - matchers: [ severity="page", team=~"db|web" ]
+      receiver: pager
+      continue: true
+receivers:
+  - name: web.hook
+    webhook_configs:
+      - url: 'http://127.0.0.1:5001/'
+        max_alerts: 5
+        http_config:
+          basic_auth: {username: me, password: hunter2}
+          tls_config: {insecure_skip_verify: true}
+  - name: pager
+    exec_configs:
+      - command: [page, ops]
+"#,
+        );
+        assert!(faults.is_empty(), "{faults}");
+        assert_eq!(config.global.resolve_timeout, Duration::from_secs(600));
+        let (route, receivers) = config.effective();
+        assert_eq!(route.routes.0[0].matchers.0.len(), 2);
+        assert_eq!(receivers[0].webhook_configs[0].max_alerts, 5);
+        assert!(!format!("{config:?}").contains("hunter2") && !format!("{config:?}").contains("5001"));
+    }
+
+    #[test]
+    fn without_a_route_everything_goes_to_the_log_at_once() {
+        let (route, receivers) = AlertingConfig::default().effective();
+        assert_eq!(route.receiver.as_deref(), Some("log"));
+        assert_eq!((receivers.len(), receivers[0].log_configs.len()), (1, 1));
+        assert_eq!(super::super::route::Route::root(&route).group_wait, Duration::ZERO);
+    }
+
+    #[test]
+    fn every_fault_is_said_in_one_go_with_its_place() {
+        let text = r#"
+route:
+  receiver: opz
+  matchers: [a=b]
+  group_by: [x, x]
+  group_interval: 0s
+  routes:
+    - receiver: ops
+      matchers: [severity]
+      group_wait: 5
+      match_re: {a: '('}
+    - reciever: ops
+receivers:
+  - name: ops
+    webhook_configs:
+      - url: ftp://secret-host/x
+      - {}
+  - name: ops
+  - name: idle
+  - log_configs: [{pth: x}]
+"#;
+        assert_eq!(
+            said(text),
+            [
+                "a.yaml:5:17: \"x\" is in group_by twice",
+                "a.yaml:9:18: \"severity\" is not a matcher: there is no operator after the name; write name=\"value\", \
+                 with one of = != =~ !~",
+                "a.yaml:10:19: \"5\" is a duration without a unit: write a number with a unit, such as 500ms, 15s, 5m, \
+                 1h30m or 2d",
+                "a.yaml:11:21: not a regular expression: regex parse error:     (     ^ error: unclosed group",
+                "a.yaml:12:7: unknown key \"reciever\", did you mean \"receiver\"?",
+                "a.yaml:16:14: url is not an http or https URL",
+                "a.yaml:17:9: a webhook needs a url or a url_file",
+                "a.yaml:20:20: unknown key \"pth\", did you mean \"path\"?",
+                "a.yaml:18:11: there are two receivers named \"ops\"",
+                "a.yaml:20:5: a receiver needs a name",
+                "a.yaml:4:3: the root route takes every alert, so it cannot have \"matchers\"",
+                "a.yaml:3:13: the receiver \"opz\" is not defined, did you mean \"ops\"?",
+                "a.yaml:6:19: group_interval cannot be 0",
+                "a.yaml:19:11: warning: no route leads to the receiver \"idle\"",
+            ]
+        );
+        assert!(!read(text).1.to_string().contains("secret-host"));
+    }
+
+    #[test]
+    fn receivers_and_routes_need_each_other() {
+        assert_eq!(
+            said("receivers: [{name: a}]"),
+            ["a.yaml:1:12: receivers without a route are never told: add a route that names one"]
+        );
+        assert_eq!(
+            said("route: {group_wait: 1s}"),
+            ["a.yaml:1:8: the root route needs a receiver: every alert must go somewhere"]
+        );
+        assert_eq!(
+            said("route: {receiver: a}"),
+            ["a.yaml:1:19: the receiver \"a\" is not defined, there are no receivers"]
+        );
+        assert_eq!(said("global: {smtp_from: x}").len(), 1);
+    }
+
+    #[test]
+    fn an_exec_without_a_command_and_two_ways_to_authorize_are_faults() {
+        let text = "route: {receiver: a}\nreceivers:\n  - name: a\n    exec_configs: [{timeout: 0s}]\n    webhook_configs:\n      \
+                    - url: http://x\n        http_config: {authorization: {credentials: a, credentials_file: b}, \
+                    basic_auth: {username: u}}\n";
+        let said = said(text).join("\n");
+        for part in ["exec_configs needs a command", "timeout is 0", "exclude each other: give one"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+}

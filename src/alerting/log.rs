@@ -1,0 +1,221 @@
+//! The third stage: the log of what was notified, and whether that is still what is so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::core::{Mono, Now};
+use super::plan::Target;
+use crate::model::Timestamp;
+use crate::sinks::{Fingerprint, NotifiedAlert, Status};
+use crate::state::{Batch, Table};
+
+/// Which alerts of a group fire and which are resolved.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub(super) struct Told {
+    pub firing: BTreeSet<Fingerprint>,
+    pub resolved: BTreeSet<Fingerprint>,
+}
+
+impl Told {
+    pub fn of<'a>(alerts: impl IntoIterator<Item = &'a NotifiedAlert>) -> Told {
+        let mut told = Told::default();
+        for alert in alerts {
+            match alert.status() {
+                Status::Firing => told.firing.insert(alert.fingerprint()),
+                Status::Resolved => told.resolved.insert(alert.fingerprint()),
+            };
+        }
+        told
+    }
+}
+
+/// What one target has been told of one group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// By the last notification that became due, which may still be in the queue.
+    pub told: Told,
+    /// By the last notification that was confirmed.
+    pub confirmed: Option<Told>,
+    /// When, by the wall clock, in milliseconds.
+    at_wall: i64,
+    /// How long it is remembered without anything new, in milliseconds.
+    keep: u64,
+    /// When, by the monotonic clock: what counts while the agent runs.
+    #[serde(skip)]
+    pub at: Mono,
+}
+
+/// Whether a group is to be notified.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Need {
+    No,
+    /// Something is new.
+    Change,
+    /// It still fires, and the repeat interval has passed.
+    Repeat,
+}
+
+/// Alertmanager's rule for whether to notify.
+pub(super) fn need(entry: Option<&Entry>, now: &Told, send_resolved: bool, repeat: Duration, at: Mono) -> Need {
+    let Some(entry) = entry else {
+        // What is resolved is told only to whom was told that it fires.
+        return if now.firing.is_empty() { Need::No } else { Need::Change };
+    };
+    if !now.firing.is_subset(&entry.told.firing) {
+        return Need::Change;
+    }
+    if now.firing.is_empty() {
+        return if entry.told.firing.is_empty() { Need::No } else { Need::Change };
+    }
+    if send_resolved && !now.resolved.is_subset(&entry.told.resolved) {
+        return Need::Change;
+    }
+    if entry.at < at.before(repeat) { Need::Repeat } else { Need::No }
+}
+
+/// All entries.
+#[derive(Default, Debug)]
+pub(super) struct Log {
+    entries: BTreeMap<String, Entry>,
+}
+
+/// By what an entry, and a lane of the queue, is found.
+pub(super) fn log_key(target: &Target, group_key: &str) -> String {
+    format!("{target}:{group_key}")
+}
+
+impl Log {
+    pub fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    /// Takes over a stored entry.
+    pub fn restore(&mut self, key: String, mut entry: Entry, now: Now) {
+        // A clock that was set back since makes it now at most.
+        let age = now.wall.millis_since(Timestamp::from_millis(entry.at_wall)).max(0);
+        entry.at = Mono::of(now.mono).before(Duration::from_millis(age.unsigned_abs()));
+        self.entries.insert(key, entry);
+    }
+
+    /// A notification has become due.
+    pub fn due(&mut self, key: &str, told: Told, repeat: Duration, now: Now, batch: &mut Batch) {
+        let confirmed = self.entries.remove(key).and_then(|entry| entry.confirmed);
+        // As Alertmanager: long enough for the next repetition to find it.
+        let keep = u64::try_from(repeat.as_millis()).unwrap_or(u64::MAX).saturating_mul(2);
+        let entry = Entry { told, confirmed, at_wall: now.wall.as_millis(), keep, at: Mono::of(now.mono) };
+        batch.put(Table::NotificationLog, key, &entry);
+        self.entries.insert(key.to_string(), entry);
+    }
+
+    /// A notification has been confirmed; `last`: no other of its group is in the queue.
+    pub fn confirmed(&mut self, key: &str, told: Told, last: bool, now: Now, batch: &mut Batch) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.confirmed = Some(told);
+        entry.at_wall = now.wall.as_millis();
+        entry.at = Mono::of(now.mono);
+        if last && entry.told.firing.is_empty() {
+            // Nothing fires and all has been told: the same as nothing known.
+            self.forget(key, batch);
+        } else {
+            batch.put(Table::NotificationLog, key, entry);
+        }
+    }
+
+    /// The last notification of the queue was given up: what was confirmed before is what the target knows, so the group
+    /// is notified again the next time it is looked at.
+    pub fn given_up(&mut self, key: &str, batch: &mut Batch) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        match entry.confirmed.clone() {
+            Some(confirmed) => {
+                entry.told = confirmed;
+                batch.put(Table::NotificationLog, key, entry);
+            }
+            None => self.forget(key, batch),
+        }
+    }
+
+    pub fn forget(&mut self, key: &str, batch: &mut Batch) {
+        if self.entries.remove(key).is_some() {
+            batch.remove(Table::NotificationLog, key);
+        }
+    }
+
+    /// Forgets entries that nothing has happened to for long.
+    pub fn purge(&mut self, now: Mono, batch: &mut Batch) {
+        let old: Vec<String> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.at < now.before(Duration::from_millis(entry.keep)))
+            .map(|(key, _)| key.clone())
+            .collect();
+        old.iter().for_each(|key| self.forget(key, batch));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPEAT: Duration = Duration::from_secs(100);
+
+    fn told(firing: &[u64], resolved: &[u64]) -> Told {
+        let set = |ids: &[u64]| ids.iter().copied().map(Fingerprint).collect();
+        Told { firing: set(firing), resolved: set(resolved) }
+    }
+
+    fn at(seconds: u64) -> Now {
+        Now { mono: Duration::from_secs(seconds), wall: Timestamp::from_millis(seconds as i64 * 1000) }
+    }
+
+    fn needed(before: Option<Told>, now: Told, send_resolved: bool, seconds: u64) -> Need {
+        let mut log = Log::default();
+        if let Some(before) = before {
+            log.due("k", before, REPEAT, at(0), &mut Batch::default());
+        }
+        need(log.get("k"), &now, send_resolved, REPEAT, Mono::of(at(seconds).mono))
+    }
+
+    #[test]
+    fn a_group_is_notified_when_something_is_new() {
+        assert_eq!(needed(None, told(&[1], &[]), true, 1), Need::Change);
+        assert_eq!(needed(Some(told(&[1], &[])), told(&[1, 2], &[]), true, 1), Need::Change);
+        assert_eq!(needed(Some(told(&[1, 2], &[])), told(&[1], &[2]), true, 1), Need::Change);
+        assert_eq!(needed(Some(told(&[1], &[])), told(&[], &[1]), true, 1), Need::Change);
+    }
+
+    #[test]
+    fn and_not_when_nothing_is() {
+        assert_eq!(needed(None, told(&[], &[1]), true, 1), Need::No);
+        assert_eq!(needed(Some(told(&[1], &[])), told(&[1], &[]), true, 1), Need::No);
+        assert_eq!(needed(Some(told(&[1, 2], &[])), told(&[1], &[]), true, 1), Need::No);
+        assert_eq!(needed(Some(told(&[1, 2], &[])), told(&[1], &[2]), false, 1), Need::No);
+        assert_eq!(needed(Some(told(&[], &[1])), told(&[], &[1]), true, 1), Need::No);
+    }
+
+    #[test]
+    fn what_still_fires_is_repeated_after_the_repeat_interval() {
+        assert_eq!(needed(Some(told(&[1], &[])), told(&[1], &[]), true, 100), Need::No);
+        assert_eq!(needed(Some(told(&[1], &[])), told(&[1], &[]), true, 101), Need::Repeat);
+    }
+
+    #[test]
+    fn after_a_restart_ages_follow_the_wall_clock_and_never_lie_in_the_future() {
+        let mut log = Log::default();
+        log.due("k", told(&[1], &[]), REPEAT, at(1000), &mut Batch::default());
+        let entry = log.get("k").cloned().unwrap();
+        let again = |wall: i64| {
+            let mut log = Log::default();
+            let now = Now { mono: Duration::from_secs(5), wall: Timestamp::from_millis(wall * 1000) };
+            log.restore("k".to_string(), entry.clone(), now);
+            log.get("k").unwrap().at
+        };
+        assert_eq!(again(1060), Mono::of(Duration::from_secs(5)).before(Duration::from_secs(60)));
+        assert_eq!(again(0), Mono::of(Duration::from_secs(5)));
+    }
+}

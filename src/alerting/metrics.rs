@@ -1,0 +1,163 @@
+//! Alerting's own instruments, named as Alertmanager names its own.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{
+    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use super::core::Ending;
+use super::plan::{Plan, Target};
+use crate::sinks::Reason;
+
+/// As Alertmanager's, finer at the lower end, where local commands and files are.
+const LATENCY: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
+
+#[derive(Clone)]
+pub(super) struct Metrics {
+    received: IntCounterVec,
+    dropped: IntCounter,
+    alerts: IntGaugeVec,
+    notifications: IntCounterVec,
+    failed: IntCounterVec,
+    retried: IntCounterVec,
+    latency: HistogramVec,
+    queue_length: IntGauge,
+    oldest: Oldest,
+}
+
+/// The age of the oldest notification: worked out when it is asked for, since it grows by itself.
+#[derive(Clone)]
+struct Oldest {
+    gauge: Gauge,
+    since: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Collector for Oldest {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        self.gauge.set(since.map_or(0.0, |since| since.elapsed().as_secs_f64()));
+        self.gauge.collect()
+    }
+}
+
+impl Metrics {
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Metrics> {
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(vec.clone())).map(|()| vec)
+        };
+        let metrics = Metrics {
+            received: counters("watchfire_alerts_received_total", "Alerts that rules told of.", &["status"])?,
+            dropped: IntCounter::new(
+                "watchfire_alerts_dropped_total",
+                "Alerts not taken because alerting was too busy; rules tell of them again.",
+            )?,
+            alerts: IntGaugeVec::new(
+                Opts::new(
+                    "watchfire_alerts",
+                    "Alerts that are known: active, or resolved with a notification to come.",
+                ),
+                &["state"],
+            )?,
+            notifications: counters(
+                "watchfire_notifications_total",
+                "Notifications confirmed or given up.",
+                &["receiver", "integration"],
+            )?,
+            failed: counters(
+                "watchfire_notifications_failed_total",
+                "Notifications given up.",
+                &["receiver", "integration", "reason"],
+            )?,
+            retried: counters(
+                "watchfire_notifications_retried_total",
+                "Tries of notifications that failed and are made again.",
+                &["receiver", "integration", "reason"],
+            )?,
+            latency: HistogramVec::new(
+                HistogramOpts::new("watchfire_notification_latency_seconds", "Time that tries of notifications took.")
+                    .buckets(LATENCY.to_vec()),
+                &["integration"],
+            )?,
+            queue_length: IntGauge::new(
+                "watchfire_notification_queue_length",
+                "Notifications that wait to be confirmed.",
+            )?,
+            oldest: Oldest {
+                gauge: Gauge::new(
+                    "watchfire_notification_queue_oldest_seconds",
+                    "How long the oldest notification has waited in this run of the agent; 0 when none waits.",
+                )?,
+                since: Arc::default(),
+            },
+        };
+        registry.register(Box::new(metrics.dropped.clone()))?;
+        registry.register(Box::new(metrics.alerts.clone()))?;
+        registry.register(Box::new(metrics.latency.clone()))?;
+        registry.register(Box::new(metrics.queue_length.clone()))?;
+        registry.register(Box::new(metrics.oldest.clone()))?;
+        // A counter that is there from the start lets rate() see its first increment.
+        for status in ["firing", "resolved"] {
+            metrics.received.with_label_values(&[status]).reset();
+        }
+        Ok(metrics)
+    }
+
+    /// Makes the counters of all targets of a plan be there, so that rate() sees their first increment.
+    pub(super) fn begin(&self, plan: &Plan) {
+        for target in plan.recipients.values().flatten().map(|recipient| &recipient.target) {
+            let (receiver, integration) = (target.receiver.as_str(), target.integration.as_str());
+            self.notifications.with_label_values(&[receiver, integration]).inc_by(0);
+            for reason in Reason::ALL {
+                self.failed.with_label_values(&[receiver, integration, reason.as_str()]).inc_by(0);
+                self.retried.with_label_values(&[receiver, integration, reason.as_str()]).inc_by(0);
+            }
+        }
+    }
+
+    pub(super) fn received(&self, resolved: bool) {
+        self.received.with_label_values(&[if resolved { "resolved" } else { "firing" }]).inc();
+    }
+
+    pub(super) fn dropped(&self, alerts: usize) {
+        self.dropped.inc_by(alerts as u64);
+    }
+
+    pub(super) fn tried(&self, target: &Target, took: Duration) {
+        self.latency.with_label_values(&[&target.integration]).observe(took.as_secs_f64());
+    }
+
+    pub(super) fn ended(&self, target: &Target, ending: &Ending) {
+        let of = [target.receiver.as_str(), target.integration.as_str()];
+        let failed = |reason: &str, times: usize| {
+            self.notifications.with_label_values(&of).inc_by(times as u64);
+            self.failed.with_label_values(&[of[0], of[1], reason]).inc_by(times as u64);
+        };
+        match ending {
+            Ending::Delivered => self.notifications.with_label_values(&of).inc(),
+            Ending::Retried(error) => {
+                self.retried.with_label_values(&[of[0], of[1], error.reason.as_str()]).inc();
+            }
+            Ending::GivenUp(error) => failed(error.reason.as_str(), 1),
+            Ending::NoTarget(times) => failed("noReceiver", *times),
+            Ending::TooMany(times) => failed("queueFull", *times),
+        }
+    }
+
+    /// How things stand: alerts that fire, alerts that are resolved, the queue's length, since when its oldest waits.
+    pub(super) fn stand(&self, (firing, resolved): (usize, usize), queue: usize, oldest: Option<Instant>) {
+        for (state, alerts) in [("active", firing), ("resolved", resolved)] {
+            self.alerts.with_label_values(&[state]).set(i64::try_from(alerts).unwrap_or(i64::MAX));
+        }
+        self.queue_length.set(i64::try_from(queue).unwrap_or(i64::MAX));
+        *self.oldest.since.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
+    }
+}

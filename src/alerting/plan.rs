@@ -1,0 +1,86 @@
+//! The configuration as the core uses it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::AlertingConfig;
+use super::route::Route;
+use crate::model::Labels;
+
+/// One way of telling one receiver: its second webhook, for instance.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Target {
+    pub receiver: String,
+    /// The sink's name: `webhook`.
+    pub integration: String,
+    /// Its place among the receiver's sinks of this kind, from 0.
+    pub index: usize,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}[{}]", self.receiver, self.integration, self.index)
+    }
+}
+
+/// A target and what the core must know of it.
+#[derive(Clone, Debug)]
+pub struct Recipient {
+    pub target: Arc<Target>,
+    pub send_resolved: bool,
+}
+
+/// Routes, receivers and what goes into every notification.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub root: Arc<Route>,
+    /// By receiver.
+    pub recipients: BTreeMap<String, Vec<Recipient>>,
+    pub resolve_timeout: Duration,
+    /// Added to every alert that does not have them.
+    pub external_labels: Labels,
+    /// Where people find this agent, without a slash at its end; may be empty.
+    pub external_url: String,
+}
+
+impl Plan {
+    pub fn new(config: &AlertingConfig, external_labels: Labels, external_url: &str) -> Plan {
+        let (route, receivers) = config.effective();
+        let mut recipients: BTreeMap<String, Vec<Recipient>> = BTreeMap::new();
+        for receiver in &receivers {
+            let sinks = receiver.sinks().map(|(integration, index, sink)| Recipient {
+                target: Arc::new(Target { receiver: receiver.name.clone(), integration: integration.into(), index }),
+                send_resolved: sink.send_resolved(),
+            });
+            recipients.insert(receiver.name.clone(), sinks.collect());
+        }
+        Plan {
+            root: Route::root(&route),
+            recipients,
+            resolve_timeout: config.global.resolve_timeout,
+            external_labels,
+            external_url: external_url.trim_end_matches('/').to_string(),
+        }
+    }
+
+    pub(super) fn has(&self, target: &Target) -> bool {
+        self.recipients.get(&target.receiver).is_some_and(|all| all.iter().any(|r| *r.target == *target))
+    }
+
+    /// A link to the expression, as Prometheus makes it.
+    pub(super) fn generator_url(&self, expr: &str) -> String {
+        let mut escaped = String::with_capacity(expr.len() + 16);
+        for byte in expr.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
+                b' ' => escaped.push('+'),
+                _ => escaped.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        format!("{}/graph?g0.expr={escaped}&g0.tab=1", self.external_url)
+    }
+}

@@ -1,0 +1,202 @@
+//! The first stage: which routes an alert takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::{GroupBy, RouteConfig};
+use super::matcher::{MatchOp, Matcher};
+use crate::model::{Labels, LabelsBuilder};
+
+/// A node of the routing tree with everything inherited filled in.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its place in the tree, counted from the root down.
+    pub id: usize,
+    /// The matchers from the root to here, as they stand in group keys: `{}/{severity="page"}`.
+    pub key: String,
+    pub receiver: String,
+    pub group_by: GroupBy,
+    /// How long a new group waits for more alerts before its first notification.
+    pub group_wait: Duration,
+    /// The time between notifications of a group that changes.
+    pub group_interval: Duration,
+    /// After this time a group that still fires is notified again.
+    pub repeat_interval: Duration,
+    matchers: Vec<Matcher>,
+    goes_on: bool,
+    routes: Vec<Arc<Route>>,
+}
+
+/// For a host: what fires alone is told at once.
+pub const DEFAULT_GROUP_WAIT: Duration = Duration::ZERO;
+pub const DEFAULT_GROUP_INTERVAL: Duration = Duration::from_secs(5 * 60);
+pub const DEFAULT_REPEAT_INTERVAL: Duration = Duration::from_secs(4 * 3600);
+
+impl Route {
+    /// The tree below a root route.
+    pub fn root(config: &RouteConfig) -> Arc<Route> {
+        let above = Route {
+            id: 0,
+            key: String::new(),
+            receiver: String::new(),
+            group_by: GroupBy::default(),
+            group_wait: DEFAULT_GROUP_WAIT,
+            group_interval: DEFAULT_GROUP_INTERVAL,
+            repeat_interval: DEFAULT_REPEAT_INTERVAL,
+            matchers: Vec::new(),
+            goes_on: false,
+            routes: Vec::new(),
+        };
+        let mut root = above.child(config);
+        // The root has nothing above it.
+        root.key = root.key.trim_start_matches('/').to_string();
+        let mut next_id = 1;
+        root.grow(config, &mut next_id);
+        Arc::new(root)
+    }
+
+    /// Adds the routes below.
+    fn grow(&mut self, config: &RouteConfig, next_id: &mut usize) {
+        for below in &config.routes.0 {
+            let mut child = self.child(below);
+            child.id = *next_id;
+            *next_id += 1;
+            child.grow(below, next_id);
+            self.routes.push(Arc::new(child));
+        }
+    }
+
+    /// A route below this one, as yet without those below it.
+    fn child(&self, config: &RouteConfig) -> Route {
+        let equal = config.equal.iter().map(|(name, value)| Matcher::new(name, MatchOp::Equal, value));
+        // Alertmanager anchors these before it makes matchers of them, and so they stand in its group keys.
+        let regex = config
+            .regex
+            .iter()
+            .map(|(name, pattern)| Matcher::new(name, MatchOp::Regex, &format!("^(?:{})$", pattern.as_str())));
+        let mut matchers: Vec<Matcher> = equal.chain(regex).flatten().chain(config.matchers.0.clone()).collect();
+        matchers.sort_by(|a, b| (&a.name, &a.value, a.op).cmp(&(&b.name, &b.value, b.op)));
+        let text: Vec<String> = matchers.iter().map(Matcher::to_string).collect();
+        Route {
+            id: 0,
+            key: format!("{}/{{{}}}", self.key, text.join(",")),
+            receiver: config.receiver.clone().unwrap_or_else(|| self.receiver.clone()),
+            group_by: config.group_by.clone().unwrap_or_else(|| self.group_by.clone()),
+            group_wait: config.group_wait.unwrap_or(self.group_wait),
+            group_interval: config.group_interval.unwrap_or(self.group_interval),
+            repeat_interval: config.repeat_interval.unwrap_or(self.repeat_interval),
+            matchers,
+            goes_on: config.goes_on,
+            routes: Vec::new(),
+        }
+    }
+
+    /// The routes that an alert takes: the deepest that match, the first of each level unless it says `continue`.
+    pub fn dispatch(self: &Arc<Self>, labels: &Labels) -> Vec<Arc<Route>> {
+        if !self.matchers.iter().all(|m| m.matches(labels.get(&m.name))) {
+            return Vec::new();
+        }
+        let mut taken = Vec::new();
+        for route in &self.routes {
+            let below = route.dispatch(labels);
+            let found = !below.is_empty();
+            taken.extend(below);
+            if found && !route.goes_on {
+                break;
+            }
+        }
+        if taken.is_empty() {
+            taken.push(Arc::clone(self));
+        }
+        taken
+    }
+
+    /// The labels by which this route groups an alert.
+    pub fn group_labels(&self, labels: &Labels) -> Labels {
+        match &self.group_by {
+            GroupBy::All => labels.clone(),
+            GroupBy::Labels(names) => {
+                let mut group: LabelsBuilder = labels.builder();
+                group.retain(|name| names.iter().any(|n| n == name));
+                group.build()
+            }
+        }
+    }
+
+    /// The key of a group of this route, as Alertmanager writes it.
+    pub fn group_key(&self, group_labels: &Labels) -> String {
+        format!("{}:{group_labels}", self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::{Document, Faults};
+
+    fn tree(text: &str) -> Arc<Route> {
+        let mut faults = Faults::default();
+        let config: RouteConfig = Document::parse("t.yaml", text, &mut faults).read(&mut faults);
+        assert!(faults.is_empty(), "{faults}");
+        Route::root(&config)
+    }
+
+    const TREE: &str = r#"
+receiver: default
+group_by: [alertname]
+group_wait: 10s
+routes:
+  - receiver: db
+    match: {team: db}
+    continue: true
+    routes:
+      - receiver: db-page
+        matchers: [severity="page"]
+        group_wait: 1s
+  - match_re: {team: db|web}
+    matchers: ['env!=test']
+    receiver: both
+    group_by: ['...']
+  - receiver: web
+    matchers: [team="web"]
+"#;
+
+    fn taken(root: &Arc<Route>, labels: &[(&str, &str)]) -> Vec<String> {
+        root.dispatch(&Labels::from_pairs(labels.iter().copied())).iter().map(|r| r.receiver.clone()).collect()
+    }
+
+    #[test]
+    fn an_alert_takes_the_deepest_routes_that_match_and_goes_on_where_told() {
+        let root = tree(TREE);
+        assert_eq!(taken(&root, &[("team", "db"), ("severity", "page")]), ["db-page", "both"]);
+        assert_eq!(taken(&root, &[("team", "db")]), ["db", "both"]);
+        assert_eq!(taken(&root, &[("team", "web")]), ["both"]);
+        assert_eq!(taken(&root, &[("team", "web"), ("env", "test")]), ["web"]);
+        assert_eq!(taken(&root, &[("team", "x")]), ["default"]);
+    }
+
+    #[test]
+    fn what_a_route_does_not_say_it_inherits() {
+        let root = tree(TREE);
+        let page = root.dispatch(&Labels::from_pairs([("team", "db"), ("severity", "page")])).remove(0);
+        assert_eq!((page.group_wait, page.group_interval), (Duration::from_secs(1), DEFAULT_GROUP_INTERVAL));
+        assert_eq!(page.group_by, GroupBy::Labels(vec!["alertname".to_string()]));
+    }
+
+    #[test]
+    fn group_keys_are_alertmanagers() {
+        let root = tree(TREE);
+        let labels = Labels::from_pairs([("alertname", "X"), ("team", "db"), ("severity", "page")]);
+        let keys: Vec<String> = root.dispatch(&labels).iter().map(|r| r.group_key(&r.group_labels(&labels))).collect();
+        assert_eq!(
+            keys,
+            [
+                r#"{}/{team="db"}/{severity="page"}:{alertname="X"}"#,
+                r#"{}/{env!="test",team=~"^(?:db|web)$"}:{alertname="X", severity="page", team="db"}"#,
+            ]
+        );
+        let other = Labels::from_pairs([("x", "y")]);
+        let route = root.dispatch(&other).remove(0);
+        assert_eq!(route.group_key(&route.group_labels(&other)), "{}:{}");
+    }
+}

@@ -1,0 +1,279 @@
+//! The shell around [`Core`]: a clock, the store, sinks and tasks.
+//!
+//! One task owns the core; alerts, outcomes and reloads reach it as messages, so nothing of it is locked. What it wants
+//! stored is handed to the store, and no sink is called before the store has taken it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{self, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::config::{AlertingConfig, SinkConfig};
+use super::core::{Actions, Core, Ended, Ending, Event, Now};
+use super::metrics::Metrics;
+use super::plan::{Plan, Target};
+use super::queue::Attempt;
+use crate::model::{Labels, Timestamp};
+use crate::pool::Pool;
+use crate::rules::Alert;
+use crate::sinks::{DeliveryError, ExecSink, LogSink, Reason, Sink, WebhookSink};
+use crate::state::Store;
+
+/// Batches of alerts that may wait for the task: it waits for nothing but the store, and that not for long.
+const BACKLOG: usize = 256;
+/// A disk that hangs delays a delivery by this much and no more; then it is made from memory.
+const STORE_LIMIT: Duration = Duration::from_secs(2);
+
+/// What alerting needs beside its section of the configuration.
+#[derive(Clone, Default, Debug)]
+pub struct Options {
+    /// `global.external_labels`: added to every alert that does not have them.
+    pub external_labels: Labels,
+    /// Where people find this agent: `http://HOST:9100`.
+    pub external_url: String,
+}
+
+/// Alerting as the agent sees it. Clones are the same.
+#[derive(Clone)]
+pub struct Alerting {
+    commands: mpsc::Sender<Command>,
+    metrics: Metrics,
+    pool: Pool,
+}
+
+type Sinks = BTreeMap<Target, Arc<dyn Sink>>;
+
+enum Command {
+    Alerts(Vec<Alert>),
+    Reload(Box<Plan>, Sinks),
+    Stop { grace: Duration, done: oneshot::Sender<usize> },
+}
+
+impl Alerting {
+    /// Begins to deliver, with what is left in the store from before. The tasks run on `runtime`.
+    ///
+    /// # Errors
+    /// When the instruments are registered already.
+    pub fn start(
+        config: &AlertingConfig,
+        options: Options,
+        store: Store,
+        pool: Pool,
+        registry: &Registry,
+        runtime: &runtime::Handle,
+    ) -> prometheus::Result<Alerting> {
+        let metrics = Metrics::register(registry)?;
+        let plan = Plan::new(config, options.external_labels, &options.external_url);
+        metrics.begin(&plan);
+        let (commands, inbox) = mpsc::channel(BACKLOG);
+        let began = Instant::now();
+        let seed = RandomState::new().hash_one(Timestamp::now());
+        let (core, first) = Core::restore(plan, seed, now(began), |table| store.load_text(table));
+        let service = Service {
+            core,
+            began,
+            sinks: sinks(config, &pool),
+            store,
+            metrics: metrics.clone(),
+            inbox,
+            running: JoinSet::new(),
+            attempts: HashMap::new(),
+        };
+        runtime.spawn(service.run(first));
+        Ok(Alerting { commands, metrics, pool })
+    }
+
+    /// Takes what rules tell. Never waits. Alerts that come together are grouped together.
+    pub fn receive(&self, alerts: Vec<Alert>) {
+        if alerts.is_empty() {
+            return;
+        }
+        alerts.iter().for_each(|alert| self.metrics.received(alert.is_resolved()));
+        if let Err(error) = self.commands.try_send(Command::Alerts(alerts)) {
+            if let Command::Alerts(alerts) = error.into_inner() {
+                tracing::error!(alerts = alerts.len(), "alerting is too busy to take alerts; rules tell of them again");
+                self.metrics.dropped(alerts.len());
+            }
+        }
+    }
+
+    /// Puts another configuration in force. What waits for a receiver that is no longer there is given up.
+    pub async fn reload(&self, config: &AlertingConfig, options: Options) {
+        let plan = Plan::new(config, options.external_labels, &options.external_url);
+        self.metrics.begin(&plan);
+        let command = Command::Reload(Box::new(plan), sinks(config, &self.pool));
+        // It fails only after a stop, when no configuration matters any more.
+        let _ = self.commands.send(command).await;
+    }
+
+    /// Stops: deliveries that are under way or can be tried have `grace` to end. What is not delivered by then stays in
+    /// the store for the next start; how many notifications that are is the result.
+    pub async fn shutdown(&self, grace: Duration) -> usize {
+        let (done, left) = oneshot::channel();
+        match self.commands.send(Command::Stop { grace, done }).await {
+            Ok(()) => left.await.unwrap_or(0),
+            Err(_) => 0,
+        }
+    }
+}
+
+fn sinks(config: &AlertingConfig, pool: &Pool) -> Sinks {
+    let mut sinks = Sinks::new();
+    let (_, receivers) = config.effective();
+    for receiver in &receivers {
+        for (integration, index, config) in receiver.sinks() {
+            let sink: Arc<dyn Sink> = match config {
+                SinkConfig::Webhook(webhook) => Arc::new(WebhookSink::new(webhook)),
+                SinkConfig::Exec(exec) => Arc::new(ExecSink::new(exec, pool.clone())),
+                SinkConfig::Log(log) => Arc::new(LogSink::new(log)),
+            };
+            sinks.insert(Target { receiver: receiver.name.clone(), integration: integration.into(), index }, sink);
+        }
+    }
+    sinks
+}
+
+fn now(began: Instant) -> Now {
+    Now { mono: began.elapsed(), wall: Timestamp::now() }
+}
+
+struct Service {
+    core: Core,
+    began: Instant,
+    sinks: Sinks,
+    store: Store,
+    metrics: Metrics,
+    inbox: mpsc::Receiver<Command>,
+    running: JoinSet<Result<(), DeliveryError>>,
+    /// What each running task tries, and since when.
+    attempts: HashMap<task::Id, (Attempt, Instant)>,
+}
+
+type Finished = Result<(task::Id, Result<(), DeliveryError>), task::JoinError>;
+
+impl Service {
+    async fn run(mut self, first: Actions) {
+        self.act(first).await;
+        loop {
+            let due = self.core.next_due().map(|due| self.began + due);
+            tokio::select! {
+                command = self.inbox.recv() => match command {
+                    Some(Command::Alerts(alerts)) => self.handle(Event::Alerts(alerts)).await,
+                    Some(Command::Reload(plan, sinks)) => {
+                        self.sinks = sinks;
+                        self.handle(Event::Plan(plan)).await;
+                    }
+                    Some(Command::Stop { grace, done }) => {
+                        let left = self.stop(grace).await;
+                        // Who asked may have gone.
+                        let _ = done.send(left);
+                        return;
+                    }
+                    // Nobody can tell or ask anything any more: a crash, as far as deliveries go.
+                    None => return,
+                },
+                Some(finished) = self.running.join_next_with_id() => self.finished(finished).await,
+                () = sleep_until(due.unwrap_or(self.began)), if due.is_some() => self.handle(Event::Time).await,
+            }
+        }
+    }
+
+    /// Lets deliveries end; the number of notifications that are left.
+    async fn stop(&mut self, grace: Duration) -> usize {
+        let deadline = Instant::now() + grace;
+        // What was told before the stop still counts.
+        while let Ok(command) = self.inbox.try_recv() {
+            if let Command::Alerts(alerts) = command {
+                self.handle(Event::Alerts(alerts)).await;
+            }
+        }
+        loop {
+            let (waiting, _) = self.core.queue();
+            let due = self.core.next_due().map(|due| self.began + due).filter(|due| *due < deadline);
+            if waiting == 0 || (self.running.is_empty() && due.is_none()) {
+                break;
+            }
+            tokio::select! {
+                Some(finished) = self.running.join_next_with_id() => self.finished(finished).await,
+                () = sleep_until(due.unwrap_or(deadline)), if due.is_some() => self.handle(Event::Time).await,
+                () = sleep_until(deadline) => break,
+            }
+        }
+        self.running.shutdown().await;
+        // Who ends the agent wants to know that it is on the disk.
+        let _ = timeout(STORE_LIMIT, self.store.settled()).await;
+        self.core.queue().0
+    }
+
+    async fn finished(&mut self, finished: Finished) {
+        let (id, result) = match finished {
+            Ok((id, result)) => (id, result),
+            Err(error) => (
+                error.id(),
+                Err(DeliveryError::passing(Reason::Other, format!("the sink failed, which is a fault of it: {error}"))),
+            ),
+        };
+        let Some((attempt, since)) = self.attempts.remove(&id) else { return };
+        self.metrics.tried(&attempt.target, since.elapsed());
+        self.handle(Event::Ended(Ended { attempt, result })).await;
+    }
+
+    async fn handle(&mut self, event: Event) {
+        let actions = self.core.handle(event, now(self.began));
+        self.act(actions).await;
+    }
+
+    async fn act(&mut self, actions: Actions) {
+        for (target, ending) in &actions.endings {
+            self.metrics.ended(target, ending);
+            report(target, ending);
+        }
+        let (queue, oldest) = self.core.queue();
+        let oldest = oldest.map(|since| (self.began + since).into_std());
+        self.metrics.stand(self.core.alerts(), queue, oldest);
+        self.store.write(actions.batch);
+        if actions.attempts.is_empty() {
+            return;
+        }
+        if timeout(STORE_LIMIT, self.store.settled()).await.is_err() {
+            tracing::error!("the store does not answer; notifications are delivered from memory");
+        }
+        for attempt in actions.attempts {
+            let sink = self.sinks.get(&attempt.target).cloned();
+            let notification = Arc::clone(&attempt.notification);
+            let delivery = async move {
+                match sink {
+                    Some(sink) => sink.deliver(&notification).await.map(drop),
+                    None => Err(DeliveryError::lasting(Reason::Other, "it is no longer configured")),
+                }
+            };
+            let id = self.running.spawn(delivery).id();
+            self.attempts.insert(id, (attempt, Instant::now()));
+        }
+    }
+}
+
+/// Says in the log what people have to know.
+fn report(target: &Target, ending: &Ending) {
+    let target = target.to_string();
+    match ending {
+        Ending::Delivered => tracing::debug!(target, "notification delivered"),
+        Ending::Retried(error) => tracing::warn!(target, %error, "a notification failed and is tried again"),
+        Ending::GivenUp(error) => tracing::error!(target, %error, "a notification was refused and is given up"),
+        Ending::NoTarget(count) => {
+            tracing::warn!(target, count, "notifications for a receiver that is no longer configured are given up");
+        }
+        Ending::TooMany(count) => {
+            tracing::error!(target, count, "too many notifications of one group wait: the oldest are given up");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! CPUs as sysfs shows them: throttled, isolated, on line.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::collect::{KernelFile, Roots, number, read_small, split_once, trim};
+use crate::model::Writer;
+
+/// More CPUs than Linux can have.
+const MAX_CPUS: u32 = 65_536;
+
+/// What there is of each CPU under `/sys/devices/system/cpu`.
+pub(super) struct Topology {
+    directory: std::path::PathBuf,
+    /// Fixed at boot.
+    isolated: Vec<String>,
+    /// Which CPUs are on line, as a list of ranges.
+    online: KernelFile,
+    /// All CPUs, by number; empty where they cannot be put off line.
+    switchable: Vec<(u32, String)>,
+    packages: Vec<(String, KernelFile)>,
+    cores: Vec<(String, String, KernelFile)>,
+    listed: bool,
+}
+
+impl Topology {
+    pub fn new(roots: &Roots) -> Topology {
+        let directory = roots.sys("devices/system/cpu");
+        let mut buffer = Vec::new();
+        let isolated = read_small(&directory.join("isolated"), &mut buffer).unwrap_or(b"");
+        Topology {
+            isolated: numbers(isolated).map(|n| n.to_string()).collect(),
+            online: KernelFile::new(directory.join("online")),
+            directory,
+            switchable: Vec::new(),
+            packages: Vec::new(),
+            cores: Vec::new(),
+            listed: false,
+        }
+    }
+
+    /// Writes the samples; `changed`: CPUs came or went. What sysfs does not have is absent, and no failure.
+    pub fn collect(&mut self, changed: bool, out: &mut Writer) {
+        if changed || !self.listed {
+            self.list();
+            self.listed = true;
+        }
+        let help = "Whether each core is isolated, information from /sys/devices/system/cpu/isolated.";
+        let mut family = out.gauge("node_cpu_isolated", help, ["cpu"]);
+        for cpu in &self.isolated {
+            family.put([cpu.as_bytes()], 1.0);
+        }
+        let help = "Number of times this CPU package has been throttled.";
+        let mut family = out.counter("node_cpu_package_throttles_total", help, ["package"]);
+        for (package, file) in &mut self.packages {
+            if let Some(count) = file.read().ok().and_then(|text| number(trim(text))) {
+                family.put([package.as_bytes()], count);
+            }
+        }
+        let help = "Number of times this CPU core has been throttled.";
+        let mut family = out.counter("node_cpu_core_throttles_total", help, ["package", "core"]);
+        for (package, core, file) in &mut self.cores {
+            if let Some(count) = file.read().ok().and_then(|text| number(trim(text))) {
+                family.put([package.as_bytes(), core.as_bytes()], count);
+            }
+        }
+        if let Some(online) = (!self.switchable.is_empty()).then(|| self.online.read().ok()).flatten() {
+            let help = "CPUs that are online and being scheduled.";
+            let mut family = out.gauge("node_cpu_online", help, ["cpu"]);
+            for (cpu, label) in &self.switchable {
+                family.put([label.as_bytes()], f64::from(contains(online, *cpu)));
+            }
+        }
+    }
+
+    /// Lists the CPUs, and of each core and package the first CPU's files.
+    fn list(&mut self) {
+        let mut cpus: Vec<u32> = std::fs::read_dir(&self.directory)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("cpu")?.parse().ok())
+            .collect();
+        cpus.sort_unstable();
+        let (mut cores, mut packages) = (BTreeSet::new(), BTreeSet::new());
+        self.cores.clear();
+        self.packages.clear();
+        let mut buffer = Vec::new();
+        for cpu in &cpus {
+            let cpu = self.directory.join(format!("cpu{cpu}"));
+            let Some(package) = id(&cpu.join("topology/physical_package_id"), &mut buffer) else { continue };
+            let Some(core) = id(&cpu.join("topology/core_id"), &mut buffer) else { continue };
+            let path = cpu.join("thermal_throttle/core_throttle_count");
+            if path.exists() && cores.insert((package, core)) {
+                self.cores.push((package.to_string(), core.to_string(), KernelFile::new(path)));
+            }
+            let path = cpu.join("thermal_throttle/package_throttle_count");
+            if path.exists() && packages.insert(package) {
+                self.packages.push((package.to_string(), KernelFile::new(path)));
+            }
+        }
+        self.switchable.clear();
+        if self.directory.join("cpu0/online").exists() {
+            self.switchable.extend(cpus.iter().map(|cpu| (*cpu, cpu.to_string())));
+        }
+    }
+}
+
+/// A whole number in a file of its own. A package that firmware does not number is -1 there, and has no counters.
+fn id(path: &Path, buffer: &mut Vec<u8>) -> Option<u64> {
+    std::str::from_utf8(read_small(path, buffer).ok()?).ok()?.parse().ok()
+}
+
+/// The ranges of a CPU list such as `0-3,8`.
+fn ranges(list: &[u8]) -> impl Iterator<Item = (u32, u32)> {
+    list.split(|b| *b == b',').filter_map(|range| {
+        let range = trim(range);
+        let (first, last) = split_once(range, b'-').unwrap_or((range, range));
+        let number = |text| std::str::from_utf8(text).ok()?.parse().ok().filter(|n| *n < MAX_CPUS);
+        Some((number(first)?, number(last)?))
+    })
+}
+
+fn numbers(list: &[u8]) -> impl Iterator<Item = u32> {
+    ranges(list).flat_map(|(first, last)| first..=last)
+}
+
+fn contains(list: &[u8], cpu: u32) -> bool {
+    ranges(list).any(|(first, last)| (first..=last).contains(&cpu))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists() {
+        assert_eq!(numbers(b"1,3-5,9\n").collect::<Vec<_>>(), [1, 3, 4, 5, 9]);
+        assert_eq!(numbers(b"").count(), 0);
+        assert_eq!(numbers(b"5-3,x,-,7-,0-99999999999").count(), 0);
+        assert!(contains(b"0-3,8", 2) && contains(b"0-3,8", 8) && !contains(b"0-3,8", 4));
+    }
+}

@@ -1,0 +1,195 @@
+//! The same attributes as sysfs has, from rtnetlink, with the few that it has not from files that stay open.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::{Device, Devices, FLAGS, OPERSTATE, SPEED, UP, open_attribute, parse, read_attribute};
+use crate::collect::rtnetlink::{Link, Rtnetlink, attributes};
+use crate::collect::search::Search;
+
+/// Attributes that only files have, each with whether the kernel gives it only for a device that is up.
+pub(super) const FILES: [(&str, bool); 4] =
+    [("speed", true), ("duplex", true), ("addr_assign_type", false), ("name_assign_type", false)];
+/// Of `NUMBERS` and `TEXTS`.
+const ADDRESS_ASSIGN_TYPE: usize = 0;
+const DEVICE_ID: usize = 5;
+const NAME_ASSIGN_TYPE: usize = 12;
+const ADDRESS: usize = 0;
+const BROADCAST: usize = 1;
+const DUPLEX: usize = 2;
+const ALIAS: usize = 4;
+
+/// Devices whose files stay open, four each: a read then costs 1.1 us, against 5.4 us with opening and closing.
+const MAX_OPEN: usize = 64;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_BROADCAST: u16 = 2;
+const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
+const IFLA_TXQLEN: u16 = 13;
+const IFLA_OPERSTATE: u16 = 16;
+const IFLA_LINKMODE: u16 = 17;
+const IFLA_IFALIAS: u16 = 20;
+const IFLA_GROUP: u16 = 27;
+const IFLA_PROMISCUITY: u16 = 30;
+const IFLA_CARRIER: u16 = 33;
+const IFLA_CARRIER_CHANGES: u16 = 35;
+const IFLA_CARRIER_UP_COUNT: u16 = 47;
+const IFLA_CARRIER_DOWN_COUNT: u16 = 48;
+const IFLA_ALLMULTI: u16 = 61;
+
+const IFF_PROMISC: i64 = 0x100;
+const IFF_ALLMULTI: i64 = 0x200;
+const IFF_DORMANT: i64 = 0x2_0000;
+/// Flags that the kernel works out for the answer (running, lower up, dormant); sysfs shows those that are set.
+const IFF_VOLATILE: i64 = 0x40 | 0x1_0000 | IFF_DORMANT;
+
+/// `RFC 2863` states, by their number.
+const OPERSTATES: [&[u8]; 7] = [b"unknown", b"notpresent", b"down", b"lowerlayerdown", b"testing", b"dormant", b"up"];
+
+impl Devices {
+    /// Reads all devices of the running kernel; `class` is the open `/sys/class/net`.
+    pub(super) fn read_live(
+        &mut self,
+        netlink: &mut Rtnetlink,
+        class: &OwnedFd,
+        ignored: &Search,
+        buffer: &mut [u8],
+    ) -> io::Result<()> {
+        netlink.links(self, Devices::clear, |devices, link| {
+            let device = devices.next(link.name, u64::from(link.index), ignored);
+            if !device.ignored {
+                device.take(link);
+            }
+        })?;
+        for (i, device) in self.wanted_mut() {
+            device.read_files(class, buffer);
+            if i >= MAX_OPEN {
+                device.close();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Device {
+    /// Takes over what the link says; what files have is left as it is.
+    fn take(&mut self, link: &Link) {
+        self.present = true;
+        for i in [ADDRESS, BROADCAST, ALIAS] {
+            self.texts[i].clear();
+        }
+        let mut answer = i64::from(link.flags) & !IFF_VOLATILE;
+        let is_up = answer & UP != 0;
+        let mut link_index = i64::from(link.index);
+        let [mut carrier, mut changes, mut up_count, mut down_count] = [None; 4];
+        let [mut link_mode, mut mtu, mut group, mut queue_length] = [None; 4];
+        for (kind, content) in attributes(link.attributes) {
+            let number = || content.first_chunk().map(|b| i64::from(u32::from_ne_bytes(*b)));
+            let byte = || content.first().map(|b| i64::from(*b));
+            match kind {
+                IFLA_ADDRESS => format_address(content, &mut self.texts[ADDRESS]),
+                IFLA_BROADCAST => format_address(content, &mut self.texts[BROADCAST]),
+                IFLA_IFALIAS => {
+                    let alias = content.split(|b| *b == 0).next().unwrap_or_default();
+                    self.texts[ALIAS].extend_from_slice(alias);
+                }
+                IFLA_OPERSTATE => {
+                    let state = content.first().and_then(|b| OPERSTATES.get(usize::from(*b)));
+                    self.texts[OPERSTATE].clear();
+                    self.texts[OPERSTATE].extend_from_slice(state.unwrap_or(&OPERSTATES[0]));
+                }
+                IFLA_LINK => link_index = number().unwrap_or(link_index),
+                IFLA_MTU => mtu = number(),
+                IFLA_TXQLEN => queue_length = number(),
+                IFLA_GROUP => group = number(),
+                IFLA_LINKMODE => link_mode = byte(),
+                // sysfs gives it, and whether the device is dormant, only of a device that is up.
+                IFLA_CARRIER if is_up => carrier = byte(),
+                IFLA_CARRIER_CHANGES => changes = number(),
+                IFLA_CARRIER_UP_COUNT => up_count = number(),
+                IFLA_CARRIER_DOWN_COUNT => down_count = number(),
+                // The answer's flags say what users have asked for; sysfs what holds, be it for a bridge.
+                IFLA_PROMISCUITY => answer = with_flag(answer, IFF_PROMISC, number()),
+                IFLA_ALLMULTI => answer = with_flag(answer, IFF_ALLMULTI, number()),
+                _ => {}
+            }
+        }
+        let dormant = is_up.then_some(i64::from(i64::from(link.flags) & IFF_DORMANT != 0));
+        let [assigned, device_id, name_assigned, speed] =
+            [ADDRESS_ASSIGN_TYPE, DEVICE_ID, NAME_ASSIGN_TYPE, SPEED].map(|i| self.numbers[i]);
+        // In the order of `NUMBERS`.
+        self.numbers = [
+            assigned,
+            carrier,
+            changes,
+            up_count,
+            down_count,
+            device_id,
+            dormant,
+            Some(answer),
+            Some(i64::from(link.index)),
+            Some(link_index),
+            link_mode,
+            mtu,
+            name_assigned,
+            group,
+            speed,
+            queue_length,
+            Some(i64::from(link.kind)),
+        ];
+    }
+
+    fn read_files(&mut self, class: &OwnedFd, buffer: &mut [u8]) {
+        let is_up = self.numbers[FLAGS].is_some_and(|flags| flags & UP != 0);
+        let path = |file: &str| PathBuf::from(OsStr::from_bytes(&self.name)).join(file);
+        if self.numbers[DEVICE_ID].is_none() {
+            // It belongs to the port, and never changes.
+            let read = open_attribute(class, &path("dev_id")).and_then(|f| read_attribute(&f, buffer).map(parse));
+            self.numbers[DEVICE_ID] = read.ok().flatten();
+        }
+        for (i, (file, only_up)) in FILES.into_iter().enumerate() {
+            let text = if only_up && !is_up {
+                None
+            } else {
+                if self.files[i].is_none() {
+                    self.files[i] = open_attribute(class, &path(file)).ok();
+                }
+                self.files[i].as_ref().and_then(|f| read_attribute(f, buffer).ok())
+            };
+            match i {
+                0 => self.numbers[SPEED] = text.and_then(parse),
+                1 => {
+                    self.texts[DUPLEX].clear();
+                    self.texts[DUPLEX].extend_from_slice(text.unwrap_or_default());
+                }
+                2 => self.numbers[ADDRESS_ASSIGN_TYPE] = text.and_then(parse),
+                _ => self.numbers[NAME_ASSIGN_TYPE] = text.and_then(parse),
+            }
+        }
+    }
+}
+
+/// `flags` with or without `flag`, as the count is above 0 or not.
+fn with_flag(flags: i64, flag: i64, count: Option<i64>) -> i64 {
+    match count {
+        None => flags,
+        Some(0) => flags & !flag,
+        Some(_) => flags | flag,
+    }
+}
+
+/// `01:23:45:67:89:ab`.
+fn format_address(bytes: &[u8], text: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    text.clear();
+    for (i, byte) in bytes.iter().enumerate() {
+        if i > 0 {
+            text.push(b':');
+        }
+        text.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+}

@@ -1,0 +1,319 @@
+//! The sampler: runs the collectors that are due and puts their sections together.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::lane::{Failure, Lane, PATIENCE, Unit};
+use super::usage::Usage;
+use super::{Collector, LaneKind};
+use crate::model::{Section, SeriesTable, Snapshot, Timestamp, Writer};
+
+/// A collector as it is to be run.
+pub struct Planned {
+    pub name: &'static str,
+    pub collector: Box<dyn Collector>,
+    /// How often it runs; at each tick when not longer than that.
+    pub interval: Duration,
+    /// How long a run may take.
+    pub timeout: Duration,
+    pub lane: LaneKind,
+}
+
+/// When a collector runs next.
+struct Schedule {
+    interval: Duration,
+    next: Option<Instant>,
+}
+
+/// What stands in `node_scrape_collector_*` for one collector.
+#[derive(Clone, Debug)]
+pub struct CollectorStatus {
+    pub name: &'static str,
+    pub success: bool,
+    /// Of the last run that ended.
+    pub duration: Duration,
+    pub series: usize,
+    /// Samples refused in the last run because of the limit of series.
+    pub dropped: usize,
+    pub error: Option<String>,
+}
+
+pub struct Sampler {
+    lanes: Vec<(Lane, Vec<Schedule>)>,
+    usage: Usage,
+    usage_writer: Writer,
+    scrape_writer: Writer,
+    status: Vec<CollectorStatus>,
+    failures: Vec<Option<Failure>>,
+    dropped_total: Vec<f64>,
+}
+
+impl Sampler {
+    /// A sampler of these collectors, each with at most `limit` series.
+    pub fn new(planned: Vec<Planned>, table: &Arc<SeriesTable>, limit: usize) -> Sampler {
+        let mut shared = (Vec::new(), Vec::new());
+        let mut lanes = Vec::new();
+        for p in planned {
+            let writer = Writer::new(p.name, table.clone(), limit);
+            let unit = Unit { name: p.name, collector: p.collector, writer, table: table.clone(), limit };
+            let schedule = Schedule { interval: p.interval, next: None };
+            match p.lane {
+                LaneKind::Shared => {
+                    shared.0.push((unit, p.timeout));
+                    shared.1.push(schedule);
+                }
+                LaneKind::Own => lanes.push((Lane::new(p.name, vec![(unit, p.timeout)]), vec![schedule])),
+            }
+        }
+        lanes.insert(0, (Lane::new("host", shared.0), shared.1));
+        Sampler {
+            lanes,
+            usage: Usage::default(),
+            usage_writer: Writer::new("usage", table.clone(), limit),
+            scrape_writer: Writer::new("scrape", table.clone(), limit),
+            status: Vec::new(),
+            failures: Vec::new(),
+            dropped_total: Vec::new(),
+        }
+    }
+
+    /// Runs what is due and gives the samples of this moment.
+    ///
+    /// `all`: every collector runs, and each is waited for until its deadline, as a single sampling wants it; a tick
+    /// runs those whose interval has passed, and takes from a lane that is late what it gave before.
+    pub fn sample(&mut self, time: Timestamp, all: bool) -> Snapshot {
+        let taken = Instant::now();
+        for (lane, schedules) in &mut self.lanes {
+            lane.start(schedules.iter_mut().enumerate().filter_map(|(i, s)| s.is_due(taken, all).then_some(i)));
+        }
+        for (i, (lane, _)) in self.lanes.iter_mut().enumerate() {
+            // The shared lane is waited for until its deadlines: they are short, and an overrun leaves one behind.
+            let patience = if all || i == 0 { Duration::from_secs(3600) } else { PATIENCE };
+            lane.wait(taken + patience);
+        }
+        let sections = self.gather();
+        Snapshot { time, taken, sections }
+    }
+
+    /// How each collector fared in its last run.
+    pub fn status(&self) -> &[CollectorStatus] {
+        &self.status
+    }
+
+    fn gather(&mut self) -> Vec<Arc<Section>> {
+        let mut sections = Vec::with_capacity(self.status.len() + 4);
+        let mut seen = 0;
+        let Sampler { status, failures, dropped_total, .. } = self;
+        for (lane, _) in &self.lanes {
+            lane.outcomes(|name, stuck, outcome| {
+                if status.len() <= seen {
+                    status.push(CollectorStatus {
+                        name,
+                        success: false,
+                        duration: Duration::ZERO,
+                        series: 0,
+                        dropped: 0,
+                        error: None,
+                    });
+                    failures.push(None);
+                    dropped_total.push(0.0);
+                }
+                let (Some(entry), Some(failure), Some(total)) =
+                    (status.get_mut(seen), failures.get_mut(seen), dropped_total.get_mut(seen))
+                else {
+                    return;
+                };
+                seen += 1;
+                match outcome {
+                    Some(outcome) if !stuck => {
+                        entry.success = outcome.error.is_none();
+                        entry.duration = outcome.duration;
+                        entry.series = outcome.section.values.len();
+                        entry.dropped = outcome.stats.dropped;
+                        *total += outcome.stats.dropped as f64;
+                        if *failure != outcome.error {
+                            entry.error = outcome.error.as_ref().map(|f| f.message.clone());
+                            log_change(name, outcome.error.as_ref());
+                            failure.clone_from(&outcome.error);
+                        }
+                        sections.push(outcome.section.clone());
+                    }
+                    _ => {
+                        entry.success = false;
+                        entry.series = 0;
+                        if stuck {
+                            entry.error = Some("hangs: left out until it comes back".to_string());
+                            *failure = None;
+                        }
+                    }
+                }
+            });
+        }
+        self.usage.write(&sections, &mut self.usage_writer);
+        sections.push(self.usage_writer.finish().0);
+        sections.push(self.scrape_section());
+        sections
+    }
+
+    fn scrape_section(&mut self) -> Arc<Section> {
+        let out = &mut self.scrape_writer;
+        let mut family = out.gauge(
+            "node_scrape_collector_duration_seconds",
+            "How long the collector's last run took, in seconds.",
+            ["collector"],
+        );
+        for s in &self.status {
+            family.put([s.name.as_bytes()], s.duration.as_secs_f64());
+        }
+        let mut family = out.gauge(
+            "node_scrape_collector_success",
+            "Whether the collector's last run succeeded: 0 also while it hangs and is left out.",
+            ["collector"],
+        );
+        for s in &self.status {
+            family.put([s.name.as_bytes()], f64::from(u8::from(s.success)));
+        }
+        let mut family = out.counter(
+            "watchfire_collector_dropped_samples_total",
+            "Samples refused because the collector reached its limit of series.",
+            ["collector"],
+        );
+        for (s, total) in self.status.iter().zip(&self.dropped_total) {
+            family.put([s.name.as_bytes()], *total);
+        }
+        out.finish().0
+    }
+}
+
+impl Schedule {
+    fn is_due(&mut self, now: Instant, all: bool) -> bool {
+        // A little early is in time: ticks come with some jitter.
+        const SLACK: Duration = Duration::from_millis(5);
+        match self.next {
+            Some(next) if !all && now + SLACK < next => false,
+            _ => {
+                self.next = Some(now + self.interval);
+                true
+            }
+        }
+    }
+}
+
+fn log_change(collector: &str, error: Option<&Failure>) {
+    match error {
+        None => tracing::info!(collector, "collector works again"),
+        Some(Failure { message, no_data: true }) => tracing::debug!(collector, "{message}"),
+        Some(Failure { message, no_data: false }) => tracing::warn!(collector, "collector failed: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::collect::CollectError;
+    use crate::model::Labels;
+
+    struct Plain(f64);
+    impl Collector for Plain {
+        fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
+            self.0 += 1.0;
+            out.gauge("runs", "Runs.", []).put([], self.0);
+            Ok(())
+        }
+    }
+
+    struct Hangs(mpsc::Receiver<()>);
+    impl Collector for Hangs {
+        fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
+            self.0.recv().map_err(|e| CollectError::Other(e.to_string()))?;
+            out.gauge("came_back", "Came back.", []).put([], 1.0);
+            Ok(())
+        }
+    }
+
+    struct Panics;
+    impl Collector for Panics {
+        fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
+            out.gauge("half", "Half.", []).put([], 1.0);
+            panic!("on purpose");
+        }
+    }
+
+    fn planned(name: &'static str, collector: Box<dyn Collector>, lane: LaneKind) -> Planned {
+        Planned { name, collector, interval: Duration::ZERO, timeout: Duration::from_millis(50), lane }
+    }
+
+    fn value(snapshot: &Snapshot, line: &str) -> Option<f64> {
+        snapshot.sections.iter().find_map(|s| {
+            let i = (0..s.layout.len()).find(|i| s.layout.prefix(*i).trim_ascii_end() == line.as_bytes())?;
+            s.values.get(i).copied()
+        })
+    }
+
+    fn success(snapshot: &Snapshot, name: &str) -> Option<f64> {
+        value(snapshot, &format!("node_scrape_collector_success{{collector=\"{name}\"}}"))
+    }
+
+    #[test]
+    fn a_hanging_collector_is_left_out_and_comes_back_while_the_others_go_on() {
+        for lane in [LaneKind::Shared, LaneKind::Own] {
+            let (release, wait) = mpsc::channel();
+            let table = Arc::new(SeriesTable::new(Labels::empty()));
+            let plans = vec![
+                planned("hangs", Box::new(Hangs(wait)), lane),
+                planned("plain", Box::new(Plain(0.0)), LaneKind::Shared),
+            ];
+            let mut sampler = Sampler::new(plans, &table, 100);
+            for run in 1..=4 {
+                let snapshot = sampler.sample(Timestamp::now(), false);
+                assert_eq!(value(&snapshot, "runs"), Some(f64::from(run)), "{lane:?}");
+                assert_eq!(success(&snapshot, "hangs"), Some(0.0));
+                assert_eq!(success(&snapshot, "plain"), Some(1.0));
+            }
+            let started = Instant::now();
+            sampler.sample(Timestamp::now(), false);
+            assert!(started.elapsed() < Duration::from_millis(45), "a tick is not delayed by what is known to hang");
+            release.send(()).unwrap();
+            release.send(()).unwrap();
+            release.send(()).unwrap();
+            let back = (0..100).any(|_| {
+                std::thread::sleep(Duration::from_millis(5));
+                let snapshot = sampler.sample(Timestamp::now(), false);
+                value(&snapshot, "came_back") == Some(1.0) && success(&snapshot, "hangs") == Some(1.0)
+            });
+            assert!(back, "{lane:?}");
+        }
+    }
+
+    #[test]
+    fn a_panic_stops_neither_the_collector_nor_the_others() {
+        let table = Arc::new(SeriesTable::new(Labels::empty()));
+        let mut plans = vec![
+            planned("panics", Box::new(Panics), LaneKind::Shared),
+            planned("plain", Box::new(Plain(0.0)), LaneKind::Shared),
+        ];
+        // Printing a panic's backtrace takes its time.
+        plans[0].timeout = Duration::from_secs(30);
+        let mut sampler = Sampler::new(plans, &table, 100);
+        for run in 1..=3 {
+            let snapshot = sampler.sample(Timestamp::now(), true);
+            assert_eq!((success(&snapshot, "panics"), success(&snapshot, "plain")), (Some(0.0), Some(1.0)));
+            assert_eq!(value(&snapshot, "runs"), Some(f64::from(run)));
+        }
+        assert!(sampler.status()[0].error.as_deref().is_some_and(|e| e.contains("panicked")));
+    }
+
+    #[test]
+    fn a_collector_with_an_interval_runs_only_when_it_is_due() {
+        let table = Arc::new(SeriesTable::new(Labels::empty()));
+        let mut plan = planned("plain", Box::new(Plain(0.0)), LaneKind::Shared);
+        plan.interval = Duration::from_secs(3600);
+        let mut sampler = Sampler::new(vec![plan], &table, 100);
+        for _ in 0..3 {
+            assert_eq!(value(&sampler.sample(Timestamp::now(), false), "runs"), Some(1.0));
+        }
+        assert_eq!(value(&sampler.sample(Timestamp::now(), true), "runs"), Some(2.0));
+    }
+}

@@ -1,0 +1,64 @@
+//! What the server needs from the agent.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::{Snapshot, Timestamp};
+
+/// The agent, as the server sees it.
+pub trait App: Send + Sync + 'static {
+    /// The last snapshot; `None` before the first tick has ended.
+    fn latest(&self) -> Option<Arc<Snapshot>>;
+
+    /// Has the host sampled now, and ends when [`latest`](App::latest) gives the result. A tick that is under way will do
+    /// if it has begun within the last second.
+    ///
+    /// Called for at most one request at a time, whatever the number of those that wait; dropped without harm when that
+    /// request's client goes away.
+    fn sample(&self) -> impl Future<Output = ()> + Send;
+
+    /// True once the agent samples, evaluates and delivers; false again while it stops.
+    fn ready(&self) -> bool;
+
+    /// Reads the configuration again and puts it in force; the error says, in several lines, what is wrong with it, and
+    /// then the old one stays.
+    fn reload(&self) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// What the page for people shows.
+    fn overview(&self) -> Overview;
+}
+
+/// The agent's state at a glance.
+#[derive(Clone, Default, Debug)]
+pub struct Overview {
+    /// The host's name.
+    pub host: String,
+    pub started: Timestamp,
+    pub collectors: Vec<CollectorState>,
+    /// Pending and firing alerts, the most important first.
+    pub alerts: Vec<ActiveAlert>,
+}
+
+/// One collector's last run.
+#[derive(Clone, Default, Debug)]
+pub struct CollectorState {
+    pub name: String,
+    pub took: Duration,
+    pub series: usize,
+    /// Why the last run failed; `None` when it did not.
+    pub error: Option<String>,
+}
+
+/// A pending or firing alert.
+#[derive(Clone, Default, Debug)]
+pub struct ActiveAlert {
+    pub name: String,
+    pub severity: String,
+    /// `pending` or `firing`.
+    pub state: &'static str,
+    pub since: Timestamp,
+    pub summary: String,
+    /// The labels that tell it from others of its name, as text.
+    pub labels: String,
+}

@@ -1,0 +1,152 @@
+//! The section `web` of the configuration.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::yaml::{Faults, FromYaml, Node};
+
+/// Paths that have their own meaning and cannot be where the metrics are.
+const RESERVED: &str = "/-/";
+
+crate::section! {
+    check = check;
+    /// How the agent is reached over HTTP.
+    pub struct WebConfig {
+        /// Addresses to listen on, `HOST:PORT`; without a host all addresses of the machine, IPv4 and IPv6.
+        pub listen_addresses: Vec<ListenAddress> = vec![ListenAddress { host: String::new(), port: 9100 }],
+        /// The path of the metrics.
+        pub telemetry_path: String = "/metrics".to_string(),
+        /// A file with TLS and passwords, in the format of Prometheus' exporter-toolkit.
+        pub config_file: Option<PathBuf> = None,
+        /// Connections at a time. At the limit a new one takes the place of one that makes no request, or gets a 503.
+        pub max_connections: usize = 512,
+        /// A request's header, and a TLS handshake, must be complete within this time.
+        pub read_header_timeout: Duration = Duration::from_secs(10),
+        /// An answer must be made and taken within this time.
+        pub write_timeout: Duration = Duration::from_secs(30),
+        /// A connection without requests is closed after this time; longer than a server's scrape interval spares
+        /// a new connection for each scrape.
+        pub idle_timeout: Duration = Duration::from_secs(150),
+    }
+}
+
+fn check(web: &mut WebConfig, node: &Node, faults: &mut Faults) {
+    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    if web.listen_addresses.is_empty() {
+        faults.error(at("listen_addresses"), "at least one address to listen on is needed");
+    }
+    if let Err(e) = check_telemetry_path(&web.telemetry_path) {
+        faults.error(at("telemetry_path"), e);
+    }
+    if web.max_connections == 0 {
+        faults.error(at("max_connections"), "at least one connection must be possible");
+    }
+    let timeouts = [
+        ("read_header_timeout", web.read_header_timeout),
+        ("write_timeout", web.write_timeout),
+        ("idle_timeout", web.idle_timeout),
+    ];
+    for (key, timeout) in timeouts {
+        if timeout.is_zero() {
+            faults.error(at(key), "must be longer than 0: a slow client could hold a connection for ever");
+        }
+    }
+}
+
+/// Says what is wrong with the path of the metrics, from the file or a flag.
+pub(super) fn check_telemetry_path(path: &str) -> Result<(), String> {
+    let plain = path.bytes().all(|b| b.is_ascii_graphic() && !b"?#%\"<>\\".contains(&b));
+    if !path.starts_with('/') || !plain {
+        return Err(format!("{path:?} is not a path: it begins with / and has no special characters"));
+    }
+    if path.starts_with(RESERVED) {
+        return Err(format!("{path:?} cannot be the path of the metrics: {RESERVED} is kept for the agent itself"));
+    }
+    Ok(())
+}
+
+/// An address to listen on, as Go writes it: `:9100`, `127.0.0.1:9100`, `[::1]:9100`, `localhost:9100`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListenAddress {
+    /// A name or an address without brackets; empty: all addresses of the machine.
+    pub host: String,
+    /// 0: one that is free.
+    pub port: u16,
+}
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ListenAddress, String> {
+        const HOW: &str = "write HOST:PORT, such as :9100, 127.0.0.1:9100 or [::1]:9100";
+        let (host, port) = text.rsplit_once(':').ok_or_else(|| format!("{text:?} has no port: {HOW}"))?;
+        let port = port.parse().map_err(|_| format!("{port:?} is not a port (0 to 65535): {HOW}"))?;
+        let bare = match host.strip_prefix('[').map(|h| h.strip_suffix(']')) {
+            Some(inner) => inner.ok_or_else(|| format!("{text:?} has a bracket that is not closed: {HOW}"))?,
+            None if host.contains(':') => return Err(format!("an IPv6 address stands in brackets: {HOW}")),
+            None => host,
+        };
+        if bare.chars().any(|c| c.is_whitespace() || matches!(c, '/' | '[' | ']')) {
+            return Err(format!("{bare:?} is not a host: {HOW}"));
+        }
+        Ok(ListenAddress { host: bare.to_string(), port })
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl FromYaml for ListenAddress {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        let Some(text) = node.as_str() else {
+            faults.unexpected(node, "an address such as :9100");
+            return None;
+        };
+        text.parse().map_err(|e: String| faults.error(node.at, e)).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::Document;
+
+    #[test]
+    fn addresses_are_read_as_go_writes_them() {
+        for text in [":9100", "127.0.0.1:9100", "[::1]:9100", "[::]:0", "localhost:80", "0.0.0.0:1"] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
+        }
+        for text in ["", "9100", "localhost", "::1:9100", "[::1:9100", "host:http", ":99999", "a b:1", "http://x:1"] {
+            assert!(text.parse::<ListenAddress>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_fault_of_the_section_is_named() {
+        let mut faults = Faults::default();
+        let text =
+            "listen_addresses: ['9100']\ntelemetry_path: metrics\nmax_connections: 0\nwrite_timeout: 0s\nport: 1\n";
+        Document::parse("t.yaml", text, &mut faults).read::<WebConfig>(&mut faults);
+        let said = faults.to_string();
+        for part in [
+            "t.yaml:1:20: \"9100\" has no port",
+            "t.yaml:1:19: at least one address",
+            "t.yaml:2:17: \"metrics\" is not a path",
+            "t.yaml:3:18: at least one connection",
+            "t.yaml:4:16: must be longer than 0",
+            "t.yaml:5:1: unknown key \"port\"",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(check_telemetry_path("/").is_ok() && check_telemetry_path("/-/ready").is_err());
+    }
+}

@@ -1,0 +1,159 @@
+//! The table of routes, and who answers each.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_SECURITY_POLICY, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::instruments::Instruments;
+use super::reply::{Reply, reply, text};
+use super::scrape::Scrape;
+use super::users::Login;
+use super::{Access, App, front};
+
+/// The largest body that a request may announce. None of the routes reads one.
+const MAX_BODY: u64 = 1 << 20;
+
+const READ: &[Method] = &[Method::GET, Method::HEAD];
+const CHANGE: &[Method] = &[Method::POST, Method::PUT];
+
+/// What answers a route.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Handler {
+    Front,
+    Metrics,
+    Healthy,
+    Ready,
+    Reload,
+}
+
+#[derive(Debug)]
+struct Route {
+    path: String,
+    methods: &'static [Method],
+    handler: Handler,
+}
+
+/// All routes over one agent.
+pub(super) struct Routes<A> {
+    app: Arc<A>,
+    table: Vec<Route>,
+    telemetry_path: String,
+    scrape: Scrape,
+}
+
+/// The label of requests that no route answers.
+const OTHER: &str = "other";
+
+impl<A: App> Routes<A> {
+    pub fn new(app: Arc<A>, telemetry_path: &str) -> Routes<A> {
+        let route = |path: &str, methods, handler| Route { path: path.to_string(), methods, handler };
+        // The first that matches answers: metrics may be served at `/` instead of the front page.
+        let table = vec![
+            route(telemetry_path, READ, Handler::Metrics),
+            route("/", READ, Handler::Front),
+            route("/-/healthy", READ, Handler::Healthy),
+            route("/-/ready", READ, Handler::Ready),
+            route("/-/reload", CHANGE, Handler::Reload),
+        ];
+        Routes { app, table, telemetry_path: telemetry_path.to_string(), scrape: Scrape::default() }
+    }
+
+    /// The route's name among the metrics' labels.
+    pub fn label(&self, path: &str) -> &str {
+        self.find(path).map_or(OTHER, |route| &route.path)
+    }
+
+    fn find(&self, path: &str) -> Option<&Route> {
+        self.table.iter().find(|route| route.path == path)
+    }
+
+    pub async fn answer(
+        &self,
+        request: &Request<Incoming>,
+        peer: IpAddr,
+        access: &Access,
+        instruments: &Instruments,
+    ) -> Response<Reply> {
+        match access.login(request.headers()).await {
+            Login::Accepted => {}
+            Login::Refused => {
+                instruments.failed_logins.inc();
+                return unauthorized();
+            }
+            Login::Busy => return busy(),
+        }
+        let Some(route) = self.find(request.uri().path()) else {
+            return text(StatusCode::NOT_FOUND, "Nothing here; / says what there is.\n");
+        };
+        if !route.methods.contains(request.method()) {
+            return method_not_allowed(route);
+        }
+        if announced_body(request) > MAX_BODY {
+            return text(StatusCode::PAYLOAD_TOO_LARGE, format!("A body of at most {MAX_BODY} bytes, please.\n"));
+        }
+        match route.handler {
+            Handler::Front => self.front(),
+            Handler::Metrics => self.scrape.answer(&*self.app, request.headers(), instruments).await,
+            Handler::Healthy => text(StatusCode::OK, "Watchfire is healthy.\n"),
+            Handler::Ready if self.app.ready() => text(StatusCode::OK, "Watchfire is ready.\n"),
+            Handler::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "Watchfire is not ready.\n"),
+            Handler::Reload => match access.may_change(peer, host(request), request.headers()) {
+                Ok(()) => self.reload().await,
+                Err(why) => text(StatusCode::FORBIDDEN, why),
+            },
+        }
+    }
+
+    fn front(&self) -> Response<Reply> {
+        let page = front::page(&self.app.overview(), &self.telemetry_path, self.app.ready());
+        let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", page);
+        let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        response
+    }
+
+    async fn reload(&self) -> Response<Reply> {
+        match self.app.reload().await {
+            Ok(()) => text(StatusCode::OK, "Reloaded.\n"),
+            Err(why) => {
+                let body = format!("Not reloaded, the old configuration stays in force:\n{why}\n");
+                text(StatusCode::INTERNAL_SERVER_ERROR, body)
+            }
+        }
+    }
+}
+
+/// The host that the client means, with the port.
+fn host(request: &Request<Incoming>) -> &str {
+    let header = request.headers().get(hyper::header::HOST).and_then(|h| h.to_str().ok());
+    request.uri().authority().map(|a| a.as_str()).or(header).unwrap_or_default()
+}
+
+fn announced_body(request: &Request<Incoming>) -> u64 {
+    use hyper::body::Body;
+    request.body().size_hint().lower()
+}
+
+fn method_not_allowed(route: &Route) -> Response<Reply> {
+    let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
+    let methods = methods.join(", ");
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("{} takes {methods}.\n", route.path));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_str(&methods).unwrap_or(HeaderValue::from_static("")));
+    response
+}
+
+fn unauthorized() -> Response<Reply> {
+    let mut response = text(StatusCode::UNAUTHORIZED, "Unauthorized: user and password, please.\n");
+    let scheme = HeaderValue::from_static("Basic realm=\"watchfire\", charset=\"UTF-8\"");
+    response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    response
+}
+
+fn busy() -> Response<Reply> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "Too many logins at a time, try again.\n");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}

@@ -1,0 +1,232 @@
+//! One run of a command, from the pipes to the outcome.
+//!
+//! The order at the end matters. The command's exit is awaited but not taken yet: until it is, its number is also the
+//! number of its process group and of nothing else. So what is left of the group can be killed safely first, and only
+//! then is the command reaped.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::pin;
+use std::time::Duration;
+
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::child::{Child, group_gone};
+use super::launch::{ChildEnds, Image};
+use super::outcome::{Outcome, Output, StartStep, Status, Usage};
+use super::spawner::Spawners;
+use super::task::Task;
+
+/// How long output may still come from processes that a command left behind (a shell does not wait for the `tee` it
+/// writes to), before these are killed.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// How long a process may take to vanish after SIGKILL. One that waits in the kernel for a dead disk takes longer; it
+/// does not hold up the pool any further.
+const DEATH: Duration = Duration::from_secs(2);
+
+/// The limits of one run.
+pub(super) struct Limits {
+    pub(super) timeout: Duration,
+    pub(super) kill_grace: Duration,
+    pub(super) output: usize,
+}
+
+/// Runs the command of a task to its end, whatever that is. `cancel` is notified when the command has to end, maybe
+/// before this is called. `waited` is the time the task spent in the queue.
+pub(super) async fn run(
+    task: &Task,
+    limits: &Limits,
+    spawners: &Spawners,
+    cancel: &Notify,
+    waited: Duration,
+) -> Outcome {
+    let began = Instant::now();
+    let prepared = Image::new(task).and_then(|image| match Streams::new(limits.output) {
+        Ok(streams) => Ok((image, streams)),
+        Err(error) => Err(image.error(StartStep::Pipes, error)),
+    });
+    let (image, (ends, mut streams)) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return Outcome::without_run(Status::NotStarted(error), waited),
+    };
+    let mut start = pin!(spawners.start(image, ends));
+    let mut stop = pin!(reason_to_stop(limits.timeout, cancel));
+    let started = tokio::select! {
+        biased;
+        started = &mut start => started.map(|child| (child, None)).map_err(Status::NotStarted),
+        // A start is a matter of a millisecond unless it hangs: it can nearly always be had, and ended in good order.
+        reason = &mut stop => match timeout(limits.kill_grace, &mut start).await {
+            Ok(Ok(child)) => Ok((child, Some(reason))),
+            Ok(Err(_)) | Err(_) => Err(reason),
+        },
+    };
+    let (status, usage) = match started {
+        Ok((child, Some(reason))) => {
+            supervise(child, &mut streams, &task.stdin, std::future::ready(reason), limits.kill_grace).await
+        }
+        Ok((child, None)) => supervise(child, &mut streams, &task.stdin, stop, limits.kill_grace).await,
+        Err(status) => return Outcome::without_run(status, waited),
+    };
+    let Streams { stdout, stderr, .. } = streams;
+    Outcome { status, stdout: stdout.kept, stderr: stderr.kept, usage, waited, ran: began.elapsed() }
+}
+
+/// Waits until the command has to be ended.
+async fn reason_to_stop(limit: Duration, cancel: &Notify) -> Status {
+    tokio::select! {
+        () = cancel.notified() => Status::Cancelled,
+        () = sleep(limit) => Status::TimedOut { limit },
+    }
+}
+
+/// Takes a running command to its end.
+async fn supervise(
+    child: Child,
+    streams: &mut Streams,
+    input: &[u8],
+    stop: impl Future<Output = Status>,
+    grace: Duration,
+) -> (Status, Usage) {
+    let Streams { stdin, stdout, stderr } = streams;
+    let mut feed = pin!(feed(stdin.take(), input));
+    let mut fed = false;
+    // Done when no process holds the other ends any more.
+    let mut drain = pin!(async { tokio::join!(stdout.drain(), stderr.drain()) });
+    let mut drained = false;
+
+    let reason = {
+        let mut life = pin!(live(&child, stop, grace));
+        loop {
+            tokio::select! {
+                biased;
+                reason = &mut life => break reason,
+                _ = &mut drain, if !drained => drained = true,
+                () = &mut feed, if !fed => fed = true,
+            }
+        }
+    };
+    let (reason, patience) = match reason {
+        Ok(None) => (None, LINGER),
+        // Who shares the fate of a command that is being ended shares its grace period, too.
+        Ok(Some((status, left))) => (Some(status), left.max(LINGER)),
+        Err(error) => return (Status::Lost(error), Usage::default()),
+    };
+    if !drained {
+        drained = timeout(patience, &mut drain).await.is_ok();
+    }
+    child.signal_group(Signal::KILL);
+    if timeout(DEATH, child.exited()).await.is_err() {
+        tracing::error!(pid = %child.pid(), "a command does not end even when killed: the kernel holds it");
+        // Dropped, it is reaped in the background when it ends at last.
+        return (reason.unwrap_or(Status::Cancelled), Usage::default());
+    }
+    if !drained {
+        // What the killed ones had written. A process that left the group may hold the pipe for ever.
+        let _given_up = timeout(LINGER, &mut drain).await;
+    }
+    let leader = child.pid();
+    let (status, usage) = child.reap();
+    group_gone(leader, LINGER).await;
+    (reason.unwrap_or(status), usage)
+}
+
+/// Waits for the end of the command, and brings it about when there is a reason to: that reason and what is left of the
+/// grace period, or `None` when the command ended by itself.
+async fn live(
+    child: &Child,
+    stop: impl Future<Output = Status>,
+    grace: Duration,
+) -> io::Result<Option<(Status, Duration)>> {
+    let reason = tokio::select! {
+        biased;
+        ended = child.exited() => return ended.map(|()| None),
+        reason = stop => reason,
+    };
+    let began = Instant::now();
+    child.signal_group(Signal::TERM);
+    if let Ok(ended) = timeout(grace, child.exited()).await {
+        ended?;
+    }
+    Ok(Some((reason, grace.saturating_sub(began.elapsed()))))
+}
+
+/// Writes the input and closes the pipe. That a command does not read what it is given is its own affair.
+async fn feed(stdin: Option<pipe::Sender>, input: &[u8]) {
+    if let Some(mut stdin) = stdin {
+        let _unread = stdin.write_all(input).await;
+    }
+}
+
+/// The agent's ends of the pipes.
+struct Streams {
+    stdin: Option<pipe::Sender>,
+    stdout: Capture,
+    stderr: Capture,
+}
+
+impl Streams {
+    fn new(output_limit: usize) -> io::Result<(ChildEnds, Streams)> {
+        let (stdin_child, stdin) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (stdout, stdout_child) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (stderr, stderr_child) = pipe_with(PipeFlags::CLOEXEC)?;
+        let ends = ChildEnds {
+            stdin: above_standard(stdin_child)?,
+            stdout: above_standard(stdout_child)?,
+            stderr: above_standard(stderr_child)?,
+        };
+        let streams = Streams {
+            // Only this end becomes non-blocking: the command's end is another open file description.
+            stdin: Some(pipe::Sender::from_owned_fd(stdin)?),
+            stdout: Capture::new(stdout, output_limit)?,
+            stderr: Capture::new(stderr, output_limit)?,
+        };
+        Ok((ends, streams))
+    }
+}
+
+/// The descriptor itself, or a copy above the three standard ones, which may be free in a badly started agent.
+fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
+    use std::os::fd::AsRawFd;
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { Ok(fcntl_dupfd_cloexec(&fd, 3)?) }
+}
+
+/// One stream of output: reads all, keeps the first part.
+struct Capture {
+    pipe: pipe::Receiver,
+    limit: usize,
+    kept: Output,
+}
+
+impl Capture {
+    fn new(pipe: OwnedFd, limit: usize) -> io::Result<Capture> {
+        Ok(Capture { pipe: pipe::Receiver::from_owned_fd(pipe)?, limit, kept: Output::default() })
+    }
+
+    /// Reads until the last process has closed its end.
+    async fn drain(&mut self) {
+        let Output { bytes, truncated } = &mut self.kept;
+        while bytes.len() < self.limit {
+            let room = self.limit.saturating_sub(bytes.len());
+            match (&mut self.pipe).take(u64::try_from(room).unwrap_or(u64::MAX)).read_buf(bytes).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+        let mut first = [0];
+        if !matches!(self.pipe.read(&mut first).await, Ok(1..)) {
+            return;
+        }
+        *truncated = true;
+        // As much as a pipe holds; taken only for those who say more than anybody wants to know.
+        let mut waste = vec![0; 64 * 1024];
+        while matches!(self.pipe.read(&mut waste).await, Ok(1..)) {}
+    }
+}

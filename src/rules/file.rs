@@ -1,0 +1,455 @@
+//! Reads groups of rules, in Prometheus' format, and finds everything that is wrong with them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use super::spec::{AlertingSpec, GroupSpec, RecordingSpec, RuleSpec};
+use crate::promql::Query;
+use crate::template::prometheus::parse_rule_text;
+use crate::yaml::{Document, Faults, FromYaml, Key, Node, Position, Source, Value};
+
+const FILE_KEYS: &[&str] = &["groups"];
+const GROUP_KEYS: &[&str] = &["name", "interval", "query_offset", "limit", "labels", "rules"];
+const RULE_KEYS: &[&str] = &["record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations"];
+
+/// Reads a rule file from its text. What is wrong is added to `faults`; rules with a fault are not in the result.
+pub fn read_file(name: &str, text: &str, faults: &mut Faults) -> Vec<GroupSpec> {
+    let document = Document::parse(name, text, faults);
+    let root = &document.root;
+    if !matches!(root.value, Value::Mapping(_) | Value::Null) {
+        faults.unexpected(root, "a mapping with the key groups");
+    }
+    for (key, _) in root.entries() {
+        if !FILE_KEYS.contains(&key.name.as_str()) {
+            faults.unknown_key(key.at, &key.name, FILE_KEYS);
+        }
+    }
+    root.get("groups").map(|groups| read_groups(groups, &document.source, faults)).unwrap_or_default()
+}
+
+/// Reads the list of groups of a rule file, or of the main configuration. `source` is the file it stands in, and the
+/// one that `faults` has been told of.
+pub fn read_groups(groups: &Node, source: &Source, faults: &mut Faults) -> Vec<GroupSpec> {
+    if groups.is_null() {
+        return Vec::new();
+    }
+    let Value::Sequence(items) = &groups.value else {
+        faults.unexpected(groups, "a list of groups");
+        return Vec::new();
+    };
+    let mut reader = Reader { source, faults, seen: HashMap::new() };
+    let mut names = HashSet::new();
+    items.iter().enumerate().filter_map(|(i, item)| reader.group(item, i, &mut names)).collect()
+}
+
+struct Reader<'a> {
+    source: &'a Source,
+    faults: &'a mut Faults,
+    /// Rules by name and labels: the group, the place and the expression of the first of them.
+    seen: HashMap<(String, BTreeMap<String, String>), (usize, Position, String)>,
+}
+
+impl Reader<'_> {
+    fn group(&mut self, node: &Node, index: usize, names: &mut HashSet<String>) -> Option<GroupSpec> {
+        let Value::Mapping(entries) = &node.value else {
+            self.faults.unexpected(node, "a group: a mapping with name and rules");
+            return None;
+        };
+        self.known_keys(entries, GROUP_KEYS);
+        let name = node.get("name").and_then(|n| self.read::<String>(n)).unwrap_or_default();
+        let at = node.get("name").map_or(node.at, |n| n.at);
+        if name.is_empty() {
+            self.faults.error(at, "a group needs a name");
+        } else if !names.insert(name.clone()) {
+            self.faults.error(at, format!("the group name {name:?} is repeated in the same file"));
+        }
+        let interval = node.get("interval").and_then(|n| self.read::<Duration>(n)).filter(|d| !d.is_zero());
+        let query_offset = node.get("query_offset").and_then(|n| self.read(n)).unwrap_or_default();
+        let limit = node.get("limit").and_then(|n| self.read(n)).unwrap_or(0);
+        let labels = node.get("labels").map(|n| self.labels(n)).unwrap_or_default();
+        let mut rules = Vec::new();
+        match node.get("rules").map(|n| (n, &n.value)) {
+            Some((_, Value::Sequence(items))) => {
+                rules.extend(items.iter().filter_map(|item| self.rule(item, index, &labels)));
+            }
+            None | Some((_, Value::Null)) => {}
+            Some((other, _)) => self.faults.unexpected(other, "a list of rules"),
+        }
+        Some(GroupSpec { file: self.source.name().to_string(), name, interval, query_offset, limit, rules })
+    }
+
+    fn rule(&mut self, node: &Node, group: usize, group_labels: &[Pair<'_>]) -> Option<RuleSpec> {
+        let Value::Mapping(entries) = &node.value else {
+            self.faults.unexpected(node, "a rule: a mapping with record or alert, and expr");
+            return None;
+        };
+        let before = self.faults.iter().filter(|f| f.severity == crate::yaml::Severity::Error).count();
+        self.known_keys(entries, RULE_KEYS);
+        let record = self.text(node, "record");
+        let alert = self.text(node, "alert");
+        let at = entries.first().map_or(node.at, |(k, _)| k.at);
+        match (&record, &alert) {
+            (Some(_), Some(_)) => self.faults.error(at, "a rule has either record or alert, not both"),
+            (None, None) => self.faults.error(at, "a rule needs either record or alert"),
+            _ => {}
+        }
+        let query = self.query(node, at);
+        let own_labels = node.get("labels").map(|n| self.labels(n)).unwrap_or_default();
+        let mut labels: Vec<Pair<'_>> = group_labels.to_vec();
+        for pair in own_labels {
+            labels.retain(|p| p.key.name != pair.key.name);
+            labels.push(pair);
+        }
+        let rule = if let Some(record) = record {
+            self.recording(node, entries, record, &labels, query)
+        } else {
+            self.alerting(node, alert.unwrap_or_default(), &labels, query)
+        };
+        let failed = self.faults.iter().filter(|f| f.severity == crate::yaml::Severity::Error).count() > before;
+        let rule = rule.filter(|_| !failed)?;
+        self.duplicate(&rule, at, group, &labels);
+        Some(rule)
+    }
+
+    fn recording(
+        &mut self,
+        node: &Node,
+        entries: &[(Key, Node)],
+        record: String,
+        labels: &[Pair<'_>],
+        query: Option<Query>,
+    ) -> Option<RuleSpec> {
+        if !is_metric_name(&record) {
+            let at = node.get("record").map_or(node.at, |n| n.at);
+            let hint = if record.contains(['{', '}']) { "; a selector with braces belongs into expr" } else { "" };
+            self.faults.error(at, format!("{record:?} cannot be a metric name: letters, digits, _ and :{hint}"));
+        }
+        for (key, _) in entries {
+            if matches!(key.name.as_str(), "for" | "keep_firing_for" | "annotations") {
+                self.faults.error(key.at, format!("{} has no meaning in a recording rule", key.name));
+            }
+        }
+        let labels = labels.iter().map(|p| (p.key.name.clone(), p.text.to_string())).collect();
+        Some(RuleSpec::Recording(RecordingSpec { record, query: query?, labels }))
+    }
+
+    fn alerting(&mut self, node: &Node, alert: String, labels: &[Pair<'_>], query: Option<Query>) -> Option<RuleSpec> {
+        let hold = node.get("for").and_then(|n| self.read(n)).unwrap_or_default();
+        let keep_firing = node.get("keep_firing_for").and_then(|n| self.read(n)).unwrap_or_default();
+        let annotations = node.get("annotations").map(|n| self.pairs(n, true)).unwrap_or_default();
+        let labels = self.templates(&alert, labels);
+        let annotations = self.templates(&alert, &annotations);
+        Some(RuleSpec::Alerting(AlertingSpec { alert, query: query?, hold, keep_firing, labels, annotations }))
+    }
+
+    fn templates(&mut self, alert: &str, pairs: &[Pair<'_>]) -> Vec<(String, crate::template::Template)> {
+        let mut templates = Vec::with_capacity(pairs.len());
+        for pair in pairs {
+            match parse_rule_text(alert, pair.text) {
+                Ok(template) => templates.push((pair.key.name.clone(), template)),
+                Err(e) => {
+                    let at = self.place(pair.node, e.line, e.column);
+                    self.faults.error(at, format!("template of {:?}: {}", pair.key.name, e.message));
+                }
+            }
+        }
+        templates
+    }
+
+    fn query(&mut self, node: &Node, rule_at: Position) -> Option<Query> {
+        let Some(expr) = node.get("expr").filter(|n| n.as_str().is_none_or(|s| !s.trim().is_empty())) else {
+            self.faults.error(rule_at, "a rule needs expr");
+            return None;
+        };
+        let Some(text) = expr.as_str() else {
+            self.faults.unexpected(expr, "an expression");
+            return None;
+        };
+        match Query::parse(text) {
+            Ok(query) => Some(query),
+            Err(e) => {
+                let (line, column) = e.position.unwrap_or((1, 1));
+                let at = self.place(expr, line, column);
+                self.faults.error(at, format!("expr: {}", e.message));
+                None
+            }
+        }
+    }
+
+    /// Two rules that give the same series, or the same alerts, overwrite one another.
+    fn duplicate(&mut self, rule: &RuleSpec, at: Position, group: usize, labels: &[Pair<'_>]) {
+        let kind = if matches!(rule, RuleSpec::Recording(_)) { "record" } else { "alert" };
+        let labels = labels.iter().map(|p| (p.key.name.clone(), p.text.to_string())).collect();
+        let text = rule.query().text().split_whitespace().collect::<Vec<_>>().join(" ");
+        let name = format!("{kind} {}", rule.name());
+        match self.seen.get(&(name.clone(), labels)) {
+            Some((other, first, expr)) if *other == group && *expr == text => {
+                self.faults.error(
+                    at,
+                    format!(
+                        "duplicate rule: {name} with the same expression and labels is in line {} already",
+                        first.line
+                    ),
+                );
+            }
+            Some((_, first, _)) => {
+                self.faults.warn(at, format!("duplicate rule: {name} with the same labels is in line {} already; give one a label of its own", first.line));
+            }
+            None => {
+                let labels = match rule {
+                    RuleSpec::Recording(r) => r.labels.iter().cloned().collect(),
+                    RuleSpec::Alerting(a) => a.labels.iter().map(|(n, t)| (n.clone(), t.text().to_string())).collect(),
+                };
+                self.seen.insert((name, labels), (group, at, text));
+            }
+        }
+    }
+
+    fn known_keys(&mut self, entries: &[(Key, Node)], known: &[&str]) {
+        for (key, _) in entries {
+            if !known.contains(&key.name.as_str()) {
+                self.faults.unknown_key(key.at, &key.name, known);
+            }
+        }
+    }
+
+    fn read<T: FromYaml>(&mut self, node: &Node) -> Option<T> {
+        if node.is_null() { None } else { T::from_yaml(node, self.faults) }
+    }
+
+    /// A text that is there and not empty.
+    fn text(&mut self, node: &Node, key: &str) -> Option<String> {
+        node.get(key).and_then(|n| self.read::<String>(n)).filter(|s| !s.is_empty())
+    }
+
+    fn labels<'n>(&mut self, node: &'n Node) -> Vec<Pair<'n>> {
+        self.pairs(node, false)
+    }
+
+    /// The pairs of labels or annotations whose names can be.
+    fn pairs<'n>(&mut self, node: &'n Node, annotations: bool) -> Vec<Pair<'n>> {
+        let what = if annotations { "an annotation" } else { "a label" };
+        if !matches!(node.value, Value::Mapping(_) | Value::Null) {
+            self.faults.unexpected(node, "a mapping of names to texts");
+        }
+        let mut pairs = Vec::new();
+        for (key, value) in node.entries() {
+            let reserved = !annotations && matches!(key.name.as_str(), "__name__" | "alertname");
+            if key.name == "alertname" && reserved {
+                self.faults.error(key.at, "the label alertname is set by the rule itself");
+            } else if !is_label_name(&key.name) || reserved {
+                self.faults.error(key.at, format!("{:?} cannot be {what} name: letters, digits and _", key.name));
+            } else if let Some(text) = value.as_str().or(value.is_null().then_some("")) {
+                pairs.push(Pair { key, node: value, text });
+            } else {
+                self.faults.unexpected(value, "a text");
+            }
+        }
+        pairs
+    }
+
+    /// Where a place in the text of a scalar (line and column from 1) is in the file.
+    fn place(&self, node: &Node, line: usize, column: usize) -> Position {
+        let (Some(text), Value::Scalar { block, .. }) = (node.as_str(), &node.value) else { return node.at };
+        let Some(wanted) = text.lines().nth(line.saturating_sub(1)) else { return node.at };
+        // The parser gives a block's place as its first line, or as the line of its mark when it begins with empty lines.
+        let first = text.lines().next().unwrap_or_default();
+        let begins = |n: &u32| self.source.line(*n).is_some_and(|written| written.trim() == first.trim());
+        let begin = (node.at.line..=node.at.line + 1).find(|n| *block && begins(n)).unwrap_or(node.at.line);
+        let number = begin as usize + line - 1;
+        let Some(written) = u32::try_from(number).ok().and_then(|n| self.source.line(n)) else { return node.at };
+        // Folded and escaped texts do not stand in the file as they are; the place of the whole must do for them.
+        let from = if line == 1 && !block { node.at.column as usize - 1 } else { 0 };
+        let skipped: usize = written.chars().take(from).map(char::len_utf8).sum();
+        let Some(found) = written.get(skipped..).and_then(|rest| rest.find(wanted)) else { return node.at };
+        let before = written.get(..skipped + found).map_or(0, |b| b.chars().count());
+        Position { line: number as u32, column: (before + column) as u32 }
+    }
+}
+
+/// A label or annotation of a rule.
+#[derive(Clone, Copy)]
+struct Pair<'n> {
+    key: &'n Key,
+    node: &'n Node,
+    text: &'n str,
+}
+
+/// Prometheus' classic names: what every tool can read. (Prometheus 3 also takes any text in quotes; such a name in a
+/// rule is far more often a slip.)
+fn is_label_name(name: &str) -> bool {
+    is_metric_name(name) && !name.contains(':')
+}
+
+fn is_metric_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b':'))
+        && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Vec<GroupSpec>, Vec<String>) {
+        let mut faults = Faults::default();
+        let groups = read_file("r.yaml", text, &mut faults);
+        let first_lines = faults.iter().map(|f| f.to_string().lines().next().unwrap_or_default().to_string()).collect();
+        (groups, first_lines)
+    }
+
+    #[test]
+    fn a_file_is_read_with_all_its_keys() {
+        let (groups, faults) = read(
+            "groups:
+- name: one
+  interval: 30s
+  query_offset: 5s
+  limit: 10
+  labels: {team: host, severity: none}
+  rules:
+  - record: a:b
+    expr: sum(up)
+    labels: {x: 1}
+  - alert: Down
+    expr: up == 0
+    for: 5m
+    keep_firing_for: 1h
+    labels: {severity: page}
+    annotations: {summary: \"{{ $labels.instance }} is down\"}
+- name: two
+",
+        );
+        assert_eq!(faults, [""; 0]);
+        let [one, two] = groups.as_slice() else { panic!("{groups:?}") };
+        assert_eq!((one.file.as_str(), one.limit, two.rules.len()), ("r.yaml", 10, 0));
+        assert_eq!((one.interval, one.query_offset), (Some(Duration::from_secs(30)), Duration::from_secs(5)));
+        let [RuleSpec::Recording(r), RuleSpec::Alerting(a)] = one.rules.as_slice() else { panic!("{groups:?}") };
+        let pair = |n: &str, v: &str| (n.to_string(), v.to_string());
+        assert_eq!(r.labels, [pair("team", "host"), pair("severity", "none"), pair("x", "1")]);
+        let labels: Vec<_> = a.labels.iter().map(|(n, t)| pair(n, t.text())).collect();
+        assert_eq!(labels, [pair("team", "host"), pair("severity", "page")]);
+        assert_eq!((a.hold, a.keep_firing), (Duration::from_secs(300), Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_in_one_go_with_its_place() {
+        let (groups, faults) = read(
+            "groups:
+- name: g
+  intervall: 5s
+  interval: soon
+  limit: many
+  rules:
+  - record: a
+    alert: B
+    expr: up
+  - expr: up
+  - alert: NoExpr
+  - record: \"sum(up)\"
+    expr: up
+  - record: up{job=\"x\"}
+    expr: up
+  - record: ok
+    expr: up
+    for: 5m
+    annotations: {a: b}
+  - alert: C
+    expr: up ==
+    for: 5 minutes
+    lables: {a: b}
+    labels:
+      bad-name: x
+      alertname: y
+      severity: \"{{ $label.x }}\"
+    annotations:
+      summary: |
+        first
+        then {{ humanise $value }}
+  - just text
+- name: g
+- [1]
+extra: 1
+",
+        );
+        assert_eq!(
+            faults,
+            [
+                "r.yaml:35:1: unknown key \"extra\", known here: groups",
+                "r.yaml:3:3: unknown key \"intervall\", did you mean \"interval\"?",
+                "r.yaml:4:13: \"soon\" is not a duration: write a number with a unit, such as 500ms, 15s, 5m, 1h30m or 2d",
+                "r.yaml:5:10: expected a whole number from 0 to 18446744073709551615, found many",
+                "r.yaml:7:5: a rule has either record or alert, not both",
+                "r.yaml:10:5: a rule needs either record or alert",
+                "r.yaml:11:5: a rule needs expr",
+                "r.yaml:12:13: \"sum(up)\" cannot be a metric name: letters, digits, _ and :",
+                "r.yaml:14:13: \"up{job=\\\"x\\\"}\" cannot be a metric name: letters, digits, _ and :; a selector with braces belongs into expr",
+                "r.yaml:18:5: for has no meaning in a recording rule",
+                "r.yaml:19:5: annotations has no meaning in a recording rule",
+                "r.yaml:23:5: unknown key \"lables\", did you mean \"labels\"?",
+                "r.yaml:21:11: expr: invalid promql query",
+                "r.yaml:25:7: \"bad-name\" cannot be a label name: letters, digits and _",
+                "r.yaml:26:7: the label alertname is set by the rule itself",
+                "r.yaml:22:10: \"5 minutes\" is a duration without a unit: write a number with a unit, such as 500ms, 15s, 5m, 1h30m or 2d",
+                "r.yaml:27:21: template of \"severity\": undefined variable \"$label\"",
+                "r.yaml:31:17: template of \"summary\": function \"humanise\" not defined, did you mean \"humanize\"?",
+                "r.yaml:32:5: expected a rule: a mapping with record or alert, and expr, found just text",
+                "r.yaml:33:9: the group name \"g\" is repeated in the same file",
+                "r.yaml:34:3: expected a group: a mapping with name and rules, found a list",
+            ]
+        );
+        assert_eq!(groups[0].rules.len(), 0);
+    }
+
+    #[test]
+    fn a_duplicate_rule_is_named_with_its_first_place() {
+        let (groups, faults) = read(
+            "groups:
+- name: a
+  rules:
+  - record: x
+    expr: up
+  - record: x
+    expr:  up
+  - alert: A
+    expr: up == 0
+  - alert: A
+    expr: up == 1
+  - alert: A
+    expr: up == 1
+    labels: {severity: page}
+- name: b
+  rules:
+  - record: x
+    expr: up
+",
+        );
+        assert_eq!(
+            faults,
+            [
+                "r.yaml:6:5: duplicate rule: record x with the same expression and labels is in line 4 already",
+                "r.yaml:10:5: warning: duplicate rule: alert A with the same labels is in line 8 already; give one a label of its own",
+                "r.yaml:17:5: warning: duplicate rule: record x with the same labels is in line 4 already; give one a label of its own",
+            ]
+        );
+        assert_eq!(groups.len(), 2);
+    }
+
+    #[test]
+    fn what_is_not_a_rule_file_is_said() {
+        for (text, fault) in [
+            ("just text", "r.yaml:1:1: expected a mapping with the key groups, found just text"),
+            ("groups: 5", "r.yaml:1:9: expected a list of groups, found 5"),
+            ("groups: [{name: a, rules: 5}]", "r.yaml:1:27: expected a list of rules, found 5"),
+            (
+                "groups: [{name: a, rules: [{record: a, expr: [1]}]}]",
+                "r.yaml:1:46: expected an expression, found a list",
+            ),
+        ] {
+            assert_eq!(read(text).1, [fault], "{text}");
+        }
+        for empty in ["", "groups:", "groups: []", "# nothing"] {
+            assert_eq!(read(empty).1, [""; 0], "{empty}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Finds rule files by pattern.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::file::read_file;
+use super::spec::GroupSpec;
+use crate::yaml::{Faults, Node};
+
+/// Most bytes of a rule file that are read.
+const MAX_SIZE: u64 = 16 << 20;
+
+/// Reads all files that the `rule_files` of a configuration name, relative to `base`, the directory of the
+/// configuration file. `node` is the list, for the place of its faults; `faults` must have been told of its file.
+pub fn read_rule_files(node: &Node, base: &Path, faults: &mut Faults) -> Vec<GroupSpec> {
+    let mut groups = Vec::new();
+    let mut done: Vec<PathBuf> = Vec::new();
+    // Faults within the files name those files; they are added when all is said about the list itself.
+    let mut within = Faults::default();
+    for item in node.items() {
+        let Some(pattern) = item.as_str().filter(|p| !p.is_empty()) else {
+            faults.unexpected(item, "the path of a rule file");
+            continue;
+        };
+        let path = base.join(pattern);
+        let found = match expand(&path) {
+            Ok(found) => found,
+            Err(message) => {
+                faults.error(item.at, format!("rule files {pattern:?}: {message}"));
+                continue;
+            }
+        };
+        if found.is_empty() {
+            faults.warn(item.at, format!("no rule file is named {pattern:?}"));
+        }
+        for path in found {
+            if done.contains(&path) {
+                continue;
+            }
+            match read_text(&path) {
+                Ok(text) => groups.extend(read_file(&path.display().to_string(), &text, &mut within)),
+                Err(e) => faults.error(item.at, format!("rule file {}: {e}", path.display())),
+            }
+            done.push(path);
+        }
+    }
+    faults.extend(within);
+    groups
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    if metadata.len() > MAX_SIZE {
+        return Err(io::Error::other(format!("larger than {} MiB", MAX_SIZE >> 20)));
+    }
+    fs::read_to_string(path)
+}
+
+/// The files that a path names, in order; as in Prometheus only its last part may be a pattern.
+fn expand(path: &Path) -> Result<Vec<PathBuf>, String> {
+    let is_pattern = |text: &str| text.contains(['*', '?', '[']);
+    let (Some(name), parent) = (path.file_name(), path.parent().unwrap_or(Path::new(""))) else {
+        return Err("not a path of a file".into());
+    };
+    let name = name.to_string_lossy();
+    if is_pattern(&parent.to_string_lossy()) {
+        return Err("only the last part of the path may be a pattern".into());
+    }
+    if !is_pattern(&name) {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let entries = match fs::read_dir(parent) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(format!("{}: {e}", parent.display())),
+    };
+    let pattern: Vec<char> = name.chars().collect();
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| format!("{}: {e}", parent.display()))?;
+        let name: Vec<char> = entry.file_name().to_string_lossy().chars().collect();
+        if matches(&pattern, &name) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Shell patterns: `*`, `?`, `[a-z]`, `[^a]` and a backslash before what stands for itself.
+fn matches(pattern: &[char], name: &[char]) -> bool {
+    match pattern {
+        [] => name.is_empty(),
+        ['*', rest @ ..] => (0..=name.len()).any(|n| matches(rest, name.get(n..).unwrap_or(&[]))),
+        ['?', rest @ ..] => name.split_first().is_some_and(|(_, n)| matches(rest, n)),
+        ['[', rest @ ..] => {
+            let Some((c, name)) = name.split_first() else { return false };
+            let Some(end) = rest.iter().skip(1).position(|p| *p == ']').map(|n| n + 1) else { return false };
+            let (set, rest) = rest.split_at(end);
+            let (negated, set) = match set {
+                ['^', set @ ..] => (true, set),
+                set => (false, set),
+            };
+            in_set(set, *c) != negated && matches(rest.get(1..).unwrap_or(&[]), name)
+        }
+        ['\\', p, rest @ ..] | [p, rest @ ..] => {
+            name.split_first().is_some_and(|(c, name)| c == p && matches(rest, name))
+        }
+    }
+}
+
+fn in_set(set: &[char], c: char) -> bool {
+    match set {
+        [from, '-', to, rest @ ..] => (*from..=*to).contains(&c) || in_set(rest, c),
+        [one, rest @ ..] => *one == c || in_set(rest, c),
+        [] => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::yaml::Document;
+
+    #[test]
+    fn patterns_match_as_in_a_shell() {
+        for (pattern, name, expected) in [
+            ("*.yml", "a.yml", true),
+            ("*.yml", "a.yaml", false),
+            ("a*b*c", "aXXbYYc", true),
+            ("?.yml", "ab.yml", false),
+            ("[a-c]1[^x]", "b1y", true),
+            ("[a-c]1[^x]", "b1x", false),
+            ("[", "[", false),
+            ("\\*", "*", true),
+            ("\\*", "a", false),
+        ] {
+            let chars = |s: &str| s.chars().collect::<Vec<_>>();
+            assert_eq!(matches(&chars(pattern), &chars(name)), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn rule_files_are_found_by_pattern_and_faults_name_their_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let rule = |name: &str| format!("groups: [{{name: {name}, rules: [{{record: a, expr: up}}]}}]\n");
+        fs::write(dir.path().join("a.yml"), rule("a")).unwrap();
+        fs::write(dir.path().join("b.yml"), rule("b")).unwrap();
+        fs::write(dir.path().join("bad.yaml"), "groups:\n- nam: x\n").unwrap();
+        fs::create_dir(dir.path().join("dir")).unwrap();
+        let mut faults = Faults::default();
+        let list = "[\"*.yml\", b.yml, bad.yaml, missing.yml, none*.yml, \"x*/y.yml\", dir]\n";
+        let document = Document::parse("main.yaml", list, &mut faults);
+        let groups = read_rule_files(&document.root, dir.path(), &mut faults);
+        let names: Vec<_> = groups.iter().map(|g| g.name.as_str()).collect();
+        assert_eq!(names, ["a", "b", ""]);
+        let text = faults.to_string();
+        for part in [
+            "main.yaml:1:28: rule file ",
+            "main.yaml:1:41: warning: no rule file is named \"none*.yml\"",
+            "main.yaml:1:52: rule files \"x*/y.yml\": only the last part",
+            "dir: not a regular file",
+            "bad.yaml:2:3: unknown key \"nam\", did you mean \"name\"?",
+            "bad.yaml:2:3: a group needs a name",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Groups of rules over a history, tick by tick.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use prometheus::Registry;
+
+use super::*;
+use crate::history::{History, HistoryLimits};
+use crate::model::{Labels, METRIC_NAME, Section, SeriesTable, Timestamp};
+use crate::yaml::Faults;
+
+/// A host whose metrics are set by hand, with an agent that ticks once a second.
+struct Host {
+    engine: RuleEngine,
+    history: RwLock<History>,
+    table: Arc<SeriesTable>,
+    registry: Registry,
+    /// Milliseconds.
+    wall: i64,
+    mono: u64,
+}
+
+const START: i64 = 1_700_000_000_000;
+
+fn groups(text: &str) -> Vec<GroupSpec> {
+    let mut faults = Faults::default();
+    let groups = read_file("r.yaml", text, &mut faults);
+    assert!(!faults.has_errors(), "{faults}");
+    groups
+}
+
+fn history() -> History {
+    let limits = HistoryLimits { retention: Duration::from_secs(7200), max_bytes: 1 << 30, max_series: 10_000 };
+    History::new(limits)
+}
+
+impl Host {
+    fn new(rules: &str) -> Host {
+        let table = Arc::new(SeriesTable::new(Labels::from_pairs([("job", "node"), ("instance", "h:9100")])));
+        let registry = Registry::new();
+        let settings = Settings {
+            external_labels: Labels::from_pairs([("site", "here")]),
+            external_url: "http://h:9100".into(),
+            ..Settings::default()
+        };
+        let engine = RuleEngine::new(groups(rules), settings, table.clone(), &registry).unwrap();
+        Host { engine, history: RwLock::new(history()), table, registry, wall: START, mono: 0 }
+    }
+
+    fn now(&self) -> (Timestamp, Duration) {
+        (Timestamp::from_millis(self.wall), Duration::from_millis(self.mono))
+    }
+
+    /// One tick with these samples, `name` or `name,label=value,...`.
+    fn tick(&mut self, samples: &[(&str, f64)]) -> Evaluation {
+        let (now, mono) = self.now();
+        for (series, value) in samples {
+            let mut labels = self.table.target().builder();
+            for (i, part) in series.split(',').enumerate() {
+                match part.split_once('=') {
+                    Some((n, v)) => labels.set(n, v),
+                    None => labels.set(if i == 0 { METRIC_NAME } else { part }, part),
+                };
+            }
+            let series = self.table.intern(labels.build());
+            self.history.write().unwrap().append(&series, now, *value);
+        }
+        let evaluation = self.engine.evaluate(&self.history, now, mono);
+        self.wall += 1000;
+        self.mono += 1000;
+        evaluation
+    }
+
+    /// What history has of a metric at the time of the last tick, by its labels.
+    fn value(&self, selector: &str) -> BTreeMap<String, f64> {
+        let at = Timestamp::from_millis(self.wall - 1000);
+        let query = crate::promql::Query::parse(selector).unwrap();
+        match query.instant(&self.history.read().unwrap(), at, &Default::default()).unwrap() {
+            crate::promql::Value::Vector(v) => v.into_iter().map(|s| (s.labels.to_string(), s.value)).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The lines of the rules on /metrics.
+    fn exposed(&mut self) -> Vec<String> {
+        lines(&self.engine.section())
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|f| f.name() == name).unwrap_or_else(|| panic!("no {name}"));
+        family.get_metric().iter().map(|m| m.get_counter().value() + m.get_gauge().value()).sum()
+    }
+}
+
+fn lines(section: &Section) -> Vec<String> {
+    let line = |i| format!("{}{}", String::from_utf8_lossy(section.layout.prefix(i)), section.values[i]);
+    (0..section.layout.len()).map(line).collect()
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Labels {
+    Labels::from_pairs(pairs.iter().copied())
+}
+
+const HOT: &str = "groups:
+- name: g
+  rules:
+  - alert: Hot
+    expr: temperature > 80
+    for: 2s
+    labels: {severity: page, core: \"core {{ $labels.cpu }}\"}
+    annotations:
+      summary: \"{{ $labels.instance }} at {{ $externalLabels.site }}: {{ $value | humanize }} degrees\"
+      link: \"{{ externalURL }}\"
+";
+
+#[test]
+fn an_alert_is_pending_then_firing_then_resolved() {
+    let mut host = Host::new(HOT);
+    let hot = [("temperature,cpu=0", 91.5), ("temperature,cpu=1", 40.0)];
+    assert_eq!(host.tick(&hot), Evaluation { alerts: vec![], changed: true });
+    let alert = |name: &str, state: &str| {
+        let state = if state.is_empty() { String::new() } else { format!(", alertstate=\"{state}\"") };
+        format!(
+            "{name}{{alertname=\"Hot\"{state}, core=\"core 0\", cpu=\"0\", instance=\"h:9100\", job=\"node\", severity=\"page\"}}"
+        )
+    };
+    assert_eq!(host.value("ALERTS"), BTreeMap::from([(alert("ALERTS", "pending"), 1.0)]));
+    assert_eq!(host.tick(&hot), Evaluation::default());
+    let firing = host.tick(&[("temperature,cpu=0", 99.0)]);
+    let expected = Alert {
+        labels: pairs(&[
+            ("alertname", "Hot"),
+            ("core", "core 0"),
+            ("cpu", "0"),
+            ("instance", "h:9100"),
+            ("job", "node"),
+            ("severity", "page"),
+        ]),
+        annotations: pairs(&[("summary", "h:9100 at here: 99 degrees"), ("link", "http://h:9100")]),
+        starts_at: Timestamp::from_millis(START + 2000),
+        ends_at: None,
+        value: 99.0,
+        expr: "temperature > 80".into(),
+    };
+    assert_eq!(firing, Evaluation { alerts: vec![expected.clone()], changed: true });
+    assert_eq!(host.value("ALERTS"), BTreeMap::from([(alert("ALERTS", "firing"), 1.0)]));
+    assert_eq!(host.value("ALERTS_FOR_STATE"), BTreeMap::from([(alert("ALERTS_FOR_STATE", ""), 1_700_000_000.0)]));
+    let resolved = host.tick(&[("temperature,cpu=0", 20.0)]);
+    let expected = Alert { ends_at: Some(Timestamp::from_millis(START + 3000)), ..expected };
+    assert_eq!(resolved, Evaluation { alerts: vec![expected], changed: true });
+    assert_eq!(host.value("ALERTS"), BTreeMap::new());
+    assert_eq!(host.value("ALERTS_FOR_STATE"), BTreeMap::new());
+}
+
+#[test]
+fn a_firing_alert_is_told_again_every_resend_delay() {
+    let mut host = Host::new("groups: [{name: g, rules: [{alert: A, expr: x > 0}]}]");
+    let told: Vec<usize> = (0..125).filter(|_| !host.tick(&[("x", 1.0)]).alerts.is_empty()).collect();
+    assert_eq!(told, [0, 60, 120]);
+}
+
+#[test]
+fn a_recording_rule_gives_series_that_later_rules_see_in_the_same_tick() {
+    let mut host = Host::new(
+        "groups:
+- name: g
+  labels: {team: host}
+  rules:
+  - {record: a:copy, expr: x, labels: {cpu: \"\", extra: 'yes'}}
+  - {record: b:copy, expr: \"a:copy\"}
+  - {alert: High, expr: b:copy > 5}
+",
+    );
+    let alerts = host.tick(&[("x,cpu=0", 7.0)]).alerts;
+    assert_eq!(alerts.len(), 1);
+    let labels = "{extra=\"yes\", instance=\"h:9100\", job=\"node\", team=\"host\"}";
+    assert_eq!(host.value("a:copy"), BTreeMap::from([(format!("a:copy{labels}"), 7.0)]));
+    assert_eq!(host.value("b:copy"), BTreeMap::from([(format!("b:copy{labels}"), 7.0)]));
+}
+
+#[test]
+fn a_series_that_is_not_given_any_more_ends_at_once() {
+    let mut host = Host::new("groups: [{name: g, rules: [{record: high, expr: x > 5}]}]");
+    host.tick(&[("x", 7.0)]);
+    assert_eq!(host.value("high").len(), 1);
+    host.tick(&[("x", 1.0)]);
+    assert_eq!(host.value("high").len(), 0);
+    host.tick(&[("x", 8.0)]);
+    assert_eq!(host.value("high").into_values().collect::<Vec<_>>(), [8.0]);
+}
+
+#[test]
+fn a_scalar_is_recorded_as_a_series_without_labels() {
+    let mut host = Host::new("groups: [{name: g, query_offset: 10s, rules: [{record: clock, expr: time()}]}]");
+    host.tick(&[]);
+    let then = Timestamp::from_millis(START - 10_000);
+    assert_eq!(host.value("clock"), BTreeMap::from([("clock".to_string(), then.as_secs_f64())]));
+}
+
+#[test]
+fn what_the_rules_give_is_exposed_without_the_labels_of_the_target() {
+    let mut host = Host::new(
+        "groups:
+- name: g
+  rules:
+  - {record: x:copy, expr: x}
+  - {record: x:copy, expr: x, labels: {instance: other, job: \"\"}}
+  - {alert: A, expr: x > 5}
+",
+    );
+    host.tick(&[("x,cpu=1", 7.0), ("x,cpu=0", 3.0)]);
+    let expected = [
+        "ALERTS{alertname=\"A\",alertstate=\"firing\",cpu=\"1\"} 1",
+        "ALERTS_FOR_STATE{alertname=\"A\",cpu=\"1\"} 1700000000",
+        "x:copy{cpu=\"0\"} 3",
+        "x:copy{cpu=\"1\"} 7",
+        "x:copy{cpu=\"0\",instance=\"other\"} 3",
+        "x:copy{cpu=\"1\",instance=\"other\"} 7",
+    ];
+    assert_eq!(host.exposed(), expected);
+    let layout = host.engine.section().layout.clone();
+    host.tick(&[("x,cpu=1", 7.0), ("x,cpu=0", 3.0)]);
+    assert!(Arc::ptr_eq(&layout, &host.engine.section().layout), "a steady tick keeps the layout");
+}
+
+#[test]
+fn groups_run_at_their_own_interval() {
+    let mut host = Host::new(
+        "groups:
+- {name: fast, rules: [{record: fast, expr: x}]}
+- {name: slow, interval: 5s, rules: [{record: slow, expr: x}]}
+",
+    );
+    let mut slow = Vec::new();
+    for i in 0..11 {
+        host.tick(&[("x", f64::from(i))]);
+        slow.extend(host.value("slow").into_values());
+    }
+    assert_eq!(slow, [0.0, 0.0, 0.0, 0.0, 0.0, 5.0, 5.0, 5.0, 5.0, 5.0, 10.0]);
+    assert_eq!(host.metric("watchfire_rule_group_iterations_total"), 11.0 + 3.0);
+    assert_eq!(host.metric("watchfire_rule_evaluations_total"), 14.0);
+    assert_eq!(host.metric("watchfire_rule_group_rules"), 2.0);
+    assert_eq!(host.metric("watchfire_rule_group_iterations_missed_total"), 0.0);
+}
+
+#[test]
+fn an_annotation_that_fails_does_not_lose_the_alert() {
+    let mut host = Host::new(
+        "groups: [{name: g, rules: [{alert: A, expr: x > 0, annotations: {summary: '{{ .Nope }}', ok: 'fine'}}]}]",
+    );
+    let alert = host.tick(&[("x", 1.0)]).alerts.remove(0);
+    assert_eq!(alert.annotations.get("ok"), "fine");
+    let summary = alert.annotations.get("summary");
+    assert!(summary.starts_with("<error expanding template: error executing template A: 1:4:"), "{summary}");
+    assert_eq!(host.metric("watchfire_rule_template_failures_total"), 1.0);
+    assert_eq!(host.metric("watchfire_rule_evaluation_failures_total"), 0.0);
+}
+
+#[test]
+fn an_annotation_can_query() {
+    let mut host = Host::new(
+        "groups: [{name: g, rules: [{alert: A, expr: x > 0, annotations: {s: '{{ range query \"y\" }}{{ .Labels.d }}={{ .Value }};{{ end }}'}}]}]",
+    );
+    let alert = host.tick(&[("x", 1.0), ("y,d=a", 2.0), ("y,d=b", 3.0)]).alerts.remove(0);
+    assert_eq!(alert.annotations.get("s"), "a=2;b=3;");
+}
+
+#[test]
+fn results_with_the_same_labels_fail_the_rule_and_keep_its_alerts() {
+    let mut host = Host::new(
+        "groups: [{name: g, rules: [{alert: A, expr: x > 0, labels: {cpu: all}}, {record: r, expr: x, labels: {cpu: all}}]}]",
+    );
+    assert_eq!(host.tick(&[("x,cpu=0", 1.0)]).alerts.len(), 1);
+    let both = [("x,cpu=0", 1.0), ("x,cpu=1", 1.0)];
+    assert_eq!(host.tick(&both), Evaluation::default());
+    assert_eq!(host.metric("watchfire_rule_evaluation_failures_total"), 2.0);
+    assert_eq!(
+        host.engine.rule_errors(),
+        [
+            "g/A: vector contains metrics with the same labelset after applying alert labels",
+            "g/r: vector contains metrics with the same labelset after applying rule labels",
+        ]
+    );
+    assert_eq!(host.exposed(), [""; 0], "what is not evaluated is not shown");
+}
+
+#[test]
+fn a_group_may_limit_the_results_of_its_rules() {
+    let mut host = Host::new("groups: [{name: g, limit: 1, rules: [{alert: A, expr: x > 0}, {record: r, expr: x}]}]");
+    assert_eq!(host.tick(&[("x,cpu=0", 1.0)]).alerts.len(), 1);
+    let told = host.tick(&[("x,cpu=0", 1.0), ("x,cpu=1", 1.0)]).alerts;
+    assert!(told.iter().all(Alert::is_resolved) && told.len() == 1, "{told:?}");
+    assert_eq!(
+        host.engine.rule_errors(),
+        ["g/A: exceeded limit of 1 with 2 alerts", "g/r: exceeded limit of 1 with 2 series"]
+    );
+}
+
+#[test]
+fn a_reload_keeps_the_alerts_of_the_rules_that_stay_and_resolves_those_of_the_rules_that_go() {
+    let mut host = Host::new(
+        "groups:
+- name: g
+  rules:
+  - {alert: Stays, expr: x > 0, for: 3s}
+  - {alert: Goes, expr: x > 0}
+  - {record: gone, expr: x}
+",
+    );
+    assert_eq!(host.tick(&[("x", 1.0)]).alerts.len(), 1);
+    host.tick(&[("x", 1.0)]);
+    assert_eq!(host.value("gone").len(), 1);
+    let new = "groups:
+- name: g
+  rules:
+  - {record: new, expr: x}
+  - {alert: Stays, expr: x > 0.5, for: 3s}
+";
+    host.engine.replace(groups(new), Settings::default());
+    let told = host.tick(&[("x", 1.0)]).alerts;
+    let names: Vec<_> = told.iter().map(|a| (a.labels.get("alertname"), a.is_resolved(), a.expr.as_str())).collect();
+    assert_eq!(names, [("Goes", true, "x > 0")]);
+    assert_eq!(host.value("gone").len(), 0);
+    let told = host.tick(&[("x", 1.0)]).alerts;
+    let names: Vec<_> = told.iter().map(|a| (a.labels.get("alertname"), a.is_resolved())).collect();
+    assert_eq!(names, [("Stays", false)], "it went on waiting where it was");
+    assert_eq!(host.metric("watchfire_rule_group_rules"), 2.0);
+}
+
+#[test]
+fn alerts_go_on_after_a_restart() {
+    let rules = "groups:
+- name: g
+  rules:
+  - {alert: Waits, expr: x > 0, for: 5s}
+  - {alert: Fires, expr: x > 0, annotations: {a: '{{ $value }}'}}
+  - {alert: Waits, expr: x > 10, for: 5s}
+";
+    let mut host = Host::new(rules);
+    for _ in 0..4 {
+        host.tick(&[("x", 11.0)]);
+    }
+    let (now, mono) = host.now();
+    let saved = serde_json::to_string(&host.engine.snapshot_state(now, mono)).unwrap();
+    let state: RulesState = serde_json::from_str(&saved).unwrap();
+    assert_eq!(state, host.engine.snapshot_state(now, mono));
+    assert_eq!(state.alerts.len(), 3);
+
+    let mut after = Host::new(rules);
+    after.wall = host.wall + 3_600_000;
+    let (now, mono) = after.now();
+    after.engine.restore_state(&state, now, mono);
+    let fires = after.tick(&[("x", 11.0)]).alerts;
+    let [fires] = fires.as_slice() else { panic!("{fires:?}") };
+    assert_eq!((fires.labels.get("alertname"), fires.starts_at), ("Fires", Timestamp::from_millis(START)));
+    let told = after.tick(&[("x", 9.0)]).alerts;
+    let names: Vec<_> = told.iter().map(|a| a.labels.get("alertname")).collect();
+    assert_eq!(names, ["Waits"], "four seconds before and one after");
+}
+
+#[test]
+fn alerts_of_rules_that_are_gone_after_a_restart_are_resolved() {
+    let mut host = Host::new("groups: [{name: g, rules: [{alert: A, expr: x > 0}]}]");
+    host.tick(&[("x", f64::INFINITY)]);
+    let (now, mono) = host.now();
+    let state = host.engine.snapshot_state(now, mono);
+    let mut after = Host::new("groups: []");
+    after.engine.restore_state(&state, now, mono);
+    let told = after.tick(&[]).alerts;
+    assert_eq!(told.iter().map(|a| (a.is_resolved(), a.value)).collect::<Vec<_>>(), [(true, f64::INFINITY)]);
+}

@@ -1,0 +1,245 @@
+//! The `exec` sink: runs a command for each notification, through `pool/`.
+//!
+//! The command gets the webhook's JSON on standard input, and in its environment:
+//!
+//! | variable | what |
+//! | --- | --- |
+//! | `WATCHFIRE_STATUS` | `firing` while one alert of the group fires, else `resolved` |
+//! | `WATCHFIRE_RECEIVER` | the receiver's name |
+//! | `WATCHFIRE_ID` | the same at every try of one notification |
+//! | `WATCHFIRE_GROUP_KEY` | the group |
+//! | `WATCHFIRE_FIRING`, `WATCHFIRE_RESOLVED` | how many alerts of the notification fire, are resolved |
+//! | `WATCHFIRE_ALERTNAME`, `WATCHFIRE_SEVERITY`, `WATCHFIRE_INSTANCE` | labels: those that all alerts share, else the first alert's |
+//! | `WATCHFIRE_SUMMARY`, `WATCHFIRE_DESCRIPTION` | annotations, in the same way |
+//! | `WATCHFIRE_VALUE` | the first alert's value |
+//! | `WATCHFIRE_STARTS_AT`, `WATCHFIRE_ENDS_AT` | the first alert's times (RFC 3339); the second is empty while it fires |
+//! | `WATCHFIRE_EXTERNAL_URL` | where people find the agent |
+//!
+//! Exit code 0 confirms the notification. Code 75 (`EX_TEMPFAIL` of sysexits.h), a time-out, a full pool and being killed
+//! are tried again until they go well. Any other code, and a command that cannot be started, is tried a few more times
+//! and then given up, as a webhook that answers 400 is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Delivered, Delivery, DeliveryError, Notification, Reason, Sink, webhook_version_4};
+use crate::pool::{Class, Outcome, Pool, Status as Ended, Task};
+use crate::section;
+use crate::yaml::{Faults, Node};
+
+section! {
+    check = check;
+    /// A command for each notification.
+    pub struct ExecConfig {
+        /// The program and its arguments; no shell is involved.
+        pub command: Vec<String> = Vec::new(),
+        /// How long it may run; then it and all it started is killed, and the notification tried again.
+        pub timeout: Duration = Duration::from_secs(30),
+        /// Environment variables for it, beside PATH, HOME, LANG, TZ and those that describe the notification.
+        pub env: BTreeMap<String, String> = BTreeMap::new(),
+        /// Whether it is run for resolved alerts too.
+        pub send_resolved: bool = true,
+    }
+}
+
+fn check(config: &mut ExecConfig, node: &Node, faults: &mut Faults) {
+    if config.command.first().is_none_or(String::is_empty) {
+        let at = node.get("command").map_or(node.at, |n| n.at);
+        faults.error(at, "exec_configs needs a command: a list of the program and its arguments");
+    }
+    if config.timeout.is_zero() {
+        faults.error(node.get("timeout").map_or(node.at, |n| n.at), "timeout is 0: the command could never run");
+    }
+}
+
+/// sysexits.h: "temporary failure; user is invited to retry".
+const EX_TEMPFAIL: i32 = 75;
+/// Linux takes at most 128 KiB for one variable; a summary needs less.
+const MAX_VALUE: usize = 16 * 1024;
+/// The characters of the command's standard error that an error message shows.
+const TAIL: usize = 400;
+
+pub struct ExecSink {
+    config: ExecConfig,
+    pool: Pool,
+}
+
+impl ExecSink {
+    pub fn new(config: &ExecConfig, pool: Pool) -> ExecSink {
+        ExecSink { config: config.clone(), pool }
+    }
+
+    async fn run(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
+        let name = format!("exec:{}", notification.receiver);
+        let mut task = Task::command(&self.config.command)
+            .name(name.as_str())
+            .class(Class::Sink)
+            .timeout(self.config.timeout)
+            .stdin(webhook_version_4(notification, 0));
+        for (variable, value) in &self.config.env {
+            task = task.env(variable, value);
+        }
+        for (variable, value) in environment(notification) {
+            task = task.env(variable, value);
+        }
+        let handle = self
+            .pool
+            .submit(task)
+            .map_err(|e| DeliveryError::passing(Reason::Other, format!("{name} was not run: {e}")))?;
+        let outcome = handle.wait().await;
+        judge(&name, &outcome)
+    }
+}
+
+impl Sink for ExecSink {
+    fn deliver<'a>(&'a self, notification: &'a Notification) -> Delivery<'a> {
+        Box::pin(self.run(notification))
+    }
+}
+
+/// What the command's end means for the notification.
+fn judge(name: &str, outcome: &Outcome) -> Result<Delivered, DeliveryError> {
+    let tail = tail(&outcome.stderr.text());
+    let said = if tail.is_empty() { String::new() } else { format!("; it wrote: {tail}") };
+    let message = format!("{name} {}{said}", outcome.status);
+    match &outcome.status {
+        Ended::Exited(0) => Ok(Delivered { answer: outcome.status.to_string() }),
+        Ended::Exited(EX_TEMPFAIL) => Err(DeliveryError::passing(Reason::ServerError, message)),
+        Ended::Exited(_) => Err(DeliveryError::lasting(Reason::ClientError, message)),
+        Ended::TimedOut { .. } => Err(DeliveryError::passing(Reason::Timeout, message)),
+        Ended::Signaled(_) | Ended::Cancelled | Ended::Lost(_) => Err(DeliveryError::passing(Reason::Other, message)),
+        Ended::NotStarted(_) => Err(DeliveryError::lasting(Reason::Other, message)),
+    }
+}
+
+fn environment(n: &Notification) -> Vec<(&'static str, String)> {
+    let (labels, annotations) = (n.common_labels(), n.common_annotations());
+    let first = n.alerts.first();
+    let label = |name: &str| match (labels.get(name), first) {
+        ("", Some(alert)) => alert.labels.get(name).to_string(),
+        (value, _) => value.to_string(),
+    };
+    let annotation = |name: &str| match (annotations.get(name), first) {
+        ("", Some(alert)) => alert.annotations.get(name).to_string(),
+        (value, _) => value.to_string(),
+    };
+    let mut all = vec![
+        ("WATCHFIRE_STATUS", n.status().as_str().to_string()),
+        ("WATCHFIRE_RECEIVER", n.receiver.clone()),
+        ("WATCHFIRE_ID", n.id.clone()),
+        ("WATCHFIRE_GROUP_KEY", n.group_key.clone()),
+        ("WATCHFIRE_FIRING", n.count(super::Status::Firing).to_string()),
+        ("WATCHFIRE_RESOLVED", n.count(super::Status::Resolved).to_string()),
+        ("WATCHFIRE_ALERTNAME", label("alertname")),
+        ("WATCHFIRE_SEVERITY", label("severity")),
+        ("WATCHFIRE_INSTANCE", label("instance")),
+        ("WATCHFIRE_SUMMARY", annotation("summary")),
+        ("WATCHFIRE_DESCRIPTION", annotation("description")),
+        ("WATCHFIRE_VALUE", first.map_or(String::new(), |a| a.value.to_string())),
+        ("WATCHFIRE_STARTS_AT", first.map_or(String::new(), |a| a.starts_at.to_string())),
+        ("WATCHFIRE_ENDS_AT", first.and_then(|a| a.ends_at).map_or(String::new(), |t| t.to_string())),
+        ("WATCHFIRE_EXTERNAL_URL", n.external_url.clone()),
+    ];
+    for (_, value) in &mut all {
+        // A NUL byte would end it, and a longer one would not start the command.
+        value.retain(|c| c != '\0');
+        if value.len() > MAX_VALUE {
+            value.truncate(value.floor_char_boundary(MAX_VALUE));
+        }
+    }
+    all
+}
+
+/// The end of what the command wrote, on one line.
+fn tail(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let skip = line.chars().count().saturating_sub(TAIL);
+    if skip == 0 { line } else { format!("...{}", line.chars().skip(skip).collect::<String>()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::super::notification::tests::example;
+    use super::*;
+    use crate::pool::PoolConfig;
+
+    async fn run(script: &str, timeout: Duration) -> Result<Delivered, DeliveryError> {
+        let pool = Pool::new(PoolConfig::default(), &Registry::new(), tokio::runtime::Handle::current()).unwrap();
+        let config = ExecConfig {
+            command: ["sh", "-c", script].map(String::from).to_vec(),
+            timeout,
+            env: BTreeMap::from([("ROOM".to_string(), "cellar".to_string())]),
+            send_resolved: true,
+        };
+        ExecSink::new(&config, pool).deliver(&example()).await
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn the_command_gets_the_alert_in_its_environment_and_as_json() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().display().to_string();
+        run(&format!("env > {out}/env; cat > {out}/json"), LONG).await.unwrap();
+        let env = std::fs::read_to_string(dir.path().join("env")).unwrap();
+        for line in [
+            "WATCHFIRE_STATUS=firing",
+            "WATCHFIRE_RECEIVER=ops.team",
+            "WATCHFIRE_ALERTNAME=DiskFull",
+            "WATCHFIRE_SEVERITY=page",
+            "WATCHFIRE_INSTANCE=a",
+            "WATCHFIRE_SUMMARY=disk <full> & \"loud\"",
+            "WATCHFIRE_FIRING=1",
+            "WATCHFIRE_RESOLVED=1",
+            "WATCHFIRE_VALUE=0.97",
+            "WATCHFIRE_ENDS_AT=",
+            "ROOM=cellar",
+        ] {
+            assert!(env.lines().any(|l| l == line), "{line} is not in\n{env}");
+        }
+        assert_eq!(std::fs::read(dir.path().join("json")).unwrap(), webhook_version_4(&example(), 0));
+    }
+
+    #[tokio::test]
+    async fn a_temporary_failure_is_tried_again_and_another_code_is_not_for_ever() {
+        let error = run("echo 'the line is\n busy' >&2; exit 75", LONG).await.unwrap_err();
+        assert!(error.retry);
+        assert_eq!(error.message, "exec:ops.team exited with code 75; it wrote: the line is busy");
+        let error = run("exit 3", LONG).await.unwrap_err();
+        assert!(!error.retry);
+        assert_eq!(error.message, "exec:ops.team exited with code 3");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_hangs_is_killed_and_tried_again() {
+        let error = run("exec sleep 60", Duration::from_millis(50)).await.unwrap_err();
+        assert!(error.retry && error.reason == Reason::Timeout, "{error:?}");
+        assert!(error.message.contains("timed out"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_is_not_there_is_named() {
+        let pool = Pool::new(PoolConfig::default(), &Registry::new(), tokio::runtime::Handle::current()).unwrap();
+        let config = ExecConfig { command: vec!["/no/such/pager".to_string()], ..ExecConfig::default() };
+        let error = ExecSink::new(&config, pool).deliver(&example()).await.unwrap_err();
+        assert!(!error.retry);
+        assert!(error.message.contains("/no/such/pager"), "{error}");
+    }
+
+    #[test]
+    fn long_values_and_nul_bytes_do_not_keep_the_command_from_starting() {
+        let mut n = example();
+        n.receiver = format!("a\0{}", "é".repeat(20_000));
+        let env = environment(&n);
+        let receiver = &env.iter().find(|(name, _)| *name == "WATCHFIRE_RECEIVER").unwrap().1;
+        assert!(receiver.len() <= MAX_VALUE && !receiver.contains('\0'));
+    }
+
+    #[test]
+    fn of_a_long_output_the_end_is_shown() {
+        let shown = tail(&format!("{} the end", "x".repeat(1000)));
+        assert!(shown.starts_with("...x") && shown.ends_with("x the end") && shown.chars().count() == TAIL + 3);
+    }
+}

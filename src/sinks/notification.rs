@@ -1,0 +1,236 @@
+//! What a sink delivers: a group of alerts as it stood when the notification became due.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Labels, Timestamp};
+
+/// A notification. It is stored as it is until a sink confirms it, so a sink gets the same one at every try.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Notification {
+    /// The same at every try and different for every notification, so that a far side can tell a repetition.
+    pub id: String,
+    /// The receiver's name.
+    pub receiver: String,
+    /// The route and group labels, as Alertmanager writes them: `{}/{severity="page"}:{alertname="X"}`.
+    pub group_key: String,
+    #[serde(with = "as_map")]
+    pub group_labels: Labels,
+    /// When it became due, by the wall clock.
+    #[serde(with = "as_millis")]
+    pub at: Timestamp,
+    /// Where people find this agent; `""` when nothing is configured.
+    pub external_url: String,
+    /// In Alertmanager's order. Never empty.
+    pub alerts: Vec<NotifiedAlert>,
+}
+
+/// One alert of a notification.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct NotifiedAlert {
+    #[serde(with = "as_map")]
+    pub labels: Labels,
+    #[serde(with = "as_map")]
+    pub annotations: Labels,
+    /// When it began to fire.
+    #[serde(with = "as_millis")]
+    pub starts_at: Timestamp,
+    /// When it stopped; `None` while it fires.
+    #[serde(with = "as_optional_millis")]
+    pub ends_at: Option<Timestamp>,
+    /// The expression's value.
+    #[serde(with = "as_text")]
+    pub value: f64,
+    /// A link to the expression.
+    pub generator_url: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    Firing,
+    Resolved,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Firing => "firing",
+            Status::Resolved => "resolved",
+        }
+    }
+}
+
+impl NotifiedAlert {
+    pub fn status(&self) -> Status {
+        if self.ends_at.is_some() { Status::Resolved } else { Status::Firing }
+    }
+
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.labels)
+    }
+}
+
+impl Notification {
+    /// Firing as long as one alert is.
+    pub fn status(&self) -> Status {
+        if self.count(Status::Firing) > 0 { Status::Firing } else { Status::Resolved }
+    }
+
+    pub fn count(&self, status: Status) -> usize {
+        self.alerts.iter().filter(|a| a.status() == status).count()
+    }
+
+    /// The labels that all alerts have with the same value.
+    pub fn common_labels(&self) -> Labels {
+        common(self.alerts.iter().map(|a| &a.labels))
+    }
+
+    /// The annotations that all alerts have with the same value.
+    pub fn common_annotations(&self) -> Labels {
+        common(self.alerts.iter().map(|a| &a.annotations))
+    }
+}
+
+fn common<'a>(mut sets: impl Iterator<Item = &'a Labels>) -> Labels {
+    let Some(first) = sets.next() else { return Labels::empty() };
+    let mut pairs: Vec<(&str, &str)> = first.iter().collect();
+    for set in sets {
+        pairs.retain(|(name, value)| set.get(name) == *value);
+    }
+    Labels::from_pairs(pairs)
+}
+
+/// Identifies a label set, as Prometheus and Alertmanager do: 64-bit FNV-1a over names and values in order of name, each
+/// followed by the byte 255.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct Fingerprint(pub u64);
+
+impl Fingerprint {
+    pub fn of(labels: &Labels) -> Fingerprint {
+        const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+        const PRIME: u64 = 0x0100_0000_01b3;
+        let add = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(PRIME);
+        let text = |sum: u64, text: &str| add(text.bytes().fold(sum, add), 255);
+        Fingerprint(labels.iter().fold(OFFSET, |sum, (name, value)| text(text(sum, name), value)))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// A label set as a JSON object, in order of name.
+pub(super) mod as_map {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::model::Labels;
+
+    pub fn serialize<S: Serializer>(labels: &Labels, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(labels.iter())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Labels, D::Error> {
+        Ok(Labels::from_pairs(BTreeMap::<String, String>::deserialize(from)?))
+    }
+}
+
+mod as_millis {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::model::Timestamp;
+
+    pub fn serialize<S: Serializer>(t: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_i64(t.as_millis())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+        i64::deserialize(from).map(Timestamp::from_millis)
+    }
+}
+
+mod as_optional_millis {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::model::Timestamp;
+
+    pub fn serialize<S: Serializer>(t: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+        t.map(Timestamp::as_millis).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+        Ok(Option::<i64>::deserialize(from)?.map(Timestamp::from_millis))
+    }
+}
+
+/// JSON has no NaN and no infinity, which are ordinary values here.
+mod as_text {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A firing and a resolved alert that share some labels.
+    pub fn example() -> Notification {
+        let alert = |instance: &str, ends_at: Option<i64>| NotifiedAlert {
+            labels: Labels::from_pairs([("alertname", "DiskFull"), ("instance", instance), ("severity", "page")]),
+            annotations: Labels::from_pairs([("summary", "disk <full> & \"loud\""), ("description", instance)]),
+            starts_at: Timestamp::from_millis(1_700_000_000_500),
+            ends_at: ends_at.map(Timestamp::from_millis),
+            value: 0.97,
+            generator_url: "http://host:9100/graph?g0.expr=up&g0.tab=1".to_string(),
+        };
+        Notification {
+            id: "s-7".to_string(),
+            receiver: "ops.team".to_string(),
+            group_key: "{}:{alertname=\"DiskFull\"}".to_string(),
+            group_labels: Labels::from_pairs([("alertname", "DiskFull")]),
+            at: Timestamp::from_millis(1_700_000_060_000),
+            external_url: "http://host:9100".to_string(),
+            alerts: vec![alert("a", None), alert("b", Some(1_700_000_030_000))],
+        }
+    }
+
+    #[test]
+    fn fingerprints_are_those_of_prometheus() {
+        // The first is that of the empty set in Prometheus' own tests, FNV's offset.
+        assert_eq!(Fingerprint::of(&Labels::empty()).to_string(), "cbf29ce484222325");
+        let a = Fingerprint::of(&Labels::from_pairs([("a", "b"), ("c", "d")]));
+        assert_eq!(a, Fingerprint::of(&Labels::from_pairs([("c", "d"), ("a", "b")])));
+        assert_ne!(a, Fingerprint::of(&Labels::from_pairs([("a", "bc"), ("c", "d")])));
+    }
+
+    #[test]
+    fn what_all_alerts_share_is_common() {
+        let n = example();
+        assert_eq!(n.common_labels().to_string(), "{alertname=\"DiskFull\", severity=\"page\"}");
+        assert!(!n.common_annotations().has("description"));
+        assert_eq!((n.status(), n.count(Status::Firing), n.count(Status::Resolved)), (Status::Firing, 1, 1));
+    }
+
+    #[test]
+    fn a_notification_comes_back_from_the_store_as_it_was() {
+        let mut n = example();
+        n.alerts[0].value = f64::INFINITY;
+        let back: Notification = serde_json::from_slice(&serde_json::to_vec(&n).unwrap()).unwrap();
+        assert_eq!(back, n);
+        n.alerts[0].value = f64::NAN;
+        let back: Notification = serde_json::from_slice(&serde_json::to_vec(&n).unwrap()).unwrap();
+        assert!(back.alerts[0].value.is_nan());
+    }
+}

@@ -1,0 +1,88 @@
+//! The `webhook` sink: POSTs Alertmanager's version-4 JSON.
+//!
+//! 2xx confirms. 408, 429 and 5xx are tried again until they go well, `Retry-After` is honoured; other answers are tried
+//! a few more times and then given up. Every try of one notification carries the same `Idempotency-Key` header.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::http::{HttpClient, one_of, secret};
+use super::{Delivered, Delivery, DeliveryError, HttpConfig, Notification, Reason, Sink, webhook_version_4};
+use crate::section;
+use crate::yaml::{Faults, Node, Secret};
+
+section! {
+    check = check;
+    /// A POST for each notification.
+    pub struct WebhookConfig {
+        /// Where to.
+        pub url: Option<Secret> = None,
+        /// A file that holds the URL; read for every notification.
+        pub url_file: Option<PathBuf> = None,
+        /// Whether resolved alerts are sent too.
+        pub send_resolved: bool = true,
+        /// At most this many alerts are in one message, the rest is only counted; 0: all are.
+        pub max_alerts: usize = 0,
+        /// The time for one request, the answer included.
+        pub timeout: Duration = Duration::from_secs(10),
+        /// How requests are made.
+        pub http_config: HttpConfig = HttpConfig::default(),
+    }
+}
+
+fn check(config: &mut WebhookConfig, node: &Node, faults: &mut Faults) {
+    one_of(node, faults, "url", "url_file", config.url.is_some(), config.url_file.is_some());
+    if config.url.is_none() && config.url_file.is_none() {
+        // The URL's own fault has been said already if it is there but not a text.
+        if node.get("url").is_none() {
+            faults.error(node.at, "a webhook needs a url or a url_file");
+        }
+    }
+    if let Some(url) = &config.url
+        && Url::parse(url.expose()).ok().is_none_or(|url| !matches!(url.scheme(), "http" | "https"))
+    {
+        faults.error(node.get("url").map_or(node.at, |n| n.at), "url is not an http or https URL");
+    }
+    if config.timeout.is_zero() {
+        faults.error(node.get("timeout").map_or(node.at, |n| n.at), "timeout is 0: no request could ever be answered");
+    }
+}
+
+impl WebhookConfig {
+    /// Makes relative paths start at `dir`.
+    pub fn resolve_paths(&mut self, dir: &Path) {
+        if let Some(path) = &mut self.url_file {
+            *path = dir.join(&path);
+        }
+        self.http_config.resolve_paths(dir);
+    }
+}
+
+pub struct WebhookSink {
+    config: WebhookConfig,
+    client: HttpClient,
+}
+
+impl WebhookSink {
+    pub fn new(config: &WebhookConfig) -> WebhookSink {
+        WebhookSink { client: HttpClient::new(&config.http_config, config.timeout), config: config.clone() }
+    }
+
+    async fn post(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
+        let url = secret(self.config.url.as_ref(), self.config.url_file.as_deref())
+            .map_err(|e| DeliveryError::passing(Reason::Other, e))?;
+        let body = webhook_version_4(notification, self.config.max_alerts);
+        self.client.post_json(&url, &notification.id, body).await
+    }
+}
+
+impl Sink for WebhookSink {
+    fn deliver<'a>(&'a self, notification: &'a Notification) -> Delivery<'a> {
+        Box::pin(self.post(notification))
+    }
+}
+
+#[cfg(test)]
+mod tests;

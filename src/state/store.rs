@@ -1,0 +1,311 @@
+//! The store as others see it, and the thread that writes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use prometheus::Registry;
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+use super::batch::{Batch, Table};
+use super::file::{File, FileError, OpenError, Opened, Rows};
+use super::metrics::Metrics;
+
+/// How long the writing thread waits before it tries a disk again that failed.
+const RETRY: Duration = Duration::from_secs(10);
+/// redb's own recursion is shallow; the default of 2 MiB would only be address space, but this says what is needed.
+const STACK: usize = 512 * 1024;
+
+/// The embedded store. Clones are the same store; when the last is dropped, everything is written and the file closed.
+#[derive(Clone)]
+pub struct Store {
+    owner: Arc<Owner>,
+}
+
+/// Ends the thread when the last clone of the store goes.
+struct Owner {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    /// `None`: a store in memory only.
+    dir: Option<PathBuf>,
+    metrics: Metrics,
+    /// `None` while the disk does not let us. Held during a transaction; taken before `pending`.
+    file: Mutex<Option<File>>,
+    /// Held for a few instructions only: whoever writes rows takes it, the tick thread too.
+    pending: Mutex<Pending>,
+    /// Told when there is something to write, or the store ends.
+    work: Condvar,
+    /// The number of the last batch that a transaction was tried for.
+    tried: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Pending {
+    /// What the file does not have yet, newest content only.
+    rows: Rows,
+    /// The number of the last batch that was handed over.
+    batch: u64,
+    closing: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that leaves the data half changed can panic while a lock is held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store {
+    /// Opens the store in `dir`, which is created with mode 0700 when it is not there, and registers its instruments.
+    ///
+    /// A full or failing disk is no error: the store then begins in memory and goes to the disk when it can. A damaged
+    /// file is set aside.
+    ///
+    /// # Errors
+    /// When the directory cannot be written, another agent uses it, or a later version wrote it.
+    pub fn open(dir: &Path, registry: &Registry) -> Result<Store, OpenError> {
+        let metrics = Metrics::register(registry).map_err(OpenError::Metrics)?;
+        let file = accept(File::open(dir)?, &metrics);
+        Store::start(Some(dir.to_path_buf()), file, metrics)
+    }
+
+    /// A store without a file: for tests, and for commands that must leave nothing behind.
+    ///
+    /// # Errors
+    /// When the thread cannot be started or the instruments are registered already.
+    pub fn in_memory(registry: &Registry) -> Result<Store, OpenError> {
+        let metrics = Metrics::register(registry).map_err(OpenError::Metrics)?;
+        Store::start(None, None, metrics)
+    }
+
+    fn start(dir: Option<PathBuf>, file: Option<File>, metrics: Metrics) -> Result<Store, OpenError> {
+        let shared = Arc::new(Shared {
+            dir,
+            metrics,
+            file: Mutex::new(file),
+            pending: Mutex::new(Pending::default()),
+            work: Condvar::new(),
+            tried: watch::Sender::new(0),
+        });
+        let writer = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("state".to_string())
+            .stack_size(STACK)
+            .spawn(move || writer.run())
+            .map_err(OpenError::Thread)?;
+        Ok(Store { owner: Arc::new(Owner { shared, thread: Mutex::new(Some(thread)) }) })
+    }
+
+    /// Hands rows over to be written soon, all of them in one transaction. Never waits for the disk.
+    pub fn write(&self, batch: Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        let shared = &self.owner.shared;
+        let (changes, failed) = batch.into_parts();
+        shared.metrics.errors.inc_by(failed);
+        let mut pending = lock(&shared.pending);
+        for change in changes {
+            pending.rows.insert((change.table, change.key), change.row);
+        }
+        pending.batch += 1;
+        shared.count(&pending);
+        drop(pending);
+        shared.work.notify_one();
+    }
+
+    /// Waits until everything handed over before is on the disk, or the store knows that the disk does not take it (then
+    /// it is safe in memory only, and the store has said so).
+    pub async fn settled(&self) {
+        let wanted = lock(&self.owner.shared.pending).batch;
+        let mut tried = self.owner.shared.tried.subscribe();
+        // The sender lives as long as `self`.
+        let _ = tried.wait_for(|tried| *tried >= wanted).await;
+    }
+
+    /// All rows of a table, in order of key. Rows that cannot be read as `V` are left out and logged.
+    pub fn load<V: DeserializeOwned>(&self, table: Table) -> Vec<(String, V)> {
+        let read = |(key, row): (String, Vec<u8>)| match serde_json::from_slice(&row) {
+            Ok(value) => Some((key, value)),
+            Err(error) => {
+                tracing::warn!(table = table.name(), key, %error, "a row of the store is not understood: left out");
+                None
+            }
+        };
+        self.load_text(table).into_iter().filter_map(read).collect()
+    }
+
+    /// All rows of a table as JSON text, in order of key.
+    pub fn load_text(&self, table: Table) -> Vec<(String, Vec<u8>)> {
+        let shared = &self.owner.shared;
+        // In this order, so that no row is between the two.
+        let file = lock(&shared.file);
+        let pending = lock(&shared.pending);
+        let stored = match file.as_ref().map(|file| file.load(table)) {
+            None => Vec::new(),
+            Some(Ok(rows)) => rows,
+            Some(Err(error)) => {
+                tracing::error!(table = table.name(), %error, "the store cannot be read");
+                shared.metrics.errors.inc();
+                Vec::new()
+            }
+        };
+        let mut rows: BTreeMap<String, Vec<u8>> = stored.into_iter().collect();
+        for ((_, key), row) in pending.rows.iter().filter(|((t, _), _)| *t == table) {
+            match row {
+                Some(row) => drop(rows.insert(key.clone(), row.clone())),
+                None => drop(rows.remove(key)),
+            }
+        }
+        rows.into_iter().collect()
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        lock(&self.shared.pending).closing = true;
+        self.shared.work.notify_one();
+        if let Some(thread) = lock(&self.thread).take() {
+            // A panic of the thread has been reported by the panic itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The file of an opening, counted.
+fn accept(opened: Opened, metrics: &Metrics) -> Option<File> {
+    match opened {
+        Opened::File(file) => {
+            metrics.up.set(1);
+            Some(file)
+        }
+        Opened::Fresh(file, aside) => {
+            metrics.damaged.inc();
+            metrics.up.set(1);
+            tracing::error!(kept_as = %aside.display(), "the store was damaged; a fresh one is begun");
+            Some(file)
+        }
+        Opened::Unavailable(error) => {
+            metrics.errors.inc();
+            metrics.up.set(0);
+            tracing::error!(error, "the store cannot be written: the agent goes on from memory and tries again");
+            None
+        }
+    }
+}
+
+impl Shared {
+    fn count(&self, pending: &Pending) {
+        self.metrics.unwritten.set(i64::try_from(pending.rows.len()).unwrap_or(i64::MAX));
+    }
+
+    /// The thread: writes whenever there is something to write.
+    fn run(&self) {
+        // Until when a disk that failed is left alone.
+        let mut rest: Option<Instant> = None;
+        loop {
+            let closing = self.wait(rest);
+            if self.dir.is_some() {
+                rest = if self.write() { None } else { Some(Instant::now() + RETRY) };
+            }
+            if closing {
+                let batch = lock(&self.pending).batch;
+                self.tried.send_replace(batch);
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to write to a disk that can be tried; whether the store is closing.
+    fn wait(&self, rest: Option<Instant>) -> bool {
+        let mut pending = lock(&self.pending);
+        loop {
+            if pending.closing {
+                return true;
+            }
+            let left = rest.map(|until| until.saturating_duration_since(Instant::now())).filter(|d| !d.is_zero());
+            if self.dir.is_none() || left.is_some() {
+                // Nothing is tried now: whoever waits has to go on with what is in memory.
+                self.tried.send_replace(pending.batch);
+            } else if !pending.rows.is_empty() || pending.batch > *self.tried.borrow() {
+                return false;
+            }
+            pending = match left {
+                Some(left) if !pending.rows.is_empty() => {
+                    self.work.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                _ => self.work.wait(pending).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// One transaction with everything that has gathered; what fails goes back. Whether it did not fail.
+    fn write(&self) -> bool {
+        let mut file = lock(&self.file);
+        let (rows, batch) = {
+            let mut pending = lock(&self.pending);
+            (std::mem::take(&mut pending.rows), pending.batch)
+        };
+        let failure = if rows.is_empty() { None } else { self.transaction(&mut file, &rows).err() };
+        let mut pending = lock(&self.pending);
+        let written = failure.is_none();
+        if let Some(error) = failure {
+            self.metrics.errors.inc();
+            if self.metrics.up.get() != 0 {
+                tracing::error!(error, "the store cannot be written: the agent goes on from memory and tries again");
+            }
+            self.metrics.up.set(0);
+            for (key, row) in rows {
+                // What came meanwhile is newer.
+                pending.rows.entry(key).or_insert(row);
+            }
+        }
+        self.count(&pending);
+        self.tried.send_replace(batch);
+        written
+    }
+
+    fn transaction(&self, file: &mut Option<File>, rows: &Rows) -> Result<(), String> {
+        if file.is_none() {
+            *file = self.reopen()?;
+        }
+        let Some(open) = file.as_ref() else { return Err("it cannot be opened".to_string()) };
+        match open.write(rows) {
+            Ok(()) => {
+                self.metrics.transactions.inc();
+                if self.metrics.up.get() == 0 {
+                    tracing::info!("the store can be written again");
+                }
+                self.metrics.up.set(1);
+                Ok(())
+            }
+            Err(error) => {
+                // After an I/O error the library wants the file closed and opened again; a damaged one is set aside then.
+                *file = None;
+                let (FileError::Disk(message) | FileError::Damaged(message)) = error;
+                Err(message)
+            }
+        }
+    }
+
+    fn reopen(&self) -> Result<Option<File>, String> {
+        let Some(dir) = &self.dir else { return Ok(None) };
+        match File::open(dir).map_err(|e| e.to_string())? {
+            Opened::Unavailable(error) => Err(error),
+            opened => {
+                let up = self.metrics.up.get();
+                let file = accept(opened, &self.metrics);
+                // Whether it is up, the first transaction says.
+                self.metrics.up.set(up);
+                Ok(file)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

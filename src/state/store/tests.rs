@@ -1,0 +1,200 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn open(dir: &Path) -> Store {
+    Store::open(dir, &Registry::new()).unwrap()
+}
+
+fn batch(rows: &[(&str, Option<u64>)]) -> Batch {
+    let mut batch = Batch::default();
+    for (key, row) in rows {
+        match row {
+            Some(n) => batch.put(Table::Queue, *key, n),
+            None => batch.remove(Table::Queue, *key),
+        }
+    }
+    batch
+}
+
+fn rows(store: &Store) -> Vec<(String, u64)> {
+    store.load(Table::Queue)
+}
+
+fn metric(registry: &Registry, name: &str) -> f64 {
+    let family = registry.gather().into_iter().find(|f| f.name() == name).unwrap();
+    let metric = &family.get_metric()[0];
+    metric.get_counter().value() + metric.get_gauge().value()
+}
+
+fn wait(store: &Store) {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.settled());
+}
+
+#[test]
+fn rows_are_there_after_a_restart_in_order_of_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.write(batch(&[("b", Some(2)), ("a", Some(1)), ("c", Some(3))]));
+    store.write(batch(&[("c", None), ("b", Some(4))]));
+    assert_eq!(rows(&store), [("a".to_string(), 1), ("b".to_string(), 4)]);
+    drop(store);
+    assert_eq!(rows(&open(dir.path())), [("a".to_string(), 1), ("b".to_string(), 4)]);
+}
+
+#[test]
+fn the_directory_and_the_file_are_for_their_owner_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let below = dir.path().join("a/b");
+    let _store = open(&below);
+    assert_eq!(fs::metadata(&below).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::metadata(below.join("watchfire.redb")).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn a_second_agent_is_told_that_the_store_is_in_use_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let _store = open(dir.path());
+    let error = Store::open(dir.path(), &Registry::new()).err().unwrap().to_string();
+    assert!(error.contains("watchfire.redb is in use by another agent; stop that one"), "{error}");
+    assert!(error.contains("--storage.path"), "{error}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_an_error_that_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    let error = Store::open(&dir.path().join("file/below"), &Registry::new()).err().unwrap().to_string();
+    assert!(error.starts_with("cannot write to the storage directory"), "{error}");
+    assert!(error.contains("--storage.path"), "{error}");
+}
+
+#[test]
+fn a_damaged_file_is_set_aside_counted_and_a_fresh_one_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 1..=5 {
+        fs::write(dir.path().join("watchfire.redb"), "not a database").unwrap();
+        let registry = Registry::new();
+        let store = Store::open(dir.path(), &registry).unwrap();
+        assert_eq!(metric(&registry, "watchfire_storage_damaged_total"), 1.0);
+        assert_eq!(metric(&registry, "watchfire_storage_up"), 1.0);
+        store.write(batch(&[("a", Some(1))]));
+        assert_eq!(rows(&store).len(), 1);
+        drop(store);
+        let names = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let aside = names.filter(|n| n.starts_with("watchfire.redb.damaged-")).count();
+        assert_eq!(aside, round.min(3), "only the last few are kept");
+    }
+}
+
+#[test]
+fn a_file_of_a_later_version_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut later = Batch::default();
+    later.put(Table::Meta, "format", &2);
+    store.write(later);
+    drop(store);
+    let error = Store::open(dir.path(), &Registry::new()).err().unwrap().to_string();
+    assert!(error.contains("has the format \"2\""), "{error}");
+    assert!(dir.path().join("watchfire.redb").exists());
+}
+
+#[test]
+fn a_store_that_cannot_be_written_keeps_rows_in_memory_says_so_and_writes_them_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::new();
+    let store = Store::open(dir.path(), &registry).unwrap();
+    store.write(batch(&[("a", Some(1))]));
+    wait(&store);
+    // As after an I/O error: the file is closed, and cannot be opened again because its place is taken.
+    *lock(&store.owner.shared.file) = None;
+    let kept = dir.path().join("kept");
+    fs::rename(dir.path().join("watchfire.redb"), &kept).unwrap();
+    fs::create_dir(dir.path().join("watchfire.redb")).unwrap();
+
+    store.write(batch(&[("b", Some(2)), ("a", None)]));
+    wait(&store);
+    assert_eq!(rows(&store), [("b".to_string(), 2)]);
+    assert_eq!(metric(&registry, "watchfire_storage_up"), 0.0);
+    assert_eq!(metric(&registry, "watchfire_storage_errors_total"), 1.0);
+    assert_eq!(metric(&registry, "watchfire_storage_unwritten_rows"), 2.0);
+    // While the disk rests, nobody waits for it.
+    store.write(batch(&[("c", Some(3))]));
+    wait(&store);
+    assert_eq!(metric(&registry, "watchfire_storage_errors_total"), 1.0);
+
+    fs::remove_dir(dir.path().join("watchfire.redb")).unwrap();
+    fs::rename(&kept, dir.path().join("watchfire.redb")).unwrap();
+    drop(store);
+    assert_eq!(metric(&registry, "watchfire_storage_up"), 1.0);
+    assert_eq!(rows(&open(dir.path())), [("b".to_string(), 2), ("c".to_string(), 3)]);
+}
+
+#[test]
+fn an_idle_store_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let registry = Registry::new();
+    let store = Store::open(dir.path(), &registry).unwrap();
+    store.write(batch(&[("a", Some(1))]));
+    wait(&store);
+    let before = fs::metadata(dir.path().join("watchfire.redb")).unwrap();
+    assert_eq!(metric(&registry, "watchfire_storage_transactions_total"), 1.0);
+    store.write(Batch::default());
+    rows(&store);
+    thread::sleep(Duration::from_millis(30));
+    let after = fs::metadata(dir.path().join("watchfire.redb")).unwrap();
+    assert_eq!((before.mtime_nsec(), before.len()), (after.mtime_nsec(), after.len()));
+    assert_eq!(metric(&registry, "watchfire_storage_transactions_total"), 1.0);
+}
+
+#[test]
+fn a_row_without_a_json_form_is_counted_and_the_others_are_kept() {
+    let registry = Registry::new();
+    let store = Store::in_memory(&registry).unwrap();
+    let mut batch = batch(&[("a", Some(1))]);
+    batch.put(Table::Queue, "bad", &BTreeMap::from([((1, 2), 3)]));
+    store.write(batch);
+    assert_eq!(rows(&store).len(), 1);
+    assert_eq!(metric(&registry, "watchfire_storage_errors_total"), 1.0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn whatever_happened_to_the_file_the_agent_gets_a_store_it_can_use(
+        spots in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..40),
+        keep in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let many: Vec<(String, u64)> = (0..200).map(|i| (format!("{i:03}"), i)).collect();
+        store.write(batch(&many.iter().map(|(k, v)| (k.as_str(), Some(*v))).collect::<Vec<_>>()));
+        drop(store);
+        let path = dir.path().join("watchfire.redb");
+        let mut bytes = fs::read(&path).unwrap();
+        for (spot, byte) in &spots {
+            let spot = spot.index(bytes.len());
+            bytes[spot] = *byte;
+        }
+        if let Some(keep) = keep {
+            bytes.truncate(keep.index(bytes.len()));
+        }
+        fs::write(&path, &bytes).unwrap();
+
+        match Store::open(dir.path(), &Registry::new()) {
+            Err(OpenError::Format { .. }) => {}
+            Err(other) => panic!("{other}"),
+            Ok(store) => {
+                rows(&store);
+                store.write(batch(&[("new", Some(1))]));
+                prop_assert!(rows(&store).contains(&("new".to_string(), 1)));
+                drop(store);
+                prop_assert!(rows(&open(dir.path())).contains(&("new".to_string(), 1)));
+            }
+        }
+    }
+}

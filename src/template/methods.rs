@@ -1,0 +1,197 @@
+//! Methods of times and durations, and Go's layouts of time.
+
+use jiff::ZonedDateTime;
+use jiff::tz::TimeZone;
+
+use super::Value;
+
+/// Calls a method of a value; the error is what a field or method that is not there gives.
+pub(super) fn call(value: &Value, name: &str, args: &[Value]) -> Result<Value, String> {
+    if let Value::Time(time) = value {
+        if let ("Format", [Value::String(layout)]) = (name, args) {
+            return Ok(format_layout(time, layout).into());
+        }
+        if args.is_empty()
+            && let Some(result) = time_property(time, name)
+        {
+            return Ok(result);
+        }
+    }
+    if let (Value::Duration(nanos), []) = (value, args)
+        && let Some(result) = duration_property(*nanos, name)
+    {
+        return Ok(result);
+    }
+    match (value, args) {
+        (Value::Nil, _) => Err(format!("nil pointer evaluating interface {{}}.{name}")),
+        (Value::Map(_) | Value::Struct(_), _) => Err(format!("{name} is not a method but has arguments")),
+        (other, []) => Err(format!("can't evaluate field {name} in type {}", other.type_name())),
+        (other, _) => Err(format!("{} has no method {name} that takes these arguments", other.type_name())),
+    }
+}
+
+fn time_property(t: &ZonedDateTime, name: &str) -> Option<Value> {
+    let int = |n: i64| Some(Value::Int(n));
+    match name {
+        "Unix" => int(t.timestamp().as_second()),
+        "UnixMilli" => int(t.timestamp().as_millisecond()),
+        "Year" => int(t.year().into()),
+        "Month" => Some(MONTHS[usize::from(t.month().unsigned_abs() - 1) % 12].into()),
+        "Day" => int(t.day().into()),
+        "Hour" => int(t.hour().into()),
+        "Minute" => int(t.minute().into()),
+        "Second" => int(t.second().into()),
+        "YearDay" => int(t.day_of_year().into()),
+        "Weekday" => Some(DAYS[weekday(t)].into()),
+        "UTC" => Some(Value::Time(t.with_time_zone(TimeZone::UTC).into())),
+        "Local" => Some(Value::Time(t.with_time_zone(TimeZone::system()).into())),
+        "String" => Some(time_string(t).into()),
+        _ => None,
+    }
+}
+
+fn duration_property(nanos: i64, name: &str) -> Option<Value> {
+    Some(match name {
+        "Seconds" => Value::Float(nanos as f64 / 1e9),
+        "Minutes" => Value::Float(nanos as f64 / 60e9),
+        "Hours" => Value::Float(nanos as f64 / 3600e9),
+        "Milliseconds" => Value::Int(nanos / 1_000_000),
+        "Nanoseconds" => Value::Int(nanos),
+        "String" => duration_string(nanos).into(),
+        _ => return None,
+    })
+}
+
+/// A duration as Go prints it: `1h2m3.5s`, `1.5ms`, `0s`.
+pub(super) fn duration_string(nanos: i64) -> String {
+    let total = nanos.unsigned_abs();
+    let sign = if nanos < 0 { "-" } else { "" };
+    let part = |unit: u64| {
+        let fraction = format!("{:0width$}", total % unit, width = unit.ilog10() as usize);
+        let fraction = fraction.trim_end_matches('0');
+        let point = if fraction.is_empty() || unit == 1 { String::new() } else { format!(".{fraction}") };
+        (total / unit, point)
+    };
+    if total == 0 {
+        return "0s".into();
+    }
+    for (unit, name, below) in [(1, "ns", 1_000), (1_000, "µs", 1_000_000), (1_000_000, "ms", 1_000_000_000)] {
+        if total < below {
+            let (whole, fraction) = part(unit);
+            return format!("{sign}{whole}{fraction}{name}");
+        }
+    }
+    let (seconds, fraction) = part(1_000_000_000);
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{sign}{seconds}{fraction}s"),
+        (0, _) => format!("{sign}{minutes}m{seconds}{fraction}s"),
+        _ => format!("{sign}{hours}h{minutes}m{seconds}{fraction}s"),
+    }
+}
+
+/// A time as Go prints it: `2006-01-02 15:04:05.999999999 -0700 MST`.
+pub(super) fn time_string(t: &ZonedDateTime) -> String {
+    format_layout(t, "2006-01-02 15:04:05.999999999 -0700 MST")
+}
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+
+fn weekday(t: &ZonedDateTime) -> usize {
+    usize::from(t.weekday().to_sunday_zero_offset().unsigned_abs()) % 7
+}
+
+/// Pieces of a layout, longest first where one begins another.
+const PIECES: [&str; 33] = [
+    "January", "Monday", "Z07:00", "-07:00", "Z0700", "-0700", "2006", "Jan", "Mon", "MST", "002", "__2", "-07", "01",
+    "02", "03", "04", "05", "06", "15", "PM", "pm", "_2", "1", "2", "3", "4", "5", ".0", ",0", ".9", ",9", "Z07",
+];
+
+/// Go's `Time.Format`: the layout is how Monday, January 2, 15:04:05 2006 at UTC-7 would be written.
+pub(super) fn format_layout(t: &ZonedDateTime, layout: &str) -> String {
+    let mut out = String::new();
+    let mut rest = layout;
+    while let Some(c) = rest.chars().next() {
+        let piece = PIECES.iter().find(|p| rest.starts_with(**p)).copied();
+        let Some(piece) = piece else {
+            out.push(c);
+            rest = rest.get(c.len_utf8()..).unwrap_or("");
+            continue;
+        };
+        if piece.starts_with(['.', ',']) {
+            let digit = piece.as_bytes().get(1).copied().unwrap_or(b'0');
+            let tail = rest.get(1..).unwrap_or("");
+            let digits = tail.bytes().take_while(|b| *b == digit).count();
+            rest = tail.get(digits..).unwrap_or("");
+            // More digits than that are not a fraction of a second.
+            if rest.starts_with(|c: char| c.is_ascii_digit()) || digits > 9 {
+                out.push_str(piece.get(..1).unwrap_or(""));
+                out.extend(std::iter::repeat_n(char::from(digit), digits));
+                continue;
+            }
+            let nanos = format!("{:09}", t.subsec_nanosecond());
+            let shown = nanos.get(..digits).unwrap_or(&nanos);
+            let shown = if digit == b'9' { shown.trim_end_matches('0') } else { shown };
+            if !shown.is_empty() {
+                out.push_str(piece.get(..1).unwrap_or(""));
+                out.push_str(shown);
+            }
+            continue;
+        }
+        out.push_str(&layout_piece(t, piece));
+        rest = rest.get(piece.len()..).unwrap_or("");
+    }
+    out
+}
+
+fn layout_piece(t: &ZonedDateTime, piece: &str) -> String {
+    let month = MONTHS[usize::from(t.month().unsigned_abs() - 1) % 12];
+    let day = DAYS[weekday(t)];
+    let hour12 = (t.hour() + 11) % 12 + 1;
+    let offset = t.offset().seconds();
+    let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.unsigned_abs() / 60);
+    let (oh, om) = (minutes / 60, minutes % 60);
+    match piece {
+        "January" => month.to_string(),
+        "Jan" => month.chars().take(3).collect(),
+        "Monday" => day.to_string(),
+        "Mon" => day.chars().take(3).collect(),
+        "MST" => t.time_zone().to_offset_info(t.timestamp()).abbreviation().to_string(),
+        "2006" => format!("{:04}", t.year()),
+        "06" => format!("{:02}", t.year().rem_euclid(100)),
+        "01" => format!("{:02}", t.month()),
+        "1" => t.month().to_string(),
+        "02" => format!("{:02}", t.day()),
+        "_2" => format!("{:>2}", t.day()),
+        "2" => t.day().to_string(),
+        "002" => format!("{:03}", t.day_of_year()),
+        "__2" => format!("{:>3}", t.day_of_year()),
+        "15" => format!("{:02}", t.hour()),
+        "03" => format!("{hour12:02}"),
+        "3" => hour12.to_string(),
+        "04" => format!("{:02}", t.minute()),
+        "4" => t.minute().to_string(),
+        "05" => format!("{:02}", t.second()),
+        "5" => t.second().to_string(),
+        "PM" => if t.hour() < 12 { "AM" } else { "PM" }.to_string(),
+        "pm" => if t.hour() < 12 { "am" } else { "pm" }.to_string(),
+        "Z07:00" | "Z0700" | "Z07" if offset == 0 => "Z".to_string(),
+        "Z07:00" | "-07:00" => format!("{sign}{oh:02}:{om:02}"),
+        "Z0700" | "-0700" => format!("{sign}{oh:02}{om:02}"),
+        _ => format!("{sign}{oh:02}"),
+    }
+}
