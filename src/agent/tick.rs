@@ -186,7 +186,7 @@ impl Ticker {
     fn scrape_section(&mut self, snapshot: &Snapshot, took: Duration) -> Arc<Section> {
         let out = &mut self.scrape_writer;
         out.gauge("up", "Whether the host was sampled.", []).put([], 1.0);
-        out.gauge("scrape_duration_seconds", "How long the sampling took.", []).put([], took.as_secs_f64());
+        out.gauge("scrape_duration_seconds", "How long the sampling took.", []).put([], took.as_micros() as f64 / 1e6);
         out.gauge("scrape_samples_scraped", "Samples taken.", []).put([], snapshot.len() as f64);
         out.finish().0
     }
