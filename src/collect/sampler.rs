@@ -46,8 +46,18 @@ pub struct Sampler {
     usage_writer: Writer,
     scrape_writer: Writer,
     status: Vec<CollectorStatus>,
-    failures: Vec<Option<Failure>>,
-    dropped_total: Vec<f64>,
+    /// Beside each status, what the next tick is held against.
+    memory: Vec<Remembered>,
+}
+
+/// What is kept of a collector's last run.
+#[derive(Default)]
+struct Remembered {
+    failure: Option<Failure>,
+    /// Samples dropped in all runs.
+    dropped_total: f64,
+    /// What the last run gave: as long as it is the same, the collector has not run again.
+    section: Option<Arc<Section>>,
 }
 
 impl Sampler {
@@ -59,8 +69,7 @@ impl Sampler {
             usage_writer: Writer::new("usage", table.clone(), limit),
             scrape_writer: Writer::new("scrape", table.clone(), limit),
             status: Vec::new(),
-            failures: Vec::new(),
-            dropped_total: Vec::new(),
+            memory: Vec::new(),
         }
     }
 
@@ -99,7 +108,7 @@ impl Sampler {
     fn gather(&mut self) -> Vec<Arc<Section>> {
         let mut sections = Vec::with_capacity(self.status.len() + 4);
         let mut seen = 0;
-        let Sampler { status, failures, dropped_total, .. } = self;
+        let Sampler { status, memory, .. } = self;
         for PlannedLane { lane, .. } in &self.lanes {
             lane.outcomes(|name, stuck, outcome| {
                 if status.len() <= seen {
@@ -111,14 +120,9 @@ impl Sampler {
                         dropped: 0,
                         error: None,
                     });
-                    failures.push(None);
-                    dropped_total.push(0.0);
+                    memory.push(Remembered::default());
                 }
-                let (Some(entry), Some(failure), Some(total)) =
-                    (status.get_mut(seen), failures.get_mut(seen), dropped_total.get_mut(seen))
-                else {
-                    return;
-                };
+                let (Some(entry), Some(before)) = (status.get_mut(seen), memory.get_mut(seen)) else { return };
                 seen += 1;
                 match outcome {
                     Some(outcome) if !stuck => {
@@ -126,7 +130,7 @@ impl Sampler {
                         entry.duration = outcome.duration;
                         entry.series = outcome.section.values.len();
                         entry.dropped = outcome.stats.dropped;
-                        if *total == 0.0 && entry.dropped > 0 {
+                        if before.dropped_total == 0.0 && entry.dropped > 0 {
                             tracing::warn!(
                                 collector = name,
                                 kept = entry.series,
@@ -134,11 +138,17 @@ impl Sampler {
                                 "more series than global.collector_series_limit: the rest is dropped"
                             );
                         }
-                        *total += outcome.stats.dropped as f64;
-                        if *failure != outcome.error {
-                            entry.error = outcome.error.as_ref().map(|f| f.message.clone());
+                        if !before.section.as_ref().is_some_and(|s| Arc::ptr_eq(s, &outcome.section)) {
+                            before.dropped_total += outcome.stats.dropped as f64;
+                            before.section = Some(outcome.section.clone());
+                        }
+                        let error = outcome.error.as_ref().map(|f| f.message.as_str());
+                        if entry.error.as_deref() != error {
+                            entry.error = error.map(str::to_string);
+                        }
+                        if before.failure != outcome.error {
                             log_change(name, outcome.error.as_ref());
-                            failure.clone_from(&outcome.error);
+                            before.failure.clone_from(&outcome.error);
                         }
                         sections.push(outcome.section.clone());
                     }
@@ -147,7 +157,7 @@ impl Sampler {
                         entry.series = 0;
                         if stuck {
                             entry.error = Some("hangs: left out until it comes back".to_string());
-                            *failure = None;
+                            before.failure = None;
                         }
                     }
                 }
@@ -183,8 +193,8 @@ impl Sampler {
             "Samples refused because the collector reached its limit of series.",
             ["collector"],
         );
-        for (s, total) in self.status.iter().zip(&self.dropped_total) {
-            family.put([s.name.as_bytes()], *total);
+        for (s, before) in self.status.iter().zip(&self.memory) {
+            family.put([s.name.as_bytes()], before.dropped_total);
         }
         out.finish().0
     }
@@ -346,7 +356,23 @@ mod tests {
                 value(&snapshot, "came_back") == Some(1.0) && success(&snapshot, "hangs") == Some(1.0)
             });
             assert!(back, "{lane:?}");
+            let status = sampler.status().iter().find(|s| s.name == "hangs").unwrap();
+            assert_eq!(status.error, None, "what came back is no longer said to hang");
         }
+    }
+
+    #[test]
+    fn samples_past_the_limit_are_counted_once_a_run_however_many_ticks_there_are() {
+        let table = Arc::new(SeriesTable::new(Labels::empty()));
+        let mut plan = planned("plain", Box::new(Plain(0.0)), LaneKind::Shared);
+        plan.interval = Duration::from_secs(3600);
+        let mut sampler = Sampler::new(vec![plan], &table, 0);
+        for _ in 0..3 {
+            sampler.sample(Timestamp::now(), false);
+        }
+        assert_eq!(sampler.memory[0].dropped_total, 1.0);
+        sampler.sample(Timestamp::now(), true);
+        assert_eq!(sampler.memory[0].dropped_total, 2.0);
     }
 
     #[test]
