@@ -11,7 +11,7 @@ use crate::agent;
 use crate::collect::textfile::Directories;
 use crate::collect::{COLLECTORS, CollectorsConfig, Roots};
 use crate::config::ConfigFile;
-use crate::http::ListenAddress;
+use crate::http::{ListenAddress, check_telemetry_path};
 
 /// Where the kernel's files are.
 #[derive(Args, Clone, Debug)]
@@ -68,7 +68,7 @@ pub struct RunFlags {
     #[arg(long = "web.listen-address", value_name = "HOST:PORT")]
     pub listen_address: Vec<ListenAddress>,
     /// Where metrics are served [default: /metrics].
-    #[arg(long = "web.telemetry-path", value_name = "PATH")]
+    #[arg(long = "web.telemetry-path", value_name = "PATH", value_parser = telemetry_path)]
     pub telemetry_path: Option<String>,
     /// TLS and passwords: a file in the format of Prometheus' exporters.
     #[arg(long = "web.config.file", value_name = "FILE")]
@@ -97,6 +97,13 @@ impl RunFlags {
         self.common.collectors.apply(&mut file.collectors);
         if !self.listen_address.is_empty() {
             file.web.listen_addresses.clone_from(&self.listen_address);
+            let mut seen = Vec::new();
+            file.web.listen_addresses.retain(|a| {
+                !seen.contains(a) && {
+                    seen.push(a.clone());
+                    true
+                }
+            });
         }
         if let Some(path) = &self.telemetry_path {
             file.web.telemetry_path.clone_from(path);
@@ -108,6 +115,10 @@ impl RunFlags {
             file.storage.path.clone_from(&self.storage_path);
         }
     }
+}
+
+fn telemetry_path(path: &str) -> Result<String, String> {
+    check_telemetry_path(path).map(|()| path.to_string())
 }
 
 /// Above the flags of collectors. Those that switch one off would double the list, so they stand here.
@@ -174,7 +185,9 @@ impl Args for CollectorFlags {
             flag("collector.disable-defaults")
                 .help("Run only the collectors given by name, here or by enabled: true in the file; process groups have a switch of their own, processes.enabled in the file"),
         );
-        for info in COLLECTORS {
+        let mut collectors = COLLECTORS.to_vec();
+        collectors.sort_by_key(|info| info.name);
+        for info in collectors {
             let default = if info.default { "on" } else { "off" };
             command = command
                 .arg(flag(info.flag).help(format!("{} [default: {default}]", info.about.trim_end_matches('.'))))
