@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-use super::filters::Filters;
 use super::logging::{LogFormat, LogLevel};
+use super::options::Options;
 use crate::agent;
-use crate::collect::textfile::Directories;
 use crate::collect::{COLLECTORS, CollectorsConfig, Roots};
 use crate::config::ConfigFile;
 use crate::http::{ListenAddress, check_telemetry_path};
@@ -122,15 +121,14 @@ fn telemetry_path(path: &str) -> Result<String, String> {
 }
 
 /// Above the flags of collectors. Those that switch one off would double the list, so they stand here.
-pub(super) const HEADING: &str = "Collectors (--no-collector.NAME switches one off)";
+const HEADING: &str = "Collectors (--no-collector.NAME switches one off)";
 
-/// `--collector.NAME` and `--no-collector.NAME` for every collector, `--collector.disable-defaults`, and the filters.
+/// `--collector.NAME` and `--no-collector.NAME` for every collector, `--collector.disable-defaults`, and the collectors' own options.
 #[derive(Clone, Default, Debug)]
 pub struct CollectorFlags {
     disable_defaults: bool,
     switches: Vec<(&'static str, bool)>,
-    textfile_directories: Vec<String>,
-    filters: Filters,
+    options: Options,
 }
 
 impl CollectorFlags {
@@ -147,10 +145,7 @@ impl CollectorFlags {
                 *switch = Some(*on);
             }
         }
-        if !self.textfile_directories.is_empty() {
-            config.textfile.options.directory = Directories(self.textfile_directories.clone());
-        }
-        self.filters.apply(config);
+        self.options.apply(config);
     }
 }
 
@@ -165,10 +160,7 @@ impl FromArgMatches for CollectorFlags {
                 }
             }
         }
-        if let Some(values) = matches.get_many::<String>("collector.textfile.directory") {
-            flags.textfile_directories = values.cloned().collect();
-        }
-        flags.filters = Filters::of(matches);
+        flags.options = Options::of(matches)?;
         Ok(flags)
     }
 
@@ -193,14 +185,7 @@ impl Args for CollectorFlags {
                 .arg(flag(info.flag).help(format!("{} [default: {default}]", info.about.trim_end_matches('.'))))
                 .arg(flag(info.no_flag).hide(true).overrides_with(info.flag));
         }
-        Filters::augment(command).arg(
-            Arg::new("collector.textfile.directory")
-                .long("collector.textfile.directory")
-                .value_name("DIR")
-                .action(ArgAction::Append)
-                .help_heading(HEADING)
-                .help("A folder from which *.prom files are read, or a pattern of such; may be given several times"),
-        )
+        Options::augment(command)
     }
 
     fn augment_args_for_update(command: Command) -> Command {

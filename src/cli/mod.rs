@@ -1,9 +1,9 @@
 //! The command line: one file a subcommand.
 
 mod check;
-mod filters;
 mod flags;
 mod logging;
+mod options;
 mod run;
 mod scrape;
 
