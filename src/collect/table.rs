@@ -43,7 +43,7 @@ impl CollectorInfo {
     pub fn timeout(&self) -> Duration {
         match self.lane {
             LaneKind::Shared => Duration::from_millis(500),
-            LaneKind::Own => Duration::from_secs(10),
+            LaneKind::Slow | LaneKind::Own => Duration::from_secs(10),
         }
     }
 }
@@ -72,7 +72,7 @@ impl<T: Debug> Entry<T> {
             interval: self.interval.unwrap_or(info.interval),
             timeout: match info.lane {
                 LaneKind::Shared => self.timeout.unwrap_or_else(|| info.timeout()).min(MAX_SHARED_TIMEOUT),
-                LaneKind::Own => self.timeout.unwrap_or_else(|| info.timeout()),
+                LaneKind::Slow | LaneKind::Own => self.timeout.unwrap_or_else(|| info.timeout()),
             },
             lane: info.lane,
         }
