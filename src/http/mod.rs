@@ -20,6 +20,7 @@ mod listen;
 mod reply;
 mod routes;
 mod scrape;
+mod selection;
 mod server;
 #[cfg(test)]
 mod tests;
