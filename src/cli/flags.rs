@@ -77,7 +77,42 @@ pub struct RunFlags {
     #[arg(long = "storage.path", value_name = "DIR")]
     pub storage_path: Option<PathBuf>,
     #[command(flatten)]
+    pub foreign: ForeignFlags,
+    #[command(flatten)]
     pub common: CommonFlags,
+}
+
+/// Flags of node_exporter's that have no meaning here and that unit files have all the same.
+#[derive(Args, Clone, Debug)]
+pub struct ForeignFlags {
+    #[arg(long = "web.max-requests", hide = true)]
+    max_requests: Option<String>,
+    #[arg(long = "web.disable-exporter-metrics", hide = true)]
+    disable_exporter_metrics: bool,
+    #[arg(long = "runtime.gomaxprocs", hide = true)]
+    gomaxprocs: Option<String>,
+    #[arg(long = "no-collector.logind", hide = true)]
+    no_logind: bool,
+    #[arg(long = "no-collector.ntp", hide = true)]
+    no_ntp: bool,
+    #[arg(long = "no-collector.runit", hide = true)]
+    no_runit: bool,
+    #[arg(long = "no-collector.supervisord", hide = true)]
+    no_supervisord: bool,
+}
+
+impl ForeignFlags {
+    /// Says which were given and change nothing.
+    pub fn log(&self) {
+        let given = [
+            (self.max_requests.is_some(), "--web.max-requests", "web.max_connections limits what is served at a time"),
+            (self.disable_exporter_metrics, "--web.disable-exporter-metrics", "the rules need the agent's own metrics"),
+            (self.gomaxprocs.is_some(), "--runtime.gomaxprocs", "the agent has few threads"),
+        ];
+        for (_, flag, why) in given.into_iter().filter(|(given, ..)| *given) {
+            tracing::info!(flag, "this flag of node_exporter's changes nothing here: {why}");
+        }
+    }
 }
 
 impl RunFlags {

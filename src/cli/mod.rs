@@ -94,6 +94,10 @@ mod tests {
             "--collector.textfile.directory=/var/lib/node",
             "--collector.disable-defaults",
             "--collector.cpu",
+            "--no-collector.ntp",
+            "--web.max-requests=40",
+            "--web.disable-exporter-metrics",
+            "--runtime.gomaxprocs=1",
         ])
         .unwrap();
         let mut file = crate::config::ConfigFile::default();
