@@ -31,7 +31,7 @@ crate::section! {
         /// The label `instance` of every series in history; HOST:PORT when empty.
         pub instance: String = String::new(),
         /// Series that one collector may have; what is beyond is dropped and counted.
-        pub collector_series_limit: usize = 50_000,
+        pub collector_series_limit: usize = 200_000,
     }
 }
 
