@@ -156,12 +156,14 @@ impl Host {
 
     /// So many mounts of ext4 below `/data`.
     pub fn mounts(&self, count: usize) {
-        let mut info = String::new();
+        let (mut info, mut mounts) = (String::new(), String::new());
         for n in 0..count {
+            let _ = writeln!(mounts, "/dev/sd{n} /data/{n:04} ext4 rw,relatime 0 0");
             let _ = writeln!(info, "{} 1 8:{n} / /data/{n:04} rw,relatime shared:1 - ext4 /dev/sd{n} rw", 30 + n);
             fs::create_dir_all(self.path(&format!("root/data/{n:04}"))).expect("a mount point");
         }
         self.write("proc/1/mountinfo", &info);
+        self.write("proc/1/mounts", &mounts);
     }
 }
 

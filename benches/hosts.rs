@@ -1,0 +1,198 @@
+//! What one sampling costs on hosts of other sizes, beside node_exporter's scrape of the same kernel files.
+//!
+//! `cargo bench --bench hosts` grows trees of kernel files (`tests/common/trees.rs`), samples each with the collectors
+//! that both programs run by default, has `prometheus-node-exporter` scraped on it, and prints the CPU of both, the
+//! series, and the allocations of a sampling in the steady state.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+#[path = "../tests/common/trees.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod trees;
+
+use trees::Host;
+use watchfire::collect::process::ProcessesConfig;
+use watchfire::collect::{COLLECTORS, CollectorsConfig, Roots, Sampler};
+use watchfire::exposition::{Format, Pages};
+use watchfire::model::{Labels, SeriesTable, Timestamp};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// They speak of the machine that runs them, whatever the tree, or (process groups) have no counterpart.
+const LEFT_OUT: [&str; 5] = ["timex", "uname", "textfile", "portable", "processes"];
+
+fn main() {
+    let peer = Peer::find();
+    if peer.is_none() {
+        println!("prometheus-node-exporter is not installed: no comparison");
+    }
+    println!("CPU of one sampling, every default collector and the text included");
+    for (name, grow) in [
+        ("2 CPUs, 1 interface", (|_| {}) as fn(&Host)),
+        ("64 CPUs", |h| h.cpus(64)),
+        ("128 CPUs", |h| h.cpus(128)),
+        ("256 CPUs", |h| h.cpus(256)),
+        ("1,250 interfaces", |h| h.interfaces(1_250)),
+        ("2,500 interfaces", |h| h.interfaces(2_500)),
+        ("5,000 interfaces", |h| h.interfaces(5_000)),
+        ("1,000 mounts", |h| h.mounts(1_000)),
+    ] {
+        let host = Host::captured();
+        grow(&host);
+        measure(name, &host, peer.as_ref());
+    }
+}
+
+fn measure(name: &str, host: &Host, peer: Option<&Peer>) {
+    let names: Vec<&str> = COLLECTORS.iter().filter(|c| c.default).map(|c| c.name).collect();
+    let names: Vec<&str> =
+        names.into_iter().filter(|n| !LEFT_OUT.contains(n) && peer.is_none_or(|p| p.collectors.contains(*n))).collect();
+    let mut config = CollectorsConfig::default();
+    for info in COLLECTORS {
+        if let Some(switch) = config.switch(info.name) {
+            *switch = Some(names.contains(&info.name));
+        }
+    }
+    let roots = Roots {
+        procfs: host.path("proc"),
+        sysfs: host.path("sys"),
+        rootfs: host.path("root"),
+        udev_data: host.path("udev"),
+    };
+    let table = Arc::new(SeriesTable::new(Labels::empty()));
+    let processes = ProcessesConfig { enabled: false, ..Default::default() };
+    let mut sampler = Sampler::new(config.plan(&processes, &roots), &table, 1_000_000);
+    let pages = Pages::new();
+    let mut sample = |all| {
+        let snapshot = sampler.sample(Timestamp::now(), all);
+        pages.encode(&snapshot, Format::Text).expect("a page");
+        snapshot.len()
+    };
+    let mut series = 0;
+    for _ in 0..3 {
+        series = sample(true);
+    }
+    let runs = (400_000 / series.max(1)).clamp(5, 200) as u32;
+    let (before, allocated) = (cpu_seconds(std::process::id()), ALLOCATIONS.load(Ordering::Relaxed));
+    for _ in 0..runs {
+        sample(true);
+    }
+    let ours = (cpu_seconds(std::process::id()) - before) / f64::from(runs);
+    let allocations = (ALLOCATIONS.load(Ordering::Relaxed) - allocated) / u64::from(runs);
+    print!("  {name:<20} {series:>7} series: {:>8.3} ms, {allocations} allocations", ours * 1e3);
+    let Some(peer) = peer else {
+        println!();
+        return;
+    };
+    let theirs = peer.cpu_of_a_scrape(host, &names, runs);
+    println!("; node_exporter {:>8.3} ms; ratio {:.3} (aim 0.2)", theirs * 1e3, ours / theirs);
+}
+
+/// node_exporter, and the collectors that it has.
+struct Peer {
+    program: PathBuf,
+    collectors: BTreeSet<String>,
+}
+
+impl Peer {
+    fn find() -> Option<Peer> {
+        let program = std::env::split_paths(&std::env::var_os("PATH")?)
+            .map(|d| d.join("prometheus-node-exporter"))
+            .find(|p| p.is_file())?;
+        let help = Command::new(&program).arg("--help").output().ok()?;
+        let help = String::from_utf8_lossy(&[help.stdout, help.stderr].concat()).into_owned();
+        let flags = help.split_whitespace().filter_map(|w| w.strip_prefix("--collector."));
+        let collectors = flags.filter(|f| !f.contains('.')).map(str::to_string).collect();
+        Some(Peer { program, collectors })
+    }
+
+    fn cpu_of_a_scrape(&self, host: &Host, collectors: &[&str], runs: u32) -> f64 {
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let child = Command::new(&self.program)
+            .args(["--collector.disable-defaults", "--web.disable-exporter-metrics", "--log.level=error"])
+            .args(["--no-collector.netdev.netlink", "--no-collector.netclass.netlink"])
+            .args(["--collector.netdev.device-exclude="])
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .args(collectors.iter().map(|name| format!("--collector.{name}")))
+            .args(host.flags())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("node_exporter starts");
+        let child = Running(child);
+        let started = Instant::now();
+        while !get(port) {
+            assert!(started.elapsed() < Duration::from_secs(60), "node_exporter does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for _ in 0..2 {
+            get(port);
+        }
+        let before = cpu_seconds(child.0.id());
+        for _ in 0..runs {
+            assert!(get(port), "node_exporter does not answer");
+        }
+        (cpu_seconds(child.0.id()) - before) / f64::from(runs)
+    }
+}
+
+/// Ended by its id when it goes out of scope.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Whether a GET of /metrics is answered with 200.
+fn get(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let mut answer = Vec::new();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").is_ok()
+        && stream.read_to_end(&mut answer).is_ok()
+        && answer.starts_with(b"HTTP/1.1 200")
+}
+
+/// CPU seconds of all threads of a process, exact to the nanosecond.
+fn cpu_seconds(pid: u32) -> f64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a running process");
+    let nanoseconds: u64 = tasks
+        .flatten()
+        .filter_map(|t| {
+            std::fs::read_to_string(t.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok()
+        })
+        .sum();
+    nanoseconds as f64 / 1e9
+}
