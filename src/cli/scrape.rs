@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CommonFlags, EXIT_INVALID, logging};
-use crate::collect::Sampler;
+use crate::collect::{Sampler, Sampling};
 use crate::config::Config;
 use crate::exposition::{Format, Pages};
 use crate::model::{Labels, SeriesTable, Timestamp};
@@ -29,9 +29,9 @@ pub fn run(flags: &CommonFlags) -> ExitCode {
     let planned = file.collectors.plan(&file.processes, &roots);
     let mut sampler = Sampler::new(planned, &table, file.global.collector_series_limit);
     // Gauges that are rates need two samples.
-    sampler.sample(Timestamp::now(), true);
+    sampler.sample(Timestamp::now(), Sampling::Once);
     std::thread::sleep(RATE_WINDOW);
-    let snapshot = sampler.sample(Timestamp::now(), true);
+    let snapshot = sampler.sample(Timestamp::now(), Sampling::Once);
     let text = match Pages::new().encode(&snapshot, Format::Text) {
         Ok(text) => text,
         Err(error) => {

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Collector;
+use super::{Collector, Sampling};
 use crate::model::{Section, SeriesTable, Writer, WriterStats};
 
 /// How long a tick waits for a lane of its own; what is not there by then comes with the next tick.
@@ -44,6 +44,8 @@ pub(super) struct Failure {
 struct Slot {
     name: &'static str,
     deadline: Duration,
+    /// What its next run is for.
+    sampling: Sampling,
     /// `None` while a thread has it.
     unit: Option<Box<Unit>>,
     last: Option<Outcome>,
@@ -94,6 +96,7 @@ impl Lane {
             .map(|(unit, deadline)| Slot {
                 name: unit.name,
                 deadline,
+                sampling: Sampling::Tick,
                 unit: Some(Box::new(unit)),
                 last: None,
                 stuck: false,
@@ -118,17 +121,17 @@ impl Lane {
     }
 
     /// Hands the collectors at `due` to the lane's thread. Those that still wait or run are not handed over again.
-    pub fn start(&mut self, due: impl Iterator<Item = usize>) {
+    pub fn start(&mut self, due: impl Iterator<Item = usize>, sampling: Sampling) {
         let mut state = self.shared.lock();
         if state.current.is_none() && state.queue.is_empty() {
             let runs = state.slots.iter().filter_map(|s| s.last.as_ref());
             self.late &= runs.map(|o| o.duration).max().is_some_and(|d| d > PATIENCE);
         }
         for index in due {
-            let idle = state.slots.get(index).is_some_and(|s| s.unit.is_some());
-            if idle && !state.queue.contains(&index) {
-                state.queue.push_back(index);
-            }
+            let waits = state.queue.contains(&index);
+            let Some(slot) = state.slots.get_mut(index).filter(|s| s.unit.is_some() && !waits) else { continue };
+            slot.sampling = sampling;
+            state.queue.push_back(index);
         }
         if !state.queue.is_empty() {
             self.shared.work.notify_one();
@@ -218,11 +221,13 @@ fn run_thread(shared: &Shared, number: u64) {
             state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             continue;
         };
-        let Some(mut unit) = state.slots.get_mut(index).and_then(|s| s.unit.take()) else { continue };
+        let Some(slot) = state.slots.get_mut(index) else { continue };
+        let sampling = slot.sampling;
+        let Some(mut unit) = slot.unit.take() else { continue };
         state.current = Some((index, Instant::now()));
         drop(state);
 
-        let outcome = run(&mut unit);
+        let outcome = run(&mut unit, sampling);
 
         state = shared.lock();
         let replaced = state.thread != number;
@@ -245,9 +250,12 @@ fn run_thread(shared: &Shared, number: u64) {
 }
 
 /// Runs the collector once. A panic in it is a failure like another: its writer is made anew.
-fn run(unit: &mut Unit) -> Outcome {
+fn run(unit: &mut Unit, sampling: Sampling) -> Outcome {
     let started = Instant::now();
-    let result = catch_unwind(AssertUnwindSafe(|| unit.collector.collect(&mut unit.writer)));
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        unit.collector.begin(sampling);
+        unit.collector.collect(&mut unit.writer)
+    }));
     let error = match result {
         Ok(Ok(())) => None,
         Ok(Err(e)) => Some(Failure { no_data: matches!(e, super::CollectError::NoData(_)), message: e.to_string() }),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::lane::{Failure, Lane, PATIENCE, Unit};
 use super::usage::Usage;
-use super::{Collector, LaneKind};
+use super::{Collector, LaneKind, Sampling};
 use crate::model::{Section, SeriesTable, Snapshot, Timestamp, Writer};
 
 /// A collector as it is to be run.
@@ -84,19 +84,21 @@ impl Sampler {
 
     /// Runs what is due and gives the samples of this moment.
     ///
-    /// `all`: every collector runs, and each is waited for until its deadline, as a single sampling wants it; a tick
-    /// runs those whose interval has passed, and takes from a lane that is late what it gave before.
-    pub fn sample(&mut self, time: Timestamp, all: bool) -> Snapshot {
+    /// In a tick, and for a request, those run whose interval has passed, and a lane that is late gives what it gave
+    /// before.
+    pub fn sample(&mut self, time: Timestamp, sampling: Sampling) -> Snapshot {
         let taken = Instant::now();
+        let all = sampling == Sampling::Once;
         for PlannedLane { lane, schedules, .. } in &mut self.lanes {
-            lane.start(schedules.iter_mut().enumerate().filter_map(|(i, s)| s.is_due(taken, all).then_some(i)));
+            let due = schedules.iter_mut().enumerate().filter_map(|(i, s)| s.is_due(taken, all).then_some(i));
+            lane.start(due, sampling);
         }
         for (i, PlannedLane { lane, .. }) in self.lanes.iter_mut().enumerate() {
             // The shared lane is waited for until its deadlines: they are short, and an overrun leaves one behind.
             let patience = if all || i == 0 { Duration::from_secs(3600) } else { PATIENCE };
             lane.wait(taken + patience);
         }
-        let sections = self.gather();
+        let sections = self.gather(sampling);
         Snapshot { time, taken, sections }
     }
 
@@ -105,7 +107,7 @@ impl Sampler {
         &self.status
     }
 
-    fn gather(&mut self) -> Vec<Arc<Section>> {
+    fn gather(&mut self, sampling: Sampling) -> Vec<Arc<Section>> {
         let mut sections = Vec::with_capacity(self.status.len() + 4);
         let mut seen = 0;
         let Sampler { status, memory, .. } = self;
@@ -163,7 +165,7 @@ impl Sampler {
                 }
             });
         }
-        self.usage.write(&sections, &mut self.usage_writer);
+        self.usage.write(&sections, sampling, &mut self.usage_writer);
         sections.push(self.usage_writer.finish().0);
         sections.push(self.scrape_section());
         sections
@@ -346,20 +348,20 @@ mod tests {
             ];
             let mut sampler = Sampler::new(plans, &table, 100);
             for run in 1..=4 {
-                let snapshot = sampler.sample(Timestamp::now(), false);
+                let snapshot = sampler.sample(Timestamp::now(), Sampling::Tick);
                 assert_eq!(value(&snapshot, "runs"), Some(f64::from(run)), "{lane:?}");
                 assert_eq!(success(&snapshot, "hangs"), Some(0.0));
                 assert_eq!(success(&snapshot, "plain"), Some(1.0));
             }
             let started = Instant::now();
-            sampler.sample(Timestamp::now(), false);
+            sampler.sample(Timestamp::now(), Sampling::Tick);
             assert!(started.elapsed() < Duration::from_millis(45), "a tick is not delayed by what is known to hang");
             release.send(()).unwrap();
             release.send(()).unwrap();
             release.send(()).unwrap();
             let back = (0..100).any(|_| {
                 std::thread::sleep(Duration::from_millis(5));
-                let snapshot = sampler.sample(Timestamp::now(), false);
+                let snapshot = sampler.sample(Timestamp::now(), Sampling::Tick);
                 value(&snapshot, "came_back") == Some(1.0) && success(&snapshot, "hangs") == Some(1.0)
             });
             assert!(back, "{lane:?}");
@@ -375,10 +377,10 @@ mod tests {
         plan.interval = Duration::from_secs(3600);
         let mut sampler = Sampler::new(vec![plan], &table, 0);
         for _ in 0..3 {
-            sampler.sample(Timestamp::now(), false);
+            sampler.sample(Timestamp::now(), Sampling::Tick);
         }
         assert_eq!(sampler.memory[0].dropped_total, 1.0);
-        sampler.sample(Timestamp::now(), true);
+        sampler.sample(Timestamp::now(), Sampling::Once);
         assert_eq!(sampler.memory[0].dropped_total, 2.0);
     }
 
@@ -390,11 +392,11 @@ mod tests {
             ..planned("plain", Box::new(Plain(0.0)), LaneKind::Own)
         };
         let mut sampler = Sampler::new(vec![plan("a")], &table, 100);
-        assert_eq!(value(&sampler.sample(Timestamp::now(), true), "runs"), Some(1.0));
+        assert_eq!(value(&sampler.sample(Timestamp::now(), Sampling::Once), "runs"), Some(1.0));
         sampler.replace(vec![plan("a")], &table, 100);
-        assert_eq!(value(&sampler.sample(Timestamp::now(), true), "runs"), Some(2.0));
+        assert_eq!(value(&sampler.sample(Timestamp::now(), Sampling::Once), "runs"), Some(2.0));
         sampler.replace(vec![plan("b")], &table, 100);
-        assert_eq!(value(&sampler.sample(Timestamp::now(), true), "runs"), Some(1.0));
+        assert_eq!(value(&sampler.sample(Timestamp::now(), Sampling::Once), "runs"), Some(1.0));
     }
 
     #[test]
@@ -408,7 +410,7 @@ mod tests {
         plans[0].timeout = Duration::from_secs(30);
         let mut sampler = Sampler::new(plans, &table, 100);
         for run in 1..=3 {
-            let snapshot = sampler.sample(Timestamp::now(), true);
+            let snapshot = sampler.sample(Timestamp::now(), Sampling::Once);
             assert_eq!((success(&snapshot, "panics"), success(&snapshot, "plain")), (Some(0.0), Some(1.0)));
             assert_eq!(value(&snapshot, "runs"), Some(f64::from(run)));
         }
@@ -422,8 +424,8 @@ mod tests {
         plan.interval = Duration::from_secs(3600);
         let mut sampler = Sampler::new(vec![plan], &table, 100);
         for _ in 0..3 {
-            assert_eq!(value(&sampler.sample(Timestamp::now(), false), "runs"), Some(1.0));
+            assert_eq!(value(&sampler.sample(Timestamp::now(), Sampling::Tick), "runs"), Some(1.0));
         }
-        assert_eq!(value(&sampler.sample(Timestamp::now(), true), "runs"), Some(2.0));
+        assert_eq!(value(&sampler.sample(Timestamp::now(), Sampling::Once), "runs"), Some(2.0));
     }
 }

@@ -43,7 +43,7 @@ use pass::{Options, Pass, ReadErrors};
 use top::{Terms, Top};
 use users::Users;
 
-use super::{CollectError, Collector, KernelFile, Roots};
+use super::{CollectError, Collector, KernelFile, Roots, Sampling};
 use crate::model::Writer;
 
 /// After how many ticks the time of boot (which moves when the clock is set) and the size of memory are read again.
@@ -59,6 +59,8 @@ pub struct Processes {
     node: Option<NodeProcesses>,
     /// `processes.enabled`.
     details: bool,
+    /// What this run is for.
+    sampling: Sampling,
 }
 
 impl Processes {
@@ -78,6 +80,7 @@ impl Processes {
             host: Host::new(roots),
             node: node.map(|node| NodeProcesses::new(node, roots)),
             details: config.enabled,
+            sampling: Sampling::Tick,
         }
     }
 
@@ -102,10 +105,14 @@ impl Processes {
 }
 
 impl Collector for Processes {
+    fn begin(&mut self, sampling: Sampling) {
+        self.sampling = sampling;
+    }
+
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
         let now = Instant::now();
         self.groups.begin(now);
-        self.pass.run(&mut self.groups)?;
+        self.pass.run(&mut self.groups, self.sampling)?;
         let counts = Counts::of(&self.pass.table);
         if self.details {
             self.host.update();
