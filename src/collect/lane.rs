@@ -22,7 +22,14 @@ pub(super) struct Unit {
     pub collector: Box<dyn Collector>,
     pub writer: Writer,
     pub table: Arc<SeriesTable>,
-    pub limit: usize,
+}
+
+/// What a collector's runs must keep to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// How long one may take.
+    pub deadline: Duration,
+    pub series: usize,
 }
 
 /// What a collector's last run gave.
@@ -43,7 +50,7 @@ pub(super) struct Failure {
 
 struct Slot {
     name: &'static str,
-    deadline: Duration,
+    limits: Limits,
     /// What its next run is for.
     sampling: Sampling,
     /// `None` while a thread has it.
@@ -89,13 +96,13 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// A lane of these collectors, each with its deadline.
-    pub fn new(name: &str, units: Vec<(Unit, Duration)>) -> Lane {
+    /// A lane of these collectors, each with its limits.
+    pub fn new(name: &str, units: Vec<(Unit, Limits)>) -> Lane {
         let slots = units
             .into_iter()
-            .map(|(unit, deadline)| Slot {
+            .map(|(unit, limits)| Slot {
                 name: unit.name,
-                deadline,
+                limits,
                 sampling: Sampling::Tick,
                 unit: Some(Box::new(unit)),
                 last: None,
@@ -148,7 +155,7 @@ impl Lane {
         loop {
             let now = Instant::now();
             if let Some((index, started)) = state.current {
-                let deadline = started + state.slots.get(index).map_or(Duration::ZERO, |s| s.deadline);
+                let deadline = started + state.slots.get(index).map_or(Duration::ZERO, |s| s.limits.deadline);
                 if now >= deadline {
                     let number = Self::leave_behind(&mut state, index);
                     drop(state);
@@ -167,17 +174,18 @@ impl Lane {
                 break;
             } else {
                 // Not until the limit: nobody says when the first one begins, and it may hang.
-                let next = state.queue.front().and_then(|i| state.slots.get(*i)).map_or(PATIENCE, |s| s.deadline);
+                let next =
+                    state.queue.front().and_then(|i| state.slots.get(*i)).map_or(PATIENCE, |s| s.limits.deadline);
                 state = shared.sleep(state, next.min(limit - now));
             }
         }
         self.late = state.current.is_some() || !state.queue.is_empty();
     }
 
-    /// Another deadline for its collectors.
-    pub fn set_deadline(&self, deadline: Duration) {
+    /// Other limits for its collectors; that of series counts from each one's next run on.
+    pub fn set_limits(&self, limits: Limits) {
         for slot in &mut self.shared.lock().slots {
-            slot.deadline = deadline;
+            slot.limits = limits;
         }
     }
 
@@ -189,7 +197,7 @@ impl Lane {
             slot.stuck = true;
             tracing::warn!(
                 collector = slot.name,
-                timeout = ?slot.deadline,
+                timeout = ?slot.limits.deadline,
                 "collector hangs: left out until it comes back"
             );
         }
@@ -222,12 +230,12 @@ fn run_thread(shared: &Shared, number: u64) {
             continue;
         };
         let Some(slot) = state.slots.get_mut(index) else { continue };
-        let sampling = slot.sampling;
+        let (sampling, limits) = (slot.sampling, slot.limits);
         let Some(mut unit) = slot.unit.take() else { continue };
         state.current = Some((index, Instant::now()));
         drop(state);
 
-        let outcome = run(&mut unit, sampling);
+        let outcome = run(&mut unit, sampling, limits.series);
 
         state = shared.lock();
         let replaced = state.thread != number;
@@ -250,8 +258,9 @@ fn run_thread(shared: &Shared, number: u64) {
 }
 
 /// Runs the collector once. A panic in it is a failure like another: its writer is made anew.
-fn run(unit: &mut Unit, sampling: Sampling) -> Outcome {
+fn run(unit: &mut Unit, sampling: Sampling, series: usize) -> Outcome {
     let started = Instant::now();
+    unit.writer.set_limit(series);
     let result = catch_unwind(AssertUnwindSafe(|| {
         unit.collector.begin(sampling);
         unit.collector.collect(&mut unit.writer)
@@ -260,7 +269,7 @@ fn run(unit: &mut Unit, sampling: Sampling) -> Outcome {
         Ok(Ok(())) => None,
         Ok(Err(e)) => Some(Failure { no_data: matches!(e, super::CollectError::NoData(_)), message: e.to_string() }),
         Err(_) => {
-            unit.writer = Writer::new(unit.name, unit.table.clone(), unit.limit);
+            unit.writer = Writer::new(unit.name, unit.table.clone(), series);
             Some(Failure { no_data: false, message: "the collector panicked (a bug: please report it)".to_string() })
         }
     };

@@ -1,9 +1,10 @@
 //! The sampler: runs the collectors that are due and puts their sections together.
 
+use std::mem::take;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::lane::{Failure, Lane, PATIENCE, Unit};
+use super::lane::{Failure, Lane, Limits, PATIENCE, Unit};
 use super::usage::Usage;
 use super::{Collector, LaneKind, Sampling};
 use crate::model::{Section, SeriesTable, Snapshot, Timestamp, Writer};
@@ -56,6 +57,8 @@ struct Remembered {
     failure: Option<Failure>,
     /// Samples dropped in all runs.
     dropped_total: f64,
+    /// It was said that some are dropped.
+    said_dropped: bool,
     /// What the last run gave: as long as it is the same, the collector has not run again.
     section: Option<Arc<Section>>,
 }
@@ -63,23 +66,40 @@ struct Remembered {
 impl Sampler {
     /// A sampler of these collectors, each with at most `limit` series.
     pub fn new(planned: Vec<Planned>, table: &Arc<SeriesTable>, limit: usize) -> Sampler {
-        Sampler {
-            lanes: lanes(planned, table, limit, Vec::new()),
+        let mut sampler = Sampler {
+            lanes: Vec::new(),
             usage: Usage::default(),
-            usage_writer: Writer::new("usage", table.clone(), limit),
-            scrape_writer: Writer::new("scrape", table.clone(), limit),
+            // As many as the collectors' series give, which are limited.
+            usage_writer: Writer::new("usage", table.clone(), usize::MAX),
+            scrape_writer: Writer::new("scrape", table.clone(), usize::MAX),
             status: Vec::new(),
             memory: Vec::new(),
-        }
+        };
+        sampler.replace(planned, table, limit);
+        sampler
     }
 
     /// Other collectors, after a reload. One on a lane of its own that is made from the same as before stays, with the
-    /// counters that it has built up (a process group's must not go back).
+    /// counters that it has built up (a process group's must not go back). What was counted of a collector goes on with
+    /// the one that has its name.
     pub fn replace(&mut self, planned: Vec<Planned>, table: &Arc<SeriesTable>, limit: usize) {
-        let before = std::mem::take(&mut self.lanes);
-        let usage = std::mem::take(&mut self.usage);
-        *self =
-            Sampler { lanes: lanes(planned, table, limit, before), usage, ..Sampler::new(Vec::new(), table, limit) };
+        self.lanes = lanes(planned, table, limit, take(&mut self.lanes));
+        let mut before: Vec<_> = take(&mut self.status).into_iter().zip(take(&mut self.memory)).collect();
+        for PlannedLane { lane, .. } in &self.lanes {
+            lane.outcomes(|name, _, _| {
+                let known =
+                    before.iter().position(|(status, _)| status.name == name).map(|at| before.swap_remove(at).1);
+                self.memory.push(Remembered { said_dropped: false, ..known.unwrap_or_default() });
+                self.status.push(CollectorStatus {
+                    name,
+                    success: false,
+                    duration: Duration::ZERO,
+                    series: 0,
+                    dropped: 0,
+                    error: None,
+                });
+            });
+        }
     }
 
     /// Runs what is due and gives the samples of this moment.
@@ -109,30 +129,18 @@ impl Sampler {
 
     fn gather(&mut self, sampling: Sampling) -> Vec<Arc<Section>> {
         let mut sections = Vec::with_capacity(self.status.len() + 4);
-        let mut seen = 0;
-        let Sampler { status, memory, .. } = self;
+        // In the order of the lanes, as `replace` has listed them.
+        let mut known = self.status.iter_mut().zip(&mut self.memory);
         for PlannedLane { lane, .. } in &self.lanes {
             lane.outcomes(|name, stuck, outcome| {
-                if status.len() <= seen {
-                    status.push(CollectorStatus {
-                        name,
-                        success: false,
-                        duration: Duration::ZERO,
-                        series: 0,
-                        dropped: 0,
-                        error: None,
-                    });
-                    memory.push(Remembered::default());
-                }
-                let (Some(entry), Some(before)) = (status.get_mut(seen), memory.get_mut(seen)) else { return };
-                seen += 1;
+                let Some((entry, before)) = known.next() else { return };
                 match outcome {
                     Some(outcome) if !stuck => {
                         entry.success = outcome.error.is_none();
                         entry.duration = outcome.duration;
                         entry.series = outcome.section.values.len();
                         entry.dropped = outcome.stats.dropped;
-                        if before.dropped_total == 0.0 && entry.dropped > 0 {
+                        if entry.dropped > 0 && !std::mem::replace(&mut before.said_dropped, true) {
                             tracing::warn!(
                                 collector = name,
                                 kept = entry.series,
@@ -212,27 +220,28 @@ fn lanes(
     let (mut shared, mut slow) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
     let mut lanes = Vec::new();
     for p in planned {
+        let limits = Limits { deadline: p.timeout, series: limit };
         let schedule = Schedule { interval: p.interval, next: None };
         let same = before.iter().position(|lane| p.lane == LaneKind::Own && lane.is_of(p.name, &p.made_from));
         if let Some(mut lane) = same.map(|i| before.swap_remove(i)) {
             lane.schedules = vec![schedule];
-            lane.lane.set_deadline(p.timeout);
+            lane.lane.set_limits(limits);
             lanes.push(lane);
             continue;
         }
         let writer = Writer::new(p.name, table.clone(), limit);
-        let unit = Unit { name: p.name, collector: p.collector, writer, table: table.clone(), limit };
+        let unit = Unit { name: p.name, collector: p.collector, writer, table: table.clone() };
         match p.lane {
             LaneKind::Shared => {
-                shared.0.push((unit, p.timeout));
+                shared.0.push((unit, limits));
                 shared.1.push(schedule);
             }
             LaneKind::Slow => {
-                slow.0.push((unit, p.timeout));
+                slow.0.push((unit, limits));
                 slow.1.push(schedule);
             }
             LaneKind::Own => lanes.push(PlannedLane {
-                lane: Lane::new(p.name, vec![(unit, p.timeout)]),
+                lane: Lane::new(p.name, vec![(unit, limits)]),
                 schedules: vec![schedule],
                 made_from: Some((p.name, p.made_from)),
             }),
@@ -294,6 +303,14 @@ mod tests {
         fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
             self.0 += 1.0;
             out.gauge("runs", "Runs.", []).put([], self.0);
+            Ok(())
+        }
+    }
+
+    struct Two;
+    impl Collector for Two {
+        fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
+            out.gauge("two", "Two.", ["n"]).put([b"1"], 1.0).put([b"2"], 2.0);
             Ok(())
         }
     }
@@ -397,6 +414,31 @@ mod tests {
         assert_eq!(value(&sampler.sample(Timestamp::now(), Sampling::Once), "runs"), Some(2.0));
         sampler.replace(vec![plan("b")], &table, 100);
         assert_eq!(value(&sampler.sample(Timestamp::now(), Sampling::Once), "runs"), Some(1.0));
+    }
+
+    #[test]
+    fn a_reload_brings_its_limit_of_series_to_all_collectors_and_what_was_dropped_stays_counted() {
+        let table = Arc::new(SeriesTable::new(Labels::empty()));
+        let plans = || {
+            [LaneKind::Own, LaneKind::Shared].map(|lane| {
+                let name = if lane == LaneKind::Own { "kept" } else { "made_anew" };
+                planned(name, Box::new(Two), lane)
+            })
+        };
+        let mut sampler = Sampler::new(plans().into(), &table, 2);
+        let mut run = |limit: usize, runs: usize| {
+            sampler.replace(plans().into(), &table, limit);
+            let snapshots: Vec<_> = (0..runs).map(|_| sampler.sample(Timestamp::now(), Sampling::Once)).collect();
+            let last = snapshots.last().unwrap();
+            ["kept", "made_anew"].map(|name| {
+                let section = last.sections.iter().find(|s| s.name == name).unwrap();
+                let dropped = format!("watchfire_collector_dropped_samples_total{{collector=\"{name}\"}}");
+                (section.values.len(), value(last, &dropped))
+            })
+        };
+        for (limit, runs, series, dropped) in [(2, 1, 2, 0.0), (1, 2, 1, 2.0), (0, 1, 0, 4.0), (2, 2, 2, 4.0)] {
+            assert_eq!(run(limit, runs), [(series, Some(dropped)); 2], "a limit of {limit}");
+        }
     }
 
     #[test]
