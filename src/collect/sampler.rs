@@ -39,6 +39,8 @@ pub struct CollectorStatus {
     /// Samples refused in the last run because of the limit of series.
     pub dropped: usize,
     pub error: Option<String>,
+    /// That is all: what the collector reads is not there.
+    pub no_data: bool,
 }
 
 pub struct Sampler {
@@ -97,6 +99,7 @@ impl Sampler {
                     series: 0,
                     dropped: 0,
                     error: None,
+                    no_data: false,
                 });
             });
         }
@@ -152,6 +155,7 @@ impl Sampler {
                             before.dropped_total += outcome.stats.dropped as f64;
                             before.section = Some(outcome.section.clone());
                         }
+                        entry.no_data = outcome.error.as_ref().is_some_and(|f| f.no_data);
                         let error = outcome.error.as_ref().map(|f| f.message.as_str());
                         if entry.error.as_deref() != error {
                             entry.error = error.map(str::to_string);
