@@ -60,6 +60,13 @@ impl Tree {
         }
     }
 
+    /// How many descriptors of this process are open below the tree.
+    pub fn open_files(&self) -> usize {
+        let descriptors = std::fs::read_dir("/proc/self/fd").expect("the test runs on Linux");
+        let targets = descriptors.filter_map(|d| std::fs::read_link(d.ok()?.path()).ok());
+        targets.filter(|target| target.starts_with(self.dir.path())).count()
+    }
+
     pub fn roots(&self) -> Roots {
         roots_in(self.dir.path(), "root", "udev")
     }

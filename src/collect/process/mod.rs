@@ -43,6 +43,7 @@ use pass::{Options, Pass, ReadErrors};
 use top::{Terms, Top};
 use users::Users;
 
+use super::file::may_keep;
 use super::{CollectError, Collector, KernelFile, Roots, Sampling};
 use crate::model::Writer;
 
@@ -66,11 +67,10 @@ pub struct Processes {
 impl Processes {
     /// `node`: the section of `collectors.processes` where that is enabled.
     pub fn new(config: &ProcessesConfig, node: Option<&ProcessesCollectorConfig>, roots: &Roots) -> Processes {
-        let may_open = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
         let options = Options {
             details: config.enabled,
             refresh_ticks: config.refresh_ticks.max(1),
-            kept_files: config.kept_files.min(usize::try_from(may_open / 4).unwrap_or(usize::MAX)),
+            kept_files: may_keep(config.kept_files, 4),
         };
         let terms = Terms { n: config.top, after: config.top_after, grace: config.top_grace };
         Processes {

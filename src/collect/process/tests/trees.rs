@@ -330,3 +330,19 @@ fn the_rates_of_a_tick_cover_all_of_the_time_since_the_last_whatever_was_asked_f
         assert_eq!(run(Sampling::Tick), [0.0; 3], "what a tick has counted does not count again");
     }
 }
+
+#[test]
+fn numbers_that_cannot_be_do_no_harm() {
+    let tree = Tree::new();
+    let most = u64::MAX;
+    tree.write("stat", format!("btime {most}\n"));
+    tree.show(10, &Shown { start: most, user: most, system: most, pages: most, ran: most, ..Shown::default() });
+    tree.show(11, &Shown { threads: u32::MAX, read: most, written: most, faults: most, ..Shown::default() });
+    let mut watch = Watch::new(&tree, eager());
+    for _ in 0..2 {
+        watch.tick();
+        tree.show(11, &Shown { user: most, system: most, read: 0, ..Shown::default() });
+    }
+    assert_eq!(watch.get("num_procs{groupname=\"web\"}"), Some(2.0));
+    assert_eq!(watch.get("oldest_start_time_seconds{groupname=\"web\"}"), Some(most as f64));
+}
