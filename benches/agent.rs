@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use watchfire::collect::process::ProcessesConfig;
-use watchfire::collect::{CollectorsConfig, Roots, Sampler};
+use watchfire::collect::{CollectorsConfig, Roots, Sampler, Sampling};
 use watchfire::exposition::{Format, Pages};
 use watchfire::model::{Labels, SeriesTable, Timestamp};
 
@@ -237,7 +237,7 @@ fn host_sample() {
     let pages = Pages::new();
     let mut sample = || {
         // Every collector runs each time, also those with an interval: as in a scrape.
-        let snapshot = sampler.sample(Timestamp::now(), true);
+        let snapshot = sampler.sample(Timestamp::now(), Sampling::Once);
         pages.encode(&snapshot, Format::Text).expect("a page").len()
     };
     for _ in 0..20 {

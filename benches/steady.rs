@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use watchfire::collect::process::ProcessesConfig;
-use watchfire::collect::{CollectError, Collector, CollectorsConfig, LaneKind, Planned, Roots, Sampler};
+use watchfire::collect::{CollectError, Collector, CollectorsConfig, LaneKind, Planned, Roots, Sampler, Sampling};
 use watchfire::history::{History, HistoryLimits};
 use watchfire::model::{Labels, SeriesTable, Timestamp, Writer};
 
@@ -82,7 +82,7 @@ fn report(what: &str, mut sampler: Sampler) {
     let mut series = 0;
     for tick in 0..120u64 {
         let before = ALLOCATIONS.load(Ordering::Relaxed);
-        let snapshot = sampler.sample(start + Duration::from_secs(tick), false);
+        let snapshot = sampler.sample(start + Duration::from_secs(tick), Sampling::Tick);
         let between = ALLOCATIONS.load(Ordering::Relaxed);
         history.append_snapshot(&snapshot);
         let after = ALLOCATIONS.load(Ordering::Relaxed);

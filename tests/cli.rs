@@ -114,6 +114,29 @@ fn scrape_of_chosen_collectors_prints_no_other() {
 }
 
 #[test]
+fn scrape_names_the_collectors_that_find_nothing_and_fails_where_all_of_them_do() {
+    let empty = tempfile::tempdir().unwrap();
+    let roots = ["procfs", "sysfs", "rootfs", "udev.data"].map(|r| format!("--path.{r}={}", empty.path().display()));
+    let output = binary().arg("scrape").args(&roots).output().expect("it starts");
+    let said = err(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("collector=meminfo") && said.contains(&format!("{}/meminfo", empty.path().display())),
+        "{said}"
+    );
+    assert!(said.contains("nothing of the host could be read") && said.contains("--path.procfs"), "{said}");
+    assert!(Metrics(out(&output)).value("node_time_seconds", &[]).is_some(), "what there is, is printed");
+
+    fs::write(empty.path().join("loadavg"), "1.50 0.75 0.25 1/100 1234\n").unwrap();
+    fs::write(empty.path().join("meminfo"), "rubbish\n").unwrap();
+    let output = binary().arg("scrape").args(&roots).output().expect("it starts");
+    let said = err(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("collector=vmstat") && !said.contains("collector=loadavg"), "{said}");
+    assert_eq!(said.matches("collector=meminfo").count(), 1, "what fails is named once: {said}");
+}
+
+#[test]
 fn check_config_accepts_what_is_right_and_counts_the_rules() {
     let setup = Setup::new("stock_rules: false\ngroups: [{name: g, rules: [{alert: A, expr: up == 0}]}]\n");
     let output = run(&["check", "config", &setup.config_file()]);

@@ -107,7 +107,8 @@ fn a_mount_whose_server_is_dead_delays_no_tick_and_is_reported() {
     let agent = Agent::started(Child::spawn_with(&mut command, fuse.into()), setup.port);
     assert_ticks_go_on(&agent);
     let of = mount.display().to_string();
-    agent.wait_for("node_filesystem_device_error", &[("mountpoint", &of)], |v| v == 1.0);
+    let hangs = [("mountpoint", &*of), ("device_error", "mountpoint timeout")];
+    agent.wait_for("node_filesystem_device_error", &hangs, |v| v == 1.0);
     let metrics = agent.metrics();
     assert_eq!(metrics.samples("node_filesystem_size_bytes", &[("mountpoint", &of)]).count(), 0);
     assert!(metrics.value("node_filesystem_size_bytes", &[("mountpoint", "/")]).is_some_and(|size| size > 0.0));
@@ -118,6 +119,7 @@ fn a_mount_whose_server_is_dead_delays_no_tick_and_is_reported() {
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
     let (code, log) = agent.wait(SOON);
     assert_eq!(code, Some(0), "what hangs in the kernel does not hold up the end: {log}");
+    assert_eq!(log.matches("mount does not answer").count(), 1, "{log}");
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Shared {
         self.ready.store(true, Ordering::Relaxed);
     }
 
-    /// No tick comes any more: who waits for one is answered with what there is.
+    /// No tick comes any more: who waits for one is answered without.
     pub fn stopping(&self) {
         self.ready.store(false, Ordering::Relaxed);
         self.stopped.store(true, Ordering::Relaxed);
@@ -87,18 +87,19 @@ impl App for Shared {
         self.latest.borrow().clone()
     }
 
-    async fn sample(&self) {
+    async fn sample(&self) -> Option<Arc<Snapshot>> {
         let asked_at = Instant::now();
         let mut snapshots = self.latest.subscribe();
         let asked = self.commands.lock().unwrap_or_else(PoisonError::into_inner).send(Command::Sample);
-        if asked.is_ok() {
-            // The next to come may be that of a tick that had sampled long before, and whose rules took long.
-            let will_do = |s: &Option<Arc<Snapshot>>| {
-                let fresh = s.as_ref().is_some_and(|s| s.taken >= asked_at || s.taken.elapsed() <= MAX_AGE / 2);
-                fresh || self.stopped.load(Ordering::Relaxed)
-            };
-            let _ = snapshots.wait_for(will_do).await;
-        }
+        asked.ok()?;
+        // The next to come may be that of a tick that had sampled long before, and whose rules took long.
+        let mut fresh = false;
+        let will_do = |s: &Option<Arc<Snapshot>>| {
+            fresh = s.as_ref().is_some_and(|s| s.taken >= asked_at || s.taken.elapsed() <= MAX_AGE / 2);
+            fresh || self.stopped.load(Ordering::Relaxed)
+        };
+        let found = snapshots.wait_for(will_do).await.ok()?.clone();
+        found.filter(|_| fresh)
     }
 
     fn ready(&self) -> bool {
@@ -139,8 +140,27 @@ mod tests {
         shared.publish(Arc::new(Snapshot { taken: before, ..Snapshot::empty() }));
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(!request.is_finished());
-        shared.publish(Arc::new(Snapshot::empty()));
-        tokio::time::timeout(Duration::from_secs(5), request).await.unwrap().unwrap();
+        let asked_for = Arc::new(Snapshot::empty());
+        shared.publish(asked_for.clone());
+        let given = tokio::time::timeout(Duration::from_secs(5), request).await.unwrap().unwrap();
+        assert!(given.is_some_and(|given| Arc::ptr_eq(&given, &asked_for)));
+    }
+
+    #[tokio::test]
+    async fn who_waits_when_the_agent_stops_is_not_given_an_old_sampling_for_a_new_one() {
+        let (commands, _inbox) = mpsc::channel();
+        let shared = Arc::new(Shared::new(commands));
+        let taken = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        shared.publish(Arc::new(Snapshot { taken, ..Snapshot::empty() }));
+        let request = tokio::spawn({
+            let shared = shared.clone();
+            async move { shared.sample().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!request.is_finished());
+        shared.stopping();
+        let given = tokio::time::timeout(Duration::from_secs(5), request).await.unwrap().unwrap();
+        assert!(given.is_none());
     }
 
     #[test]

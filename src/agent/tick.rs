@@ -12,7 +12,7 @@ use super::instruments::Instruments;
 use super::own::Own;
 use super::shared::Shared;
 use crate::alerting::Alerting;
-use crate::collect::{Collector, Roots, Sampler};
+use crate::collect::{Collector, Roots, Sampler, Sampling};
 use crate::config::Config;
 use crate::exposition::copy_registry;
 use crate::history::{History, HistoryStats, SharedHistory};
@@ -111,7 +111,7 @@ impl Ticker {
                 // and rates over the few milliseconds since.
                 Ok(Command::Sample) if self.outlets.shared.renew() => {}
                 Ok(Command::Sample) => {
-                    let snapshot = self.sample(Timestamp::now());
+                    let snapshot = self.sample(Timestamp::now(), Sampling::Request);
                     self.publish(snapshot);
                 }
                 Ok(Command::Reload(new)) => {
@@ -138,7 +138,7 @@ impl Ticker {
             self.outlets.instruments.clock_jumps.inc();
         }
 
-        let mut snapshot = self.sample(tick.time);
+        let mut snapshot = self.sample(tick.time, Sampling::Tick);
         let scrape = self.scrape_section(&snapshot, started.elapsed());
         snapshot.sections.insert(0, scrape);
         write(&self.history).append_snapshot(&snapshot);
@@ -165,8 +165,8 @@ impl Ticker {
     }
 
     /// The samples of all collectors and of the agent itself.
-    fn sample(&mut self, time: Timestamp) -> Snapshot {
-        let mut snapshot = self.sampler.sample(time, false);
+    fn sample(&mut self, time: Timestamp, sampling: Sampling) -> Snapshot {
+        let mut snapshot = self.sampler.sample(time, sampling);
         if let Err(error) = self.own.collect(&mut self.own_writer) {
             tracing::debug!(%error, "the agent's own figures");
         }

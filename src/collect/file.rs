@@ -30,6 +30,11 @@ impl KernelFile {
         &self.path
     }
 
+    /// Closes the file until it is read again.
+    pub fn close(&mut self) {
+        self.file = None;
+    }
+
     /// The file's whole content now. A file that does not exist is [`CollectError::NoData`].
     pub fn read(&mut self) -> Result<&[u8], CollectError> {
         match self.fill() {
@@ -65,6 +70,13 @@ impl KernelFile {
             }
         }
     }
+}
+
+/// How many descriptors a collector may keep that would like one for each device, CPU or process of the host: `most`, and
+/// at most a `part`th of those that the agent may have. Connections and the files that are opened in passing need theirs.
+pub(super) fn may_keep(most: usize, part: u64) -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    most.min(usize::try_from(limit / part).unwrap_or(usize::MAX))
 }
 
 /// Reads a small file once (a sysfs attribute), into a buffer of the caller's; the text without its line feed.

@@ -10,7 +10,8 @@
 //!
 //! Filesystems that may hang (network, FUSE) are asked on threads of their own. A tick waits 100 ms for the
 //! answers and no longer: a slow one keeps its last numbers, and one that has not answered for `mount_timeout` has
-//! `node_filesystem_device_error` 1 with the label `device_error="mountpoint timeout"`, until it answers.
+//! `node_filesystem_device_error` 1 with the label `device_error="mountpoint timeout"`, until it answers; the log
+//! names it once.
 //!
 //! Configuration: `mount_points_include`, `mount_points_exclude`, `fs_types_include`, `fs_types_exclude`,
 //! `mount_timeout`.
@@ -111,6 +112,8 @@ struct Watched {
     probe: Option<Arc<Probe>>,
     /// `None` until there is a first one.
     answer: Option<Answer>,
+    /// It has not answered for `mount_timeout`, which was said.
+    hangs: bool,
 }
 
 impl Filesystem {
@@ -175,6 +178,7 @@ impl Filesystem {
                 probe: mount.may_hang().then(|| Probe::new(&mount.path)),
                 mount,
                 answer: None,
+                hangs: false,
             });
             match self.mounts.get_mut(place) {
                 // Mounted over another of the same name: only the upper one can be seen.
@@ -189,18 +193,32 @@ impl Filesystem {
         self.probes.ask(self.mounts.iter().filter_map(|w| w.probe.as_ref()), PATIENCE);
         let now = Instant::now();
         for watched in &mut self.mounts {
-            watched.answer = match &watched.probe {
-                None => Some(probe::ask(&self.statfs, &watched.mount.path)),
-                Some(probe) if probe.asked().is_some_and(|asked| now.duration_since(asked) >= self.timeout) => {
-                    Some(Err(self.timed_out.clone()))
-                }
-                Some(probe) => probe.last(),
+            let Some(probe) = &watched.probe else {
+                watched.answer = Some(probe::ask(&self.statfs, &watched.mount.path));
+                continue;
             };
+            let hangs = probe.asked().is_some_and(|asked| now.duration_since(asked) >= self.timeout);
+            watched.answer = if hangs { Some(Err(self.timed_out.clone())) } else { probe.last() };
+            watched.log_change(hangs);
         }
     }
 }
 
 impl Watched {
+    /// Says once that the mount hangs, and once that it is back.
+    fn log_change(&mut self, hangs: bool) {
+        if std::mem::replace(&mut self.hangs, hangs) == hangs {
+            return;
+        }
+        let [mountpoint, device, fstype] =
+            [&self.mount.mountpoint, &self.mount.device, &self.mount.fstype].map(|text| String::from_utf8_lossy(text));
+        if hangs {
+            tracing::warn!(%mountpoint, %device, %fstype, "mount does not answer: left out until it does");
+        } else {
+            tracing::info!(%mountpoint, %device, %fstype, "mount answers again");
+        }
+    }
+
     fn labels<'w>(&'w self, error: &'w str) -> [&'w [u8]; 4] {
         [&self.mount.device, &self.mount.mountpoint, &self.mount.fstype, error.as_bytes()]
     }
@@ -246,7 +264,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::collect::testing::{Runner, Tree, never_panics, starting};
+    use crate::collect::testing::{Runner, Tree, logged, never_panics, starting};
 
     const MOUNTS: &str = "29 1 259:2 / / rw,relatime shared:1 - ext4 /dev/dm-2 rw,errors=remount-ro\n\
         25 29 0:23 / /proc rw,relatime - proc proc rw\n\
@@ -348,21 +366,29 @@ mod tests {
             }
             Ok(USAGE)
         }));
-        assert_eq!(starting(&run.lines(), "node_filesystem_size_bytes").len(), 3);
-        std::thread::sleep(Duration::from_millis(300));
-        let lines = run.lines();
+        let mut lines = Vec::new();
+        let log = logged(|| {
+            assert_eq!(starting(&run.lines(), "node_filesystem_size_bytes").len(), 3);
+            std::thread::sleep(Duration::from_millis(300));
+            lines = run.lines();
+            run.lines();
+        });
+        assert!(log.lines().count() == 1 && log.contains("WARN") && log.contains("mountpoint=/mnt/dead"), "{log}");
         assert_eq!(starting(&lines, "node_filesystem_size_bytes").len(), 3);
         let error = "node_filesystem_device_error{device=\"server:/dead\",mountpoint=\"/mnt/dead\",fstype=\"nfs4\",\
             device_error=\"mountpoint timeout\"} 1";
         assert!(lines.iter().any(|l| l == error), "{lines:#?}");
 
         drop(dead);
-        let end = Instant::now() + Duration::from_secs(20);
-        while starting(&run.lines(), "node_filesystem_size_bytes").len() < 4 {
-            assert!(Instant::now() < end, "it never came back");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        assert!(!run.lines().iter().any(|l| l.contains("mountpoint timeout")));
+        let log = logged(|| {
+            let end = Instant::now() + Duration::from_secs(20);
+            while starting(&run.lines(), "node_filesystem_size_bytes").len() < 4 {
+                assert!(Instant::now() < end, "it never came back");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            assert!(!run.lines().iter().any(|l| l.contains("mountpoint timeout")));
+        });
+        assert!(log.lines().count() == 1 && log.contains("INFO") && log.contains("mountpoint=/mnt/dead"), "{log}");
     }
 
     #[test]

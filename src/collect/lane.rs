@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Collector;
+use super::{Collector, Sampling};
 use crate::model::{Section, SeriesTable, Writer, WriterStats};
 
 /// How long a tick waits for a lane of its own; what is not there by then comes with the next tick.
@@ -22,7 +22,14 @@ pub(super) struct Unit {
     pub collector: Box<dyn Collector>,
     pub writer: Writer,
     pub table: Arc<SeriesTable>,
-    pub limit: usize,
+}
+
+/// What a collector's runs must keep to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// How long one may take.
+    pub deadline: Duration,
+    pub series: usize,
 }
 
 /// What a collector's last run gave.
@@ -43,7 +50,9 @@ pub(super) struct Failure {
 
 struct Slot {
     name: &'static str,
-    deadline: Duration,
+    limits: Limits,
+    /// What its next run is for.
+    sampling: Sampling,
     /// `None` while a thread has it.
     unit: Option<Box<Unit>>,
     last: Option<Outcome>,
@@ -87,13 +96,14 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// A lane of these collectors, each with its deadline.
-    pub fn new(name: &str, units: Vec<(Unit, Duration)>) -> Lane {
+    /// A lane of these collectors, each with its limits.
+    pub fn new(name: &str, units: Vec<(Unit, Limits)>) -> Lane {
         let slots = units
             .into_iter()
-            .map(|(unit, deadline)| Slot {
+            .map(|(unit, limits)| Slot {
                 name: unit.name,
-                deadline,
+                limits,
+                sampling: Sampling::Tick,
                 unit: Some(Box::new(unit)),
                 last: None,
                 stuck: false,
@@ -118,17 +128,17 @@ impl Lane {
     }
 
     /// Hands the collectors at `due` to the lane's thread. Those that still wait or run are not handed over again.
-    pub fn start(&mut self, due: impl Iterator<Item = usize>) {
+    pub fn start(&mut self, due: impl Iterator<Item = usize>, sampling: Sampling) {
         let mut state = self.shared.lock();
         if state.current.is_none() && state.queue.is_empty() {
             let runs = state.slots.iter().filter_map(|s| s.last.as_ref());
             self.late &= runs.map(|o| o.duration).max().is_some_and(|d| d > PATIENCE);
         }
         for index in due {
-            let idle = state.slots.get(index).is_some_and(|s| s.unit.is_some());
-            if idle && !state.queue.contains(&index) {
-                state.queue.push_back(index);
-            }
+            let waits = state.queue.contains(&index);
+            let Some(slot) = state.slots.get_mut(index).filter(|s| s.unit.is_some() && !waits) else { continue };
+            slot.sampling = sampling;
+            state.queue.push_back(index);
         }
         if !state.queue.is_empty() {
             self.shared.work.notify_one();
@@ -145,7 +155,7 @@ impl Lane {
         loop {
             let now = Instant::now();
             if let Some((index, started)) = state.current {
-                let deadline = started + state.slots.get(index).map_or(Duration::ZERO, |s| s.deadline);
+                let deadline = started + state.slots.get(index).map_or(Duration::ZERO, |s| s.limits.deadline);
                 if now >= deadline {
                     let number = Self::leave_behind(&mut state, index);
                     drop(state);
@@ -164,17 +174,18 @@ impl Lane {
                 break;
             } else {
                 // Not until the limit: nobody says when the first one begins, and it may hang.
-                let next = state.queue.front().and_then(|i| state.slots.get(*i)).map_or(PATIENCE, |s| s.deadline);
+                let next =
+                    state.queue.front().and_then(|i| state.slots.get(*i)).map_or(PATIENCE, |s| s.limits.deadline);
                 state = shared.sleep(state, next.min(limit - now));
             }
         }
         self.late = state.current.is_some() || !state.queue.is_empty();
     }
 
-    /// Another deadline for its collectors.
-    pub fn set_deadline(&self, deadline: Duration) {
+    /// Other limits for its collectors; that of series counts from each one's next run on.
+    pub fn set_limits(&self, limits: Limits) {
         for slot in &mut self.shared.lock().slots {
-            slot.deadline = deadline;
+            slot.limits = limits;
         }
     }
 
@@ -186,7 +197,7 @@ impl Lane {
             slot.stuck = true;
             tracing::warn!(
                 collector = slot.name,
-                timeout = ?slot.deadline,
+                timeout = ?slot.limits.deadline,
                 "collector hangs: left out until it comes back"
             );
         }
@@ -218,11 +229,13 @@ fn run_thread(shared: &Shared, number: u64) {
             state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
             continue;
         };
-        let Some(mut unit) = state.slots.get_mut(index).and_then(|s| s.unit.take()) else { continue };
+        let Some(slot) = state.slots.get_mut(index) else { continue };
+        let (sampling, limits) = (slot.sampling, slot.limits);
+        let Some(mut unit) = slot.unit.take() else { continue };
         state.current = Some((index, Instant::now()));
         drop(state);
 
-        let outcome = run(&mut unit);
+        let outcome = run(&mut unit, sampling, limits.series);
 
         state = shared.lock();
         let replaced = state.thread != number;
@@ -245,14 +258,18 @@ fn run_thread(shared: &Shared, number: u64) {
 }
 
 /// Runs the collector once. A panic in it is a failure like another: its writer is made anew.
-fn run(unit: &mut Unit) -> Outcome {
+fn run(unit: &mut Unit, sampling: Sampling, series: usize) -> Outcome {
     let started = Instant::now();
-    let result = catch_unwind(AssertUnwindSafe(|| unit.collector.collect(&mut unit.writer)));
+    unit.writer.set_limit(series);
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        unit.collector.begin(sampling);
+        unit.collector.collect(&mut unit.writer)
+    }));
     let error = match result {
         Ok(Ok(())) => None,
         Ok(Err(e)) => Some(Failure { no_data: matches!(e, super::CollectError::NoData(_)), message: e.to_string() }),
         Err(_) => {
-            unit.writer = Writer::new(unit.name, unit.table.clone(), unit.limit);
+            unit.writer = Writer::new(unit.name, unit.table.clone(), series);
             Some(Failure { no_data: false, message: "the collector panicked (a bug: please report it)".to_string() })
         }
     };

@@ -18,6 +18,7 @@ mod table;
 #[cfg(test)]
 pub mod testing;
 mod usage;
+mod window;
 
 pub mod cpu;
 pub mod diskstats;
@@ -57,6 +58,21 @@ pub trait Collector: Send {
     ///
     /// What has been written when an error is returned is served all the same.
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError>;
+
+    /// Says before each run what it is for, to a collector that gives rates.
+    fn begin(&mut self, _sampling: Sampling) {}
+}
+
+/// What a sampling is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sampling {
+    /// A tick: the collectors that are due run, and history keeps what they give. Rates count from here.
+    Tick,
+    /// A request between two ticks that finds the last samples too old: as a tick, but rates still count from the last
+    /// tick.
+    Request,
+    /// The agent does not run: all collectors run, and each is waited for until its deadline.
+    Once,
 }
 
 /// Which thread a collector runs on.

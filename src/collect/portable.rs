@@ -25,12 +25,13 @@
 
 mod processes;
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use sysinfo::{Components, CpuRefreshKind, DiskRefreshKind, Disks, Networks, RefreshKind, System};
 
 use self::processes::Processes;
-use super::{CollectError, Collector, Roots};
+use super::window::Window;
+use super::{CollectError, Collector, Roots, Sampling};
 use crate::model::Writer;
 
 crate::section! {
@@ -59,8 +60,9 @@ pub struct Portable {
     disks: Option<Disks>,
     networks: Option<Networks>,
     temperatures: Option<Components>,
-    /// Whether CPU times have been read before: use is a difference.
-    cpu_known: bool,
+    cpu_use: CpuUse,
+    /// What this run is for.
+    sampling: Sampling,
     processes: Processes,
 }
 
@@ -72,20 +74,32 @@ impl Portable {
             disks: None,
             networks: None,
             temperatures: None,
-            cpu_known: false,
+            cpu_use: CpuUse::default(),
+            sampling: Sampling::Tick,
             processes: Processes::default(),
         }
     }
 }
 
+/// When sysinfo read the times of CPUs: use is the difference of two readings, which it keeps to itself.
+#[derive(Default)]
+struct CpuUse {
+    window: Window,
+    known: bool,
+}
+
 impl Collector for Portable {
+    fn begin(&mut self, sampling: Sampling) {
+        self.sampling = sampling;
+    }
+
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
         let mut result = host(out);
         let system = get(&mut self.system, || System::new_with_specifics(RefreshKind::nothing()), "the system");
         match system {
             Ok(system) => {
                 if self.config.cpu {
-                    cpu(system, &mut self.cpu_known, out);
+                    cpu(system, &mut self.cpu_use, self.sampling, out);
                 }
                 if self.config.memory {
                     memory(system, out);
@@ -150,17 +164,21 @@ fn host(out: &mut Writer) -> Result<(), CollectError> {
     boot.map(|_| ()).map_err(|e| CollectError::Other(format!("sysinfo cannot read the boot time: {e}")))
 }
 
-fn cpu(system: &mut System, known: &mut bool, out: &mut Writer) {
+fn cpu(system: &mut System, times: &mut CpuUse, sampling: Sampling, out: &mut Writer) {
     if let Ok(load) = System::load_average() {
         out.gauge("node_load1", "1m load average.", []).put([], load.one);
         out.gauge("node_load5", "5m load average.", []).put([], load.five);
         out.gauge("node_load15", "15m load average.", []).put([], load.fifteen);
     }
-    system.refresh_cpu_specifics(CpuRefreshKind::nothing().with_usage());
-    if std::mem::replace(known, true) {
-        let help = "Share of all CPU time since the last sample that was neither idle nor waiting for I/O.";
+    let step = times.window.step(Instant::now(), sampling);
+    if step.restart {
+        system.refresh_cpu_specifics(CpuRefreshKind::nothing().with_usage());
+        times.known |= step.seconds.is_some();
+    }
+    if times.known {
+        let help = "Share of all CPU time since the last tick that was neither idle nor waiting for I/O.";
         out.gauge("watchfire_cpu_usage_ratio", help, []).put([], ratio(system.global_cpu_usage()));
-        let help = "Share of a CPU's time since the last sample that was neither idle nor waiting for I/O.";
+        let help = "Share of a CPU's time since the last tick that was neither idle nor waiting for I/O.";
         let mut cores = out.gauge("watchfire_cpu_core_usage_ratio", help, ["cpu"]);
         for (i, cpu) in system.cpus().iter().enumerate() {
             cores.put([itoa::Buffer::new().format(i).as_bytes()], ratio(cpu.usage()));

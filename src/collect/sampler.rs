@@ -1,11 +1,12 @@
 //! The sampler: runs the collectors that are due and puts their sections together.
 
+use std::mem::take;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::lane::{Failure, Lane, PATIENCE, Unit};
+use super::lane::{Failure, Lane, Limits, PATIENCE, Unit};
 use super::usage::Usage;
-use super::{Collector, LaneKind};
+use super::{Collector, LaneKind, Sampling};
 use crate::model::{Section, SeriesTable, Snapshot, Timestamp, Writer};
 
 /// A collector as it is to be run.
@@ -38,6 +39,8 @@ pub struct CollectorStatus {
     /// Samples refused in the last run because of the limit of series.
     pub dropped: usize,
     pub error: Option<String>,
+    /// That is all: what the collector reads is not there.
+    pub no_data: bool,
 }
 
 pub struct Sampler {
@@ -56,6 +59,8 @@ struct Remembered {
     failure: Option<Failure>,
     /// Samples dropped in all runs.
     dropped_total: f64,
+    /// It was said that some are dropped.
+    said_dropped: bool,
     /// What the last run gave: as long as it is the same, the collector has not run again.
     section: Option<Arc<Section>>,
 }
@@ -63,40 +68,60 @@ struct Remembered {
 impl Sampler {
     /// A sampler of these collectors, each with at most `limit` series.
     pub fn new(planned: Vec<Planned>, table: &Arc<SeriesTable>, limit: usize) -> Sampler {
-        Sampler {
-            lanes: lanes(planned, table, limit, Vec::new()),
+        let mut sampler = Sampler {
+            lanes: Vec::new(),
             usage: Usage::default(),
-            usage_writer: Writer::new("usage", table.clone(), limit),
-            scrape_writer: Writer::new("scrape", table.clone(), limit),
+            // As many as the collectors' series give, which are limited.
+            usage_writer: Writer::new("usage", table.clone(), usize::MAX),
+            scrape_writer: Writer::new("scrape", table.clone(), usize::MAX),
             status: Vec::new(),
             memory: Vec::new(),
-        }
+        };
+        sampler.replace(planned, table, limit);
+        sampler
     }
 
     /// Other collectors, after a reload. One on a lane of its own that is made from the same as before stays, with the
-    /// counters that it has built up (a process group's must not go back).
+    /// counters that it has built up (a process group's must not go back). What was counted of a collector goes on with
+    /// the one that has its name.
     pub fn replace(&mut self, planned: Vec<Planned>, table: &Arc<SeriesTable>, limit: usize) {
-        let before = std::mem::take(&mut self.lanes);
-        let usage = std::mem::take(&mut self.usage);
-        *self =
-            Sampler { lanes: lanes(planned, table, limit, before), usage, ..Sampler::new(Vec::new(), table, limit) };
+        self.lanes = lanes(planned, table, limit, take(&mut self.lanes));
+        let mut before: Vec<_> = take(&mut self.status).into_iter().zip(take(&mut self.memory)).collect();
+        for PlannedLane { lane, .. } in &self.lanes {
+            lane.outcomes(|name, _, _| {
+                let known =
+                    before.iter().position(|(status, _)| status.name == name).map(|at| before.swap_remove(at).1);
+                self.memory.push(Remembered { said_dropped: false, ..known.unwrap_or_default() });
+                self.status.push(CollectorStatus {
+                    name,
+                    success: false,
+                    duration: Duration::ZERO,
+                    series: 0,
+                    dropped: 0,
+                    error: None,
+                    no_data: false,
+                });
+            });
+        }
     }
 
     /// Runs what is due and gives the samples of this moment.
     ///
-    /// `all`: every collector runs, and each is waited for until its deadline, as a single sampling wants it; a tick
-    /// runs those whose interval has passed, and takes from a lane that is late what it gave before.
-    pub fn sample(&mut self, time: Timestamp, all: bool) -> Snapshot {
+    /// In a tick, and for a request, those run whose interval has passed, and a lane that is late gives what it gave
+    /// before.
+    pub fn sample(&mut self, time: Timestamp, sampling: Sampling) -> Snapshot {
         let taken = Instant::now();
+        let all = sampling == Sampling::Once;
         for PlannedLane { lane, schedules, .. } in &mut self.lanes {
-            lane.start(schedules.iter_mut().enumerate().filter_map(|(i, s)| s.is_due(taken, all).then_some(i)));
+            let due = schedules.iter_mut().enumerate().filter_map(|(i, s)| s.is_due(taken, all).then_some(i));
+            lane.start(due, sampling);
         }
         for (i, PlannedLane { lane, .. }) in self.lanes.iter_mut().enumerate() {
             // The shared lane is waited for until its deadlines: they are short, and an overrun leaves one behind.
             let patience = if all || i == 0 { Duration::from_secs(3600) } else { PATIENCE };
             lane.wait(taken + patience);
         }
-        let sections = self.gather();
+        let sections = self.gather(sampling);
         Snapshot { time, taken, sections }
     }
 
@@ -105,32 +130,20 @@ impl Sampler {
         &self.status
     }
 
-    fn gather(&mut self) -> Vec<Arc<Section>> {
+    fn gather(&mut self, sampling: Sampling) -> Vec<Arc<Section>> {
         let mut sections = Vec::with_capacity(self.status.len() + 4);
-        let mut seen = 0;
-        let Sampler { status, memory, .. } = self;
+        // In the order of the lanes, as `replace` has listed them.
+        let mut known = self.status.iter_mut().zip(&mut self.memory);
         for PlannedLane { lane, .. } in &self.lanes {
             lane.outcomes(|name, stuck, outcome| {
-                if status.len() <= seen {
-                    status.push(CollectorStatus {
-                        name,
-                        success: false,
-                        duration: Duration::ZERO,
-                        series: 0,
-                        dropped: 0,
-                        error: None,
-                    });
-                    memory.push(Remembered::default());
-                }
-                let (Some(entry), Some(before)) = (status.get_mut(seen), memory.get_mut(seen)) else { return };
-                seen += 1;
+                let Some((entry, before)) = known.next() else { return };
                 match outcome {
                     Some(outcome) if !stuck => {
                         entry.success = outcome.error.is_none();
                         entry.duration = outcome.duration;
                         entry.series = outcome.section.values.len();
                         entry.dropped = outcome.stats.dropped;
-                        if before.dropped_total == 0.0 && entry.dropped > 0 {
+                        if entry.dropped > 0 && !std::mem::replace(&mut before.said_dropped, true) {
                             tracing::warn!(
                                 collector = name,
                                 kept = entry.series,
@@ -142,6 +155,7 @@ impl Sampler {
                             before.dropped_total += outcome.stats.dropped as f64;
                             before.section = Some(outcome.section.clone());
                         }
+                        entry.no_data = outcome.error.as_ref().is_some_and(|f| f.no_data);
                         let error = outcome.error.as_ref().map(|f| f.message.as_str());
                         if entry.error.as_deref() != error {
                             entry.error = error.map(str::to_string);
@@ -163,7 +177,7 @@ impl Sampler {
                 }
             });
         }
-        self.usage.write(&sections, &mut self.usage_writer);
+        self.usage.write(&sections, sampling, &mut self.usage_writer);
         sections.push(self.usage_writer.finish().0);
         sections.push(self.scrape_section());
         sections
@@ -210,27 +224,28 @@ fn lanes(
     let (mut shared, mut slow) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
     let mut lanes = Vec::new();
     for p in planned {
+        let limits = Limits { deadline: p.timeout, series: limit };
         let schedule = Schedule { interval: p.interval, next: None };
         let same = before.iter().position(|lane| p.lane == LaneKind::Own && lane.is_of(p.name, &p.made_from));
         if let Some(mut lane) = same.map(|i| before.swap_remove(i)) {
             lane.schedules = vec![schedule];
-            lane.lane.set_deadline(p.timeout);
+            lane.lane.set_limits(limits);
             lanes.push(lane);
             continue;
         }
         let writer = Writer::new(p.name, table.clone(), limit);
-        let unit = Unit { name: p.name, collector: p.collector, writer, table: table.clone(), limit };
+        let unit = Unit { name: p.name, collector: p.collector, writer, table: table.clone() };
         match p.lane {
             LaneKind::Shared => {
-                shared.0.push((unit, p.timeout));
+                shared.0.push((unit, limits));
                 shared.1.push(schedule);
             }
             LaneKind::Slow => {
-                slow.0.push((unit, p.timeout));
+                slow.0.push((unit, limits));
                 slow.1.push(schedule);
             }
             LaneKind::Own => lanes.push(PlannedLane {
-                lane: Lane::new(p.name, vec![(unit, p.timeout)]),
+                lane: Lane::new(p.name, vec![(unit, limits)]),
                 schedules: vec![schedule],
                 made_from: Some((p.name, p.made_from)),
             }),
@@ -296,6 +311,14 @@ mod tests {
         }
     }
 
+    struct Two;
+    impl Collector for Two {
+        fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
+            out.gauge("two", "Two.", ["n"]).put([b"1"], 1.0).put([b"2"], 2.0);
+            Ok(())
+        }
+    }
+
     struct Hangs(mpsc::Receiver<()>);
     impl Collector for Hangs {
         fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
@@ -346,20 +369,20 @@ mod tests {
             ];
             let mut sampler = Sampler::new(plans, &table, 100);
             for run in 1..=4 {
-                let snapshot = sampler.sample(Timestamp::now(), false);
+                let snapshot = sampler.sample(Timestamp::now(), Sampling::Tick);
                 assert_eq!(value(&snapshot, "runs"), Some(f64::from(run)), "{lane:?}");
                 assert_eq!(success(&snapshot, "hangs"), Some(0.0));
                 assert_eq!(success(&snapshot, "plain"), Some(1.0));
             }
             let started = Instant::now();
-            sampler.sample(Timestamp::now(), false);
+            sampler.sample(Timestamp::now(), Sampling::Tick);
             assert!(started.elapsed() < Duration::from_millis(45), "a tick is not delayed by what is known to hang");
             release.send(()).unwrap();
             release.send(()).unwrap();
             release.send(()).unwrap();
             let back = (0..100).any(|_| {
                 std::thread::sleep(Duration::from_millis(5));
-                let snapshot = sampler.sample(Timestamp::now(), false);
+                let snapshot = sampler.sample(Timestamp::now(), Sampling::Tick);
                 value(&snapshot, "came_back") == Some(1.0) && success(&snapshot, "hangs") == Some(1.0)
             });
             assert!(back, "{lane:?}");
@@ -375,10 +398,10 @@ mod tests {
         plan.interval = Duration::from_secs(3600);
         let mut sampler = Sampler::new(vec![plan], &table, 0);
         for _ in 0..3 {
-            sampler.sample(Timestamp::now(), false);
+            sampler.sample(Timestamp::now(), Sampling::Tick);
         }
         assert_eq!(sampler.memory[0].dropped_total, 1.0);
-        sampler.sample(Timestamp::now(), true);
+        sampler.sample(Timestamp::now(), Sampling::Once);
         assert_eq!(sampler.memory[0].dropped_total, 2.0);
     }
 
@@ -390,11 +413,36 @@ mod tests {
             ..planned("plain", Box::new(Plain(0.0)), LaneKind::Own)
         };
         let mut sampler = Sampler::new(vec![plan("a")], &table, 100);
-        assert_eq!(value(&sampler.sample(Timestamp::now(), true), "runs"), Some(1.0));
+        assert_eq!(value(&sampler.sample(Timestamp::now(), Sampling::Once), "runs"), Some(1.0));
         sampler.replace(vec![plan("a")], &table, 100);
-        assert_eq!(value(&sampler.sample(Timestamp::now(), true), "runs"), Some(2.0));
+        assert_eq!(value(&sampler.sample(Timestamp::now(), Sampling::Once), "runs"), Some(2.0));
         sampler.replace(vec![plan("b")], &table, 100);
-        assert_eq!(value(&sampler.sample(Timestamp::now(), true), "runs"), Some(1.0));
+        assert_eq!(value(&sampler.sample(Timestamp::now(), Sampling::Once), "runs"), Some(1.0));
+    }
+
+    #[test]
+    fn a_reload_brings_its_limit_of_series_to_all_collectors_and_what_was_dropped_stays_counted() {
+        let table = Arc::new(SeriesTable::new(Labels::empty()));
+        let plans = || {
+            [LaneKind::Own, LaneKind::Shared].map(|lane| {
+                let name = if lane == LaneKind::Own { "kept" } else { "made_anew" };
+                planned(name, Box::new(Two), lane)
+            })
+        };
+        let mut sampler = Sampler::new(plans().into(), &table, 2);
+        let mut run = |limit: usize, runs: usize| {
+            sampler.replace(plans().into(), &table, limit);
+            let snapshots: Vec<_> = (0..runs).map(|_| sampler.sample(Timestamp::now(), Sampling::Once)).collect();
+            let last = snapshots.last().unwrap();
+            ["kept", "made_anew"].map(|name| {
+                let section = last.sections.iter().find(|s| s.name == name).unwrap();
+                let dropped = format!("watchfire_collector_dropped_samples_total{{collector=\"{name}\"}}");
+                (section.values.len(), value(last, &dropped))
+            })
+        };
+        for (limit, runs, series, dropped) in [(2, 1, 2, 0.0), (1, 2, 1, 2.0), (0, 1, 0, 4.0), (2, 2, 2, 4.0)] {
+            assert_eq!(run(limit, runs), [(series, Some(dropped)); 2], "a limit of {limit}");
+        }
     }
 
     #[test]
@@ -408,7 +456,7 @@ mod tests {
         plans[0].timeout = Duration::from_secs(30);
         let mut sampler = Sampler::new(plans, &table, 100);
         for run in 1..=3 {
-            let snapshot = sampler.sample(Timestamp::now(), true);
+            let snapshot = sampler.sample(Timestamp::now(), Sampling::Once);
             assert_eq!((success(&snapshot, "panics"), success(&snapshot, "plain")), (Some(0.0), Some(1.0)));
             assert_eq!(value(&snapshot, "runs"), Some(f64::from(run)));
         }
@@ -422,8 +470,8 @@ mod tests {
         plan.interval = Duration::from_secs(3600);
         let mut sampler = Sampler::new(vec![plan], &table, 100);
         for _ in 0..3 {
-            assert_eq!(value(&sampler.sample(Timestamp::now(), false), "runs"), Some(1.0));
+            assert_eq!(value(&sampler.sample(Timestamp::now(), Sampling::Tick), "runs"), Some(1.0));
         }
-        assert_eq!(value(&sampler.sample(Timestamp::now(), true), "runs"), Some(2.0));
+        assert_eq!(value(&sampler.sample(Timestamp::now(), Sampling::Once), "runs"), Some(2.0));
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -58,6 +58,13 @@ impl Tree {
         if hidden.exists() {
             std::fs::rename(hidden, self.path(path)).expect("a file moved");
         }
+    }
+
+    /// How many descriptors of this process are open below the tree.
+    pub fn open_files(&self) -> usize {
+        let descriptors = std::fs::read_dir("/proc/self/fd").expect("the test runs on Linux");
+        let targets = descriptors.filter_map(|d| std::fs::read_link(d.ok()?.path()).ok());
+        targets.filter(|target| target.starts_with(self.dir.path())).count()
     }
 
     pub fn roots(&self) -> Roots {
@@ -117,6 +124,26 @@ pub fn lines(section: &Section) -> Vec<String> {
 /// The lines that begin with `start`.
 pub fn starting<'l>(lines: &'l [String], start: &str) -> Vec<&'l str> {
     lines.iter().map(String::as_str).filter(|l| l.starts_with(start)).collect()
+}
+
+/// What is logged while `run` runs.
+pub fn logged(run: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    tracing::subscriber::with_default(subscriber, run);
+    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
 }
 
 /// What is done to one file of the capture.

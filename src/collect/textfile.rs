@@ -55,6 +55,8 @@ impl FromYaml for Directories {
 
 /// Larger files are refused.
 const MAX_SIZE: u64 = 64 << 20;
+/// A folder with more files is refused.
+const MAX_FILES: usize = 10_000;
 /// Files with more samples are refused.
 const MAX_SAMPLES: usize = 100_000;
 
@@ -192,6 +194,9 @@ fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
         if name.as_bytes().ends_with(b".prom") {
+            if paths.len() >= MAX_FILES {
+                return Err(io::Error::other(format!("more than {MAX_FILES} *.prom files")));
+            }
             paths.push(folder.join(name));
         }
     }

@@ -12,12 +12,11 @@
 //! | `watchfire_network_{receive,transmit}_{bytes,packets}_per_second` | device | per second |
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::Sampling;
+use super::window::Window;
 use crate::model::{Layout, METRIC_NAME, Section, Writer};
-
-/// The shortest time that a rate is taken over: a sampling for a request just before a tick's leaves the tick its rate.
-const SHORTEST: Duration = Duration::from_millis(75);
 
 /// A measured share, to a hundredth of a per cent: what stands behind that is noise, which reads badly and does not
 /// compress.
@@ -36,7 +35,9 @@ struct Source {
 struct Entry {
     labels: Vec<Vec<u8>>,
     positions: Vec<Option<usize>>,
-    last: Vec<f64>,
+    /// Of columns that rates are made of: the counters that they are differences from, and the last rates.
+    base: [Option<f64>; NETWORK.len()],
+    rates: [Option<f64>; NETWORK.len()],
 }
 
 impl Source {
@@ -53,8 +54,9 @@ impl Source {
             let Some(column) = names.iter().position(|n| *n == series.labels.get(METRIC_NAME)) else { continue };
             let labels: Vec<Vec<u8>> = by.iter().map(|n| series.labels.get(n).as_bytes().to_vec()).collect();
             let entry = *index.entry(labels.clone()).or_insert_with(|| {
-                let last = self.entries.iter().find(|e| e.labels == labels).map(|e| e.last.clone());
-                entries.push(Entry { labels, positions: vec![None; names.len()], last: last.unwrap_or_default() });
+                let before = self.entries.iter().find(|e| e.labels == labels);
+                let (base, rates) = before.map(|e| (e.base, e.rates)).unwrap_or_default();
+                entries.push(Entry { labels, positions: vec![None; names.len()], base, rates });
                 entries.len() - 1
             });
             if let Some(slot) = entries.get_mut(entry).and_then(|e| e.positions.get_mut(column)) {
@@ -86,18 +88,17 @@ struct CpuUsage {
     layout: Option<Arc<Layout>>,
     busy: Vec<usize>,
     idle: Vec<usize>,
-    last: Option<(f64, f64)>,
-    taken: Option<Instant>,
+    base: Option<(f64, f64)>,
+    window: Window,
     ratio: Option<f64>,
 }
 
 #[derive(Default)]
 struct Network {
     source: Source,
-    /// The values that `last` of the entries stands for: a section that did not run again has the same.
-    taken: Option<Instant>,
-    seen: Option<Arc<Section>>,
-    rates: Vec<[Option<f64>; 4]>,
+    /// The last section, and when it was new: it stays the same as long as its collector does not run again.
+    current: Option<(Arc<Section>, Instant)>,
+    window: Window,
 }
 
 const MEMORY: [&str; 4] = [
@@ -115,18 +116,18 @@ const NETWORK: [&str; 4] = [
     "node_network_transmit_packets_total",
 ];
 const NETWORK_RATES: [(&str, &str); 4] = [
-    ("watchfire_network_receive_bytes_per_second", "Bytes received per second, since the last sample."),
-    ("watchfire_network_transmit_bytes_per_second", "Bytes sent per second, since the last sample."),
-    ("watchfire_network_receive_packets_per_second", "Packets received per second, since the last sample."),
-    ("watchfire_network_transmit_packets_per_second", "Packets sent per second, since the last sample."),
+    ("watchfire_network_receive_bytes_per_second", "Bytes received per second, since the last tick."),
+    ("watchfire_network_transmit_bytes_per_second", "Bytes sent per second, since the last tick."),
+    ("watchfire_network_receive_packets_per_second", "Packets received per second, since the last tick."),
+    ("watchfire_network_transmit_packets_per_second", "Packets sent per second, since the last tick."),
 ];
 
 impl Usage {
     /// Writes the gauges of this tick from the sections of the collectors.
-    pub fn write(&mut self, sections: &[Arc<Section>], out: &mut Writer) {
+    pub fn write(&mut self, sections: &[Arc<Section>], sampling: Sampling, out: &mut Writer) {
         let of = |name: &str| sections.iter().find(|s| s.name == name);
         if let Some(section) = of("cpu") {
-            self.cpu.write(section, out);
+            self.cpu.write(section, sampling, out);
         }
         if let Some(section) = of("meminfo").or_else(|| of("portable")) {
             self.memory.update(section, &MEMORY, &[]);
@@ -137,13 +138,13 @@ impl Usage {
             write_filesystems(&self.filesystems, section, out);
         }
         if let Some(section) = of("netdev").or_else(|| of("portable")) {
-            self.network.write(section, out);
+            self.network.write(section, sampling, out);
         }
     }
 }
 
 impl CpuUsage {
-    fn write(&mut self, section: &Section, out: &mut Writer) {
+    fn write(&mut self, section: &Section, sampling: Sampling, out: &mut Writer) {
         if !self.layout.as_ref().is_some_and(|l| Arc::ptr_eq(l, &section.layout)) {
             self.busy.clear();
             self.idle.clear();
@@ -156,25 +157,25 @@ impl CpuUsage {
                 if idle { &mut self.idle } else { &mut self.busy }.push(position);
             }
             self.layout = Some(section.layout.clone());
-            self.last = None;
-            self.taken = None;
+            self.base = None;
+            self.window = Window::default();
         }
         let sum = |positions: &[usize]| positions.iter().filter_map(|p| section.values.get(*p)).sum::<f64>();
         let (busy, idle) = (sum(&self.busy), sum(&self.idle));
-        if self.taken.is_none_or(|taken| taken.elapsed() >= SHORTEST) {
-            if let Some((last_busy, last_idle)) = self.last {
-                let (busy, idle) = (busy - last_busy, idle - last_idle);
-                if busy + idle > 0.0 {
-                    self.ratio = Some(ratio((busy / (busy + idle)).clamp(0.0, 1.0)));
-                }
+        let step = self.window.step(Instant::now(), sampling);
+        if let (Some(_), Some((base_busy, base_idle))) = (step.seconds, self.base) {
+            let (busy, idle) = (busy - base_busy, idle - base_idle);
+            if busy + idle > 0.0 {
+                self.ratio = Some(ratio((busy / (busy + idle)).clamp(0.0, 1.0)));
             }
-            self.last = Some((busy, idle));
-            self.taken = Some(Instant::now());
+        }
+        if step.restart {
+            self.base = Some((busy, idle));
         }
         if let Some(ratio) = self.ratio {
             out.gauge(
                 "watchfire_cpu_usage_ratio",
-                "Share of all CPU time since the last sample that was neither idle nor waiting for I/O.",
+                "Share of all CPU time since the last tick that was neither idle nor waiting for I/O.",
                 [],
             )
             .put([], ratio);
@@ -214,35 +215,30 @@ fn write_filesystems(source: &Source, section: &Section, out: &mut Writer) {
 }
 
 impl Network {
-    fn write(&mut self, section: &Arc<Section>, out: &mut Writer) {
+    fn write(&mut self, section: &Arc<Section>, sampling: Sampling, out: &mut Writer) {
         self.source.update(section, &NETWORK, &["device"]);
-        let same = self.seen.as_ref().is_some_and(|s| Arc::ptr_eq(s, section));
-        let early = self.taken.is_some_and(|t| t.elapsed() < SHORTEST) && self.rates.len() == self.source.entries.len();
-        if !same && !early {
-            let now = Instant::now();
-            let elapsed = self.taken.map(|t| now.duration_since(t).as_secs_f64()).filter(|e| *e > 0.0);
-            self.rates.clear();
-            for entry in &mut self.source.entries {
-                let mut rates = [None; 4];
-                let mut values = [0.0; 4];
-                for (column, (rate, value)) in rates.iter_mut().zip(&mut values).enumerate() {
-                    let Some(now) = entry.value(section, column) else { continue };
-                    *value = now;
-                    // A counter that went back was reset: its rate is known again at the next sample.
-                    *rate = elapsed.zip(entry.last.get(column)).map(|(e, l)| ((now - l) / e * 10.0).round() / 10.0);
-                    *rate = rate.filter(|r| *r >= 0.0);
+        let now = match &self.current {
+            Some((current, at)) if Arc::ptr_eq(current, section) => *at,
+            _ => self.current.insert((section.clone(), Instant::now())).1,
+        };
+        let step = self.window.step(now, sampling);
+        for entry in &mut self.source.entries {
+            let counters: [_; NETWORK.len()] = std::array::from_fn(|column| entry.value(section, column));
+            if let Some(seconds) = step.seconds {
+                for ((rate, now), base) in entry.rates.iter_mut().zip(counters).zip(entry.base) {
+                    // A counter that went back was reset: its rate is known again at the next tick.
+                    let more = now.zip(base).map(|(now, base)| now - base).filter(|more| *more >= 0.0);
+                    *rate = more.map(|more| (more / seconds * 10.0).round() / 10.0);
                 }
-                entry.last.clear();
-                entry.last.extend_from_slice(&values);
-                self.rates.push(rates);
             }
-            self.taken = Some(now);
-            self.seen = Some(section.clone());
+            if step.restart {
+                entry.base = counters;
+            }
         }
         for (column, (name, help)) in NETWORK_RATES.iter().enumerate() {
             let mut family = out.gauge(name, help, ["device"]);
-            for (entry, rates) in self.source.entries.iter().zip(&self.rates) {
-                if let ([device], Some(Some(rate))) = (&entry.labels[..], rates.get(column)) {
+            for entry in &self.source.entries {
+                if let ([device], Some(Some(rate))) = (&entry.labels[..], entry.rates.get(column)) {
                     family.put([device], *rate);
                 }
             }
@@ -253,6 +249,7 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::window::SHORTEST;
     use crate::model::{Labels, SeriesTable};
 
     fn section(name: &'static str, write: impl FnOnce(&mut Writer), writer: &mut Writer) -> Arc<Section> {
@@ -318,7 +315,7 @@ mod tests {
                     &mut net,
                 ),
             ];
-            usage.write(&sections, &mut out);
+            usage.write(&sections, Sampling::Tick, &mut out);
             last = lines(&out.finish().0);
         }
         assert_eq!(last[0], "watchfire_cpu_usage_ratio 0.25");
@@ -329,5 +326,36 @@ mod tests {
         );
         assert!(last[3].starts_with("watchfire_network_receive_bytes_per_second{device=\"eth0\"} "), "{last:?}");
         assert_eq!(last.len(), 7);
+    }
+
+    #[test]
+    fn the_rates_of_a_tick_cover_all_of_the_time_since_the_last_whatever_was_asked_for_in_between() {
+        let table = Arc::new(SeriesTable::new(Labels::empty()));
+        let [mut cpu, mut net] = ["cpu", "netdev"].map(|n| Writer::new(n, table.clone(), 100));
+        let mut out = Writer::new("usage", table.clone(), 100);
+        let mut usage = Usage::default();
+        let mut run = |[busy, idle, bytes]: [f64; 3], sampling: Sampling| {
+            let write_cpu = |w: &mut Writer| {
+                let mut family = w.counter("node_cpu_seconds_total", "", ["cpu", "mode"]);
+                family.put([b"0", b"idle"], idle).put([b"0", b"user"], busy);
+            };
+            let write_net = |w: &mut Writer| {
+                w.counter(NETWORK[0], "", ["device"]).put([b"eth0"], bytes);
+            };
+            let sections = [section("cpu", write_cpu, &mut cpu), section("netdev", write_net, &mut net)];
+            usage.write(&sections, sampling, &mut out);
+            out.finish().0.values.to_vec()
+        };
+        let began = Instant::now();
+        assert!(run([0.0, 0.0, 0.0], Sampling::Tick).is_empty());
+        std::thread::sleep(SHORTEST);
+        assert_eq!(run([1.0, 0.0, 1e9], Sampling::Request)[0], 1.0);
+        std::thread::sleep(SHORTEST);
+        let tick = run([1.0, 3.0, 1e9], Sampling::Tick);
+        let window = began.elapsed().as_secs_f64();
+        assert_eq!(tick[0], 0.25);
+        let (least, most) = (1e9 / window - 1.0, 1e9 / (2 * SHORTEST).as_secs_f64());
+        assert!(tick[1] >= least && tick[1] <= most, "what came before the request counts too: {tick:?}");
+        assert_eq!(run([9.0, 3.0, 9e9], Sampling::Request), tick, "moments later: the last rates");
     }
 }

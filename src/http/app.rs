@@ -11,12 +11,12 @@ pub trait App: Send + Sync + 'static {
     /// The last snapshot; `None` before the first tick has ended.
     fn latest(&self) -> Option<Arc<Snapshot>>;
 
-    /// Has the host sampled now, and ends when [`latest`](App::latest) gives the result. A tick that is under way will do
-    /// if it has begun within the last second.
+    /// Has the host sampled now, and gives the result; that of a tick which is under way will do if it has begun within
+    /// the last second. `None` when no sampling comes any more.
     ///
     /// Called for at most one request at a time, whatever the number of those that wait; dropped without harm when that
     /// request's client goes away.
-    fn sample(&self) -> impl Future<Output = ()> + Send;
+    fn sample(&self) -> impl Future<Output = Option<Arc<Snapshot>>> + Send;
 
     /// True once the agent samples, evaluates and delivers; false again while it stops.
     fn ready(&self) -> bool;

@@ -63,7 +63,10 @@ impl Scrape {
             Err(why) => return text(StatusCode::BAD_REQUEST, why),
         };
         let Some(snapshot) = self.fresh(app).await else {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "No sample of the host to serve.\n");
+            return text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The agent does not sample the host any more: it is stopping.\n",
+            );
         };
         let (format, gzip) = (Format::negotiate(&all(headers, &ACCEPT)), takes_gzip(&all(headers, &ACCEPT_ENCODING)));
         let body = if selection == Selection::All {
@@ -97,8 +100,8 @@ impl Scrape {
         response
     }
 
-    /// A snapshot no older than [`MAX_AGE`], or taken since the request came, however long that took; `None` when there
-    /// is none to be had.
+    /// A snapshot no older than [`MAX_AGE`] when it was found, however long that took; `None` when there is none to be
+    /// had. An old one is never served in its place: to the scraper the host would look well, and frozen.
     async fn fresh<A: App>(&self, app: &A) -> Option<Arc<Snapshot>> {
         let asked = Instant::now();
         let fresh = || app.latest().filter(|s| s.taken >= asked || s.taken.elapsed() <= MAX_AGE);
@@ -109,8 +112,8 @@ impl Scrape {
         if let Some(snapshot) = fresh() {
             return Some(snapshot);
         }
-        app.sample().await;
-        fresh()
+        // Served whatever time passes from here on: on a machine without a CPU to spare that may be long.
+        app.sample().await
     }
 
     /// The part of the page that is asked for.

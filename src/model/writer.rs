@@ -55,6 +55,11 @@ impl Writer {
         }
     }
 
+    /// At most `limit` series from the next run on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// A writer whose samples only history keeps.
     pub fn hidden(mut self) -> Writer {
         self.exposed = false;

@@ -264,7 +264,9 @@ impl Groups {
         });
         let name = "namedprocess_namegroup_oldest_start_time_seconds";
         let help = "start time in seconds since 1970/01/01 of oldest process in group";
-        self.family(out, false, name, help, |g| Some((boot_time? + g.now.oldest? / CLOCK_TICKS as u64) as f64));
+        self.family(out, false, name, help, |g| {
+            Some(boot_time?.saturating_add(g.now.oldest? / CLOCK_TICKS as u64) as f64)
+        });
 
         let name = "namedprocess_namegroup_states";
         let help = "Number of processes in states Running, Sleeping, Waiting, Zombie, or Other";

@@ -43,7 +43,8 @@ use pass::{Options, Pass, ReadErrors};
 use top::{Terms, Top};
 use users::Users;
 
-use super::{CollectError, Collector, KernelFile, Roots};
+use super::file::may_keep;
+use super::{CollectError, Collector, KernelFile, Roots, Sampling};
 use crate::model::Writer;
 
 /// After how many ticks the time of boot (which moves when the clock is set) and the size of memory are read again.
@@ -59,16 +60,17 @@ pub struct Processes {
     node: Option<NodeProcesses>,
     /// `processes.enabled`.
     details: bool,
+    /// What this run is for.
+    sampling: Sampling,
 }
 
 impl Processes {
     /// `node`: the section of `collectors.processes` where that is enabled.
     pub fn new(config: &ProcessesConfig, node: Option<&ProcessesCollectorConfig>, roots: &Roots) -> Processes {
-        let may_open = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
         let options = Options {
             details: config.enabled,
             refresh_ticks: config.refresh_ticks.max(1),
-            kept_files: config.kept_files.min(usize::try_from(may_open / 4).unwrap_or(usize::MAX)),
+            kept_files: may_keep(config.kept_files, 4),
         };
         let terms = Terms { n: config.top, after: config.top_after, grace: config.top_grace };
         Processes {
@@ -78,6 +80,7 @@ impl Processes {
             host: Host::new(roots),
             node: node.map(|node| NodeProcesses::new(node, roots)),
             details: config.enabled,
+            sampling: Sampling::Tick,
         }
     }
 
@@ -102,10 +105,14 @@ impl Processes {
 }
 
 impl Collector for Processes {
+    fn begin(&mut self, sampling: Sampling) {
+        self.sampling = sampling;
+    }
+
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
         let now = Instant::now();
         self.groups.begin(now);
-        self.pass.run(&mut self.groups)?;
+        self.pass.run(&mut self.groups, self.sampling)?;
         let counts = Counts::of(&self.pass.table);
         if self.details {
             self.host.update();

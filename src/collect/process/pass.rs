@@ -20,8 +20,9 @@ use std::time::Instant;
 use super::groups::Groups;
 use super::parse;
 use super::procfs::{ProcFs, Unread};
-use super::table::{Comm, Counts, Files, Process, Table};
-use crate::collect::{CollectError, Roots};
+use super::table::{Comm, Counts, Files, Process, Table, Used};
+use crate::collect::window::{Step, Window};
+use crate::collect::{CollectError, Roots, Sampling};
 
 /// Clock ticks a second in all that the kernel tells (`USER_HZ`), on every architecture that Rust has.
 pub(super) const CLOCK_TICKS: f64 = 100.0;
@@ -57,7 +58,8 @@ pub(super) struct Pass {
     pids: Vec<u32>,
     tick: u32,
     began: Instant,
-    last: Option<Instant>,
+    first: bool,
+    window: Window,
     kept: usize,
     page_size: u64,
 }
@@ -72,14 +74,15 @@ impl Pass {
             pids: Vec::new(),
             tick: 0,
             began: Instant::now(),
-            last: None,
+            first: true,
+            window: Window::default(),
             kept: 0,
             page_size: rustix::param::page_size() as u64,
         }
     }
 
     /// Reads what has changed; what the processes have used since the last pass is added to their groups.
-    pub fn run(&mut self, groups: &mut Groups) -> Result<(), CollectError> {
+    pub fn run(&mut self, groups: &mut Groups, sampling: Sampling) -> Result<(), CollectError> {
         self.procfs.list(&mut self.pids)?;
         let now = Instant::now();
         let mut reader = Reader {
@@ -89,15 +92,19 @@ impl Pass {
             options: self.options,
             page_size: self.page_size,
             tick: self.tick,
-            first: self.last.is_none(),
+            first: self.first,
             now: now.duration_since(self.began).as_millis() as u32,
-            seconds: self.last.map_or(0.0, |last| now.duration_since(last).as_secs_f64()),
+            step: self.window.step(now, sampling),
             // Closing is seen with the next pass: until then fewer are opened than could be.
             may_keep: self.options.kept_files.saturating_sub(self.kept),
         };
-        self.table.update(&self.pids, |process, new| if new { reader.admit(process) } else { reader.visit(process) });
+        self.table.update(&self.pids, |process, new| {
+            let there = if new { reader.admit(process) } else { reader.visit(process) };
+            reader.rate(process);
+            there
+        });
         self.kept = self.table.rows().iter().filter(|p| p.kept.is_some()).count();
-        self.last = Some(now);
+        self.first = false;
         self.tick = self.tick.wrapping_add(1);
         Ok(())
     }
@@ -120,8 +127,7 @@ struct Reader<'a> {
     first: bool,
     /// Milliseconds, which wrap around.
     now: u32,
-    /// Since the last pass.
-    seconds: f64,
+    step: Step,
     may_keep: usize,
 }
 
@@ -175,7 +181,6 @@ impl Reader<'_> {
         }
         let slept = ran == Some(p.ran);
         if slept && !due {
-            (p.cpu_ratio, p.read_rate, p.write_rate) = (0.0, 0.0, 0.0);
             p.io_at = self.now;
             return true;
         }
@@ -201,8 +206,6 @@ impl Reader<'_> {
             if due && (part / self.options.refresh_ticks).is_multiple_of(LIMITS_EVERY) {
                 self.limits(p);
             }
-        } else {
-            (p.read_rate, p.write_rate) = (0.0, 0.0);
         }
         self.account(p, &before, on_cpu);
         true
@@ -319,17 +322,15 @@ impl Reader<'_> {
             let before = p.known.has(Files::IO);
             let read = self.procfs.read(p.pid, "io").and_then(|text| parse::io(text).ok_or(Unread::Failed));
             if let Some((read_bytes, write_bytes)) = taken(read, p, Files::IO, &mut self.errors.io) {
-                let seconds = match before {
-                    true => f64::from(self.now.wrapping_sub(p.io_at)) / 1000.0,
+                // What came since the last reading counts as far as that is not longer ago than the last tick.
+                let share = match (before, f64::from(self.now.wrapping_sub(p.io_at)) / 1000.0) {
+                    (true, age) if age > self.step.elapsed => (self.step.elapsed / age) as f32,
                     // All of a new process' bytes are of this tick; of those of the first pass nothing is known.
-                    false if self.first => 0.0,
-                    false => self.seconds,
+                    (false, _) if self.first => 0.0,
+                    _ => 1.0,
                 };
-                let rate = |now: u64, before: u64| {
-                    if seconds > 0.0 { (now.saturating_sub(before) as f64 / seconds) as f32 } else { 0.0 }
-                };
-                p.read_rate = rate(read_bytes, p.counts.read_bytes);
-                p.write_rate = rate(write_bytes, p.counts.write_bytes);
+                p.used.read_bytes += read_bytes.saturating_sub(p.counts.read_bytes) as f32 * share;
+                p.used.write_bytes += write_bytes.saturating_sub(p.counts.write_bytes) as f32 * share;
                 p.counts.read_bytes = read_bytes;
                 p.counts.write_bytes = write_bytes;
                 p.io_at = self.now;
@@ -358,10 +359,22 @@ impl Reader<'_> {
     fn account(&mut self, p: &mut Process, before: &Counts, on_cpu: Option<u64>) {
         let used = p.counts.since(before);
         self.groups.add(p.group, &used);
-        let seconds = on_cpu.map_or((used.user + used.system) as f64 / CLOCK_TICKS, |ns| ns as f64 / 1e9);
-        // Clock ticks are coarse: right after the last pass one would look like many CPUs.
-        let most = p.threads.max(1) as f32;
-        p.cpu_ratio = if self.seconds > 0.0 { ((seconds / self.seconds) as f32).min(most) } else { 0.0 };
+        let ticks = || used.user.saturating_add(used.system) as f64 / CLOCK_TICKS;
+        p.used.cpu += on_cpu.map_or_else(ticks, |ns| ns as f64 / 1e9) as f32;
+    }
+
+    /// Makes rates of what the process has used.
+    fn rate(&self, p: &mut Process) {
+        if let Some(seconds) = self.step.seconds {
+            let per_second = 1.0 / seconds as f32;
+            // Clock ticks are coarse: one too many would look like more CPUs than there are threads to use them.
+            p.cpu_ratio = (p.used.cpu * per_second).min(p.threads.max(1) as f32);
+            p.read_rate = p.used.read_bytes * per_second;
+            p.write_rate = p.used.write_bytes * per_second;
+        }
+        if self.step.restart {
+            p.used = Used::default();
+        }
     }
 }
 

@@ -72,6 +72,15 @@ impl Counts {
     }
 }
 
+/// What a process has used since the last tick.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Used {
+    /// Seconds.
+    pub cpu: f32,
+    pub read_bytes: f32,
+    pub write_bytes: f32,
+}
+
 /// A set of the files of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Files(u8);
@@ -114,10 +123,12 @@ pub(super) struct Process {
     pub uid: u32,
     /// When `io` was last read: milliseconds, which wrap around.
     pub io_at: u32,
-    /// Since the last tick: CPUs used, bytes a second.
+    /// Over the time since the last tick: CPUs used, bytes a second.
     pub cpu_ratio: f32,
     pub read_rate: f32,
     pub write_rate: f32,
+    /// What they are made of.
+    pub used: Used,
     /// A file that stays open: `schedstat` of a process with one thread, else `stat`.
     pub kept: Option<OwnedFd>,
     pub comm: Comm,
@@ -153,6 +164,7 @@ impl Process {
             cpu_ratio: 0.0,
             read_rate: 0.0,
             write_rate: 0.0,
+            used: Used::default(),
             kept: None,
             comm: Comm::default(),
             state: 0,
@@ -234,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_row_leaves_room_for_the_rest_in_200_bytes() {
-        assert!(size_of::<Process>() <= 176, "{}", size_of::<Process>());
+        assert!(size_of::<Process>() <= 184, "{}", size_of::<Process>());
     }
 
     #[test]

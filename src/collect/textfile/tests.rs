@@ -1,7 +1,5 @@
-use std::sync::{Arc, Mutex};
-
 use super::*;
-use crate::collect::testing::{self, Runner, Tree, conforms, never_panics};
+use crate::collect::testing::{self, Runner, Tree, conforms, logged, never_panics};
 
 const GOOD: &str = "\
 # HELP jobs_total Jobs.
@@ -23,26 +21,6 @@ fn samples(runner: &mut Runner<Textfile>) -> Vec<String> {
     let mut lines = runner.lines();
     lines.retain(|l| !l.starts_with("node_textfile_mtime_seconds"));
     lines
-}
-
-/// What is logged while `run` runs.
-fn logged(run: impl FnOnce()) -> String {
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-    tracing::subscriber::with_default(subscriber, run);
-    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
 }
 
 #[test]

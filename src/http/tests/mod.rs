@@ -61,10 +61,11 @@ impl App for Agent {
         self.latest.lock().unwrap().clone()
     }
 
-    async fn sample(&self) {
+    async fn sample(&self) -> Option<Arc<Snapshot>> {
         self.samplings.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(self.sampling_takes).await;
         self.tick(Instant::now());
+        self.latest()
     }
 
     fn ready(&self) -> bool {

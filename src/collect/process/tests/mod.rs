@@ -123,6 +123,11 @@ impl Watch {
     }
 
     fn tick(&mut self) -> Arc<Section> {
+        self.sample(Sampling::Tick)
+    }
+
+    fn sample(&mut self, sampling: Sampling) -> Arc<Section> {
+        self.processes.begin(sampling);
         self.processes.collect(&mut self.out).unwrap();
         self.finish()
     }

@@ -295,3 +295,54 @@ fn a_steady_tick_keeps_the_layout() {
     let after = watch.tick();
     assert!(Arc::ptr_eq(&before.layout, &after.layout));
 }
+
+#[test]
+fn the_rates_of_a_tick_cover_all_of_the_time_since_the_last_whatever_was_asked_for_in_between() {
+    const PAUSE: Duration = Duration::from_millis(80);
+    for (threads, config) in [(1, ProcessesConfig::default()), (4, ProcessesConfig::default()), (1, eager())] {
+        let tree = Tree::new();
+        let idle = Shown { threads, ..Shown::default() };
+        let busy = Shown { user: 103, system: 52, ran: 55_000_000, read: 1_004_096, ..idle.clone() };
+        tree.show(10, &idle);
+        let mut watch = Watch::new(&tree, config);
+        let list = watch.processes.top();
+        let mut run = |sampling| {
+            watch.sample(sampling);
+            let labels = "{pid=\"10\",comm=\"web\",user=\"root\",groupname=\"web\"}";
+            let of = |name: &str| watch.get(&format!("watchfire_process_{name}{labels}")).unwrap();
+            assert!((of("cpu_usage_ratio") - f64::from(list.load()[0].cpu_ratio)).abs() < 1e-4);
+            [of("cpu_usage_ratio"), of("io_read_bytes_per_second"), of("io_written_bytes_per_second")]
+        };
+        let began = std::time::Instant::now();
+        assert_eq!(run(Sampling::Tick), [0.0; 3]);
+        tree.show(10, &busy);
+        assert_eq!(run(Sampling::Request), [0.0; 3], "moments after a tick: the last rates");
+        std::thread::sleep(PAUSE);
+        let asked = run(Sampling::Request);
+        std::thread::sleep(PAUSE);
+        let tick = run(Sampling::Tick);
+        let window = began.elapsed().as_secs_f64();
+        let covers = |rate: f64, used: f64| rate >= 0.999 * used / window && rate <= used / (2.0 * PAUSE.as_secs_f64());
+        assert!(covers(tick[0], 0.05) && covers(tick[1], 1e6) && tick[2] == 0.0, "{threads}: {tick:?} in {window}");
+        assert!(asked[0] > tick[0] && asked[1] > tick[1], "over a shorter time: {asked:?} {tick:?}");
+        assert_eq!(run(Sampling::Request), tick);
+        std::thread::sleep(PAUSE);
+        assert_eq!(run(Sampling::Tick), [0.0; 3], "what a tick has counted does not count again");
+    }
+}
+
+#[test]
+fn numbers_that_cannot_be_do_no_harm() {
+    let tree = Tree::new();
+    let most = u64::MAX;
+    tree.write("stat", format!("btime {most}\n"));
+    tree.show(10, &Shown { start: most, user: most, system: most, pages: most, ran: most, ..Shown::default() });
+    tree.show(11, &Shown { threads: u32::MAX, read: most, written: most, faults: most, ..Shown::default() });
+    let mut watch = Watch::new(&tree, eager());
+    for _ in 0..2 {
+        watch.tick();
+        tree.show(11, &Shown { user: most, system: most, read: 0, ..Shown::default() });
+    }
+    assert_eq!(watch.get("num_procs{groupname=\"web\"}"), Some(2.0));
+    assert_eq!(watch.get("oldest_start_time_seconds{groupname=\"web\"}"), Some(most as f64));
+}
