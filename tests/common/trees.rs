@@ -74,7 +74,9 @@ impl Host {
                 if numbers.len() < 2 || numbers.iter().any(|n| n.parse::<u64>().is_err()) {
                     text += &fields.map(|f| format!(" {f}")).collect::<String>();
                 } else {
-                    (0..count).for_each(|cpu| drop(write!(text, " {:>10}", numbers[cpu % 2])));
+                    for cpu in 0..count {
+                        let _ = write!(text, " {:>10}", numbers[cpu % 2]);
+                    }
                     text += &fields.skip(2).map(|f| format!("  {f}")).collect::<String>();
                 }
                 text.push('\n');
