@@ -21,7 +21,7 @@ mod trees;
 
 use trees::Host;
 use watchfire::collect::process::ProcessesConfig;
-use watchfire::collect::{COLLECTORS, CollectorsConfig, Roots, Sampler};
+use watchfire::collect::{COLLECTORS, CollectorsConfig, Roots, Sampler, Sampling};
 use watchfire::exposition::{Format, Pages};
 use watchfire::model::{Labels, SeriesTable, Timestamp};
 
@@ -127,19 +127,19 @@ fn measure(name: &str, roots: &Roots, flags: &[String], peer: Option<&Peer>) {
     let processes = ProcessesConfig { enabled: false, ..Default::default() };
     let mut sampler = Sampler::new(config.plan(&processes, roots), &table, 1_000_000);
     let pages = Pages::new();
-    let mut sample = |all| {
-        let snapshot = sampler.sample(Timestamp::now(), all);
+    let mut sample = |sampling| {
+        let snapshot = sampler.sample(Timestamp::now(), sampling);
         pages.encode(&snapshot, Format::Text).expect("a page");
         snapshot.len()
     };
     let mut series = 0;
     for _ in 0..3 {
-        series = sample(true);
+        series = sample(Sampling::Once);
     }
     let runs = (400_000 / series.max(1)).clamp(5, 200) as u32;
     let (before, allocated) = (cpu_seconds(std::process::id()), ALLOCATIONS.load(Ordering::Relaxed));
     for _ in 0..runs {
-        sample(true);
+        sample(Sampling::Once);
     }
     let ours = (cpu_seconds(std::process::id()) - before) / f64::from(runs);
     let allocations = (ALLOCATIONS.load(Ordering::Relaxed) - allocated) / u64::from(runs);

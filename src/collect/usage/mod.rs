@@ -1,22 +1,35 @@
-//! The ready-made gauges: use as a ratio and rates per second, from what the other collectors just read.
+//! The ready-made gauges: utilisation, saturation and errors of each resource, from what the other collectors just read.
 //!
-//! Nothing is read here: the numbers come from the sections of `cpu`, `meminfo`, `filesystem` and `netdev` of the same
-//! tick, so that a simple threshold (`watchfire_memory_usage_ratio > 0.9`) needs no PromQL, and agrees with the rest.
+//! Nothing is read here: the numbers come from the sections of `cpu`, `meminfo`, `pressure`, `filesystem`, `diskstats`,
+//! `netdev` and `netclass` of the same tick, so that a simple threshold (`watchfire_memory_usage_ratio > 0.9`) needs no
+//! PromQL, and agrees with the rest.
 //!
 //! | metric | labels | unit |
 //! | --- | --- | --- |
 //! | `watchfire_cpu_usage_ratio` | | share of all CPUs that was neither idle nor waiting for I/O, 0 to 1 |
+//! | `watchfire_cpu_run_queue_ratio` | | tasks that run or wait for a CPU, for each CPU; above 1 some wait |
+//! | `watchfire_{cpu,memory,io}_pressure_ratio` | | share of the time in which some task waited for it (PSI), 0 to 1 |
 //! | `watchfire_memory_usage_ratio` | | 1 - MemAvailable / MemTotal |
 //! | `watchfire_swap_usage_ratio` | | 1 - SwapFree / SwapTotal; absent without swap |
 //! | `watchfire_filesystem_usage_ratio` | device, fstype, mountpoint | used / (used + available), as `df` shows it |
+//! | `watchfire_disk_busy_ratio` | device | share of the time in which the disk had something to do, 0 to 1 |
+//! | `watchfire_disk_queue_length` | device | operations that were waiting or under way, on average |
+//! | `watchfire_disk_{read,write}_latency_seconds` | device | time that an operation took, on average; absent while there is none |
 //! | `watchfire_network_{receive,transmit}_{bytes,packets}_per_second` | device | per second |
+//! | `watchfire_network_usage_ratio` | device | the busier direction's share of the link's speed, where that is known |
+//! | `watchfire_network_{errors,drops}_per_second` | device | packets in both directions, per second |
+
+mod network;
+mod source;
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::network::Network;
+use self::source::{Entry, Rates, Source};
 use super::Sampling;
 use super::window::Window;
-use crate::model::{Layout, METRIC_NAME, Section, Writer};
+use crate::model::{Layout, Section, Writer};
 
 /// A measured share, to a hundredth of a per cent: what stands behind that is noise, which reads badly and does not
 /// compress.
@@ -24,62 +37,20 @@ pub(super) fn ratio(share: f64) -> f64 {
     (share * 1e4).round() / 1e4
 }
 
-/// The positions in a section of what is derived from, kept as long as its layout stands.
-#[derive(Default)]
-struct Source {
-    layout: Option<Arc<Layout>>,
-    entries: Vec<Entry>,
-}
-
-/// A group of positions that give one value each tick: a device's columns, or the whole section's.
-struct Entry {
-    labels: Vec<Vec<u8>>,
-    positions: Vec<Option<usize>>,
-    /// Of columns that rates are made of: the counters that they are differences from, and the last rates.
-    base: [Option<f64>; NETWORK.len()],
-    rates: [Option<f64>; NETWORK.len()],
-}
-
-impl Source {
-    /// Looks the positions up anew when the layout has changed. Series of the families `names` that agree in the labels
-    /// `by` make one entry, with a position for each name.
-    fn update(&mut self, section: &Section, names: &[&str], by: &[&str]) {
-        if self.layout.as_ref().is_some_and(|l| Arc::ptr_eq(l, &section.layout)) {
-            return;
-        }
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut index = hashbrown::HashMap::<Vec<Vec<u8>>, usize>::new();
-        for (position, series) in section.layout.series().iter().enumerate() {
-            let Some(series) = series else { continue };
-            let Some(column) = names.iter().position(|n| *n == series.labels.get(METRIC_NAME)) else { continue };
-            let labels: Vec<Vec<u8>> = by.iter().map(|n| series.labels.get(n).as_bytes().to_vec()).collect();
-            let entry = *index.entry(labels.clone()).or_insert_with(|| {
-                let before = self.entries.iter().find(|e| e.labels == labels);
-                let (base, rates) = before.map(|e| (e.base, e.rates)).unwrap_or_default();
-                entries.push(Entry { labels, positions: vec![None; names.len()], base, rates });
-                entries.len() - 1
-            });
-            if let Some(slot) = entries.get_mut(entry).and_then(|e| e.positions.get_mut(column)) {
-                *slot = Some(position);
-            }
-        }
-        self.entries = entries;
-        self.layout = Some(section.layout.clone());
-    }
-}
-
-impl Entry {
-    fn value(&self, section: &Section, column: usize) -> Option<f64> {
-        section.values.get((*self.positions.get(column)?)?).copied()
-    }
+/// A rate or a time to so many parts of its unit, for the same reason.
+fn round(value: f64, parts: f64) -> f64 {
+    (value * parts).round() / parts
 }
 
 /// State between ticks: positions and the last counters.
 #[derive(Default)]
 pub(super) struct Usage {
     cpu: CpuUsage,
+    run_queue: Source,
+    pressure: Rates,
     memory: Source,
     filesystems: Source,
+    disks: Rates,
     network: Network,
 }
 
@@ -88,17 +59,10 @@ struct CpuUsage {
     layout: Option<Arc<Layout>>,
     busy: Vec<usize>,
     idle: Vec<usize>,
+    cpus: usize,
     base: Option<(f64, f64)>,
     window: Window,
     ratio: Option<f64>,
-}
-
-#[derive(Default)]
-struct Network {
-    source: Source,
-    /// The last section, and when it was new: it stays the same as long as its collector does not run again.
-    current: Option<(Arc<Section>, Instant)>,
-    window: Window,
 }
 
 const MEMORY: [&str; 4] = [
@@ -109,17 +73,23 @@ const MEMORY: [&str; 4] = [
 ];
 const FILESYSTEM: [&str; 3] =
     ["node_filesystem_size_bytes", "node_filesystem_free_bytes", "node_filesystem_avail_bytes"];
-const NETWORK: [&str; 4] = [
-    "node_network_receive_bytes_total",
-    "node_network_transmit_bytes_total",
-    "node_network_receive_packets_total",
-    "node_network_transmit_packets_total",
+const PRESSURE: [&str; 3] = [
+    "node_pressure_cpu_waiting_seconds_total",
+    "node_pressure_memory_waiting_seconds_total",
+    "node_pressure_io_waiting_seconds_total",
 ];
-const NETWORK_RATES: [(&str, &str); 4] = [
-    ("watchfire_network_receive_bytes_per_second", "Bytes received per second, since the last tick."),
-    ("watchfire_network_transmit_bytes_per_second", "Bytes sent per second, since the last tick."),
-    ("watchfire_network_receive_packets_per_second", "Packets received per second, since the last tick."),
-    ("watchfire_network_transmit_packets_per_second", "Packets sent per second, since the last tick."),
+const PRESSURE_RATIOS: [(&str, &str); 3] = [
+    ("watchfire_cpu_pressure_ratio", "Share of the time since the last tick in which some task waited for a CPU."),
+    ("watchfire_memory_pressure_ratio", "Share of the time since the last tick in which some task waited for memory."),
+    ("watchfire_io_pressure_ratio", "Share of the time since the last tick in which some task waited for I/O."),
+];
+const DISK: [&str; 6] = [
+    "node_disk_io_time_seconds_total",
+    "node_disk_io_time_weighted_seconds_total",
+    "node_disk_reads_completed_total",
+    "node_disk_read_time_seconds_total",
+    "node_disk_writes_completed_total",
+    "node_disk_write_time_seconds_total",
 ];
 
 impl Usage {
@@ -129,6 +99,13 @@ impl Usage {
         if let Some(section) = of("cpu") {
             self.cpu.write(section, sampling, out);
         }
+        if let Some(section) = of("stat").filter(|_| self.cpu.cpus > 0) {
+            self.run_queue.update(section, &["node_procs_running"], &[]);
+            write_run_queue(&self.run_queue, self.cpu.cpus, section, out);
+        }
+        if let Some(section) = of("pressure") {
+            write_pressure(self.pressure.update(section, &PRESSURE, &[], sampling), out);
+        }
         if let Some(section) = of("meminfo").or_else(|| of("portable")) {
             self.memory.update(section, &MEMORY, &[]);
             write_memory(&self.memory, section, out);
@@ -137,8 +114,11 @@ impl Usage {
             self.filesystems.update(section, &FILESYSTEM, &["device", "fstype", "mountpoint"]);
             write_filesystems(&self.filesystems, section, out);
         }
+        if let Some(section) = of("diskstats") {
+            write_disks(self.disks.update(section, &DISK, &["device"], sampling), out);
+        }
         if let Some(section) = of("netdev").or_else(|| of("portable")) {
-            self.network.write(section, sampling, out);
+            self.network.write(section, of("netclass").map(|s| &**s), sampling, out);
         }
     }
 }
@@ -148,12 +128,15 @@ impl CpuUsage {
         if !self.layout.as_ref().is_some_and(|l| Arc::ptr_eq(l, &section.layout)) {
             self.busy.clear();
             self.idle.clear();
+            self.cpus = 0;
             for (position, series) in section.layout.series().iter().enumerate() {
                 let Some(series) = series.as_ref().filter(|s| s.labels.metric_name() == "node_cpu_seconds_total")
                 else {
                     continue;
                 };
-                let idle = matches!(series.labels.get("mode"), "idle" | "iowait");
+                let mode = series.labels.get("mode");
+                self.cpus += usize::from(mode == "idle");
+                let idle = matches!(mode, "idle" | "iowait");
                 if idle { &mut self.idle } else { &mut self.busy }.push(position);
             }
             self.layout = Some(section.layout.clone());
@@ -179,6 +162,21 @@ impl CpuUsage {
                 [],
             )
             .put([], ratio);
+        }
+    }
+}
+
+fn write_run_queue(source: &Source, cpus: usize, section: &Section, out: &mut Writer) {
+    let Some(running) = source.entries.first().and_then(|e| e.value(section, 0)) else { return };
+    let help = "Tasks that run or wait for a CPU, for each CPU; above 1 some wait.";
+    out.gauge("watchfire_cpu_run_queue_ratio", help, []).put([], ratio(running / cpus as f64));
+}
+
+fn write_pressure(entries: &[Entry], out: &mut Writer) {
+    let Some(entry) = entries.first() else { return };
+    for (column, (name, help)) in PRESSURE_RATIOS.iter().enumerate() {
+        if let Some(share) = entry.rate(column) {
+            out.gauge(name, help, []).put([], ratio(share.min(1.0)));
         }
     }
 }
@@ -214,40 +212,41 @@ fn write_filesystems(source: &Source, section: &Section, out: &mut Writer) {
     }
 }
 
-impl Network {
-    fn write(&mut self, section: &Arc<Section>, sampling: Sampling, out: &mut Writer) {
-        self.source.update(section, &NETWORK, &["device"]);
-        let now = match &self.current {
-            Some((current, at)) if Arc::ptr_eq(current, section) => *at,
-            _ => self.current.insert((section.clone(), Instant::now())).1,
+/// A gauge for each entry that has a value.
+fn write_each(
+    (name, help): (&'static str, &'static str),
+    entries: &[Entry],
+    out: &mut Writer,
+    value: impl Fn(usize, &Entry) -> Option<f64>,
+) {
+    let mut family = out.gauge(name, help, ["device"]);
+    for (i, entry) in entries.iter().enumerate() {
+        if let ([device], Some(value)) = (&entry.labels[..], value(i, entry)) {
+            family.put([device], value);
+        }
+    }
+}
+
+fn write_disks(entries: &[Entry], out: &mut Writer) {
+    let busy = ("watchfire_disk_busy_ratio", "Share of the time since the last tick in which the disk had work to do.");
+    write_each(busy, entries, out, |_, e| Some(ratio(e.rate(0)?.min(1.0))));
+    let queue = ("watchfire_disk_queue_length", "Operations waiting or under way, on average since the last tick.");
+    write_each(queue, entries, out, |_, e| Some(round(e.rate(1)?, 1e3)));
+    for (metric, count, time) in [
+        (("watchfire_disk_read_latency_seconds", "Time that a read took, on average since the last tick."), 2, 3),
+        (("watchfire_disk_write_latency_seconds", "Time that a write took, on average since the last tick."), 4, 5),
+    ] {
+        let latency = |_, e: &Entry| {
+            let operations = e.rate(count).filter(|n| *n > 0.0)?;
+            Some(round(e.rate(time)? / operations, 1e6))
         };
-        let step = self.window.step(now, sampling);
-        for entry in &mut self.source.entries {
-            let counters: [_; NETWORK.len()] = std::array::from_fn(|column| entry.value(section, column));
-            if let Some(seconds) = step.seconds {
-                for ((rate, now), base) in entry.rates.iter_mut().zip(counters).zip(entry.base) {
-                    // A counter that went back was reset: its rate is known again at the next tick.
-                    let more = now.zip(base).map(|(now, base)| now - base).filter(|more| *more >= 0.0);
-                    *rate = more.map(|more| (more / seconds * 10.0).round() / 10.0);
-                }
-            }
-            if step.restart {
-                entry.base = counters;
-            }
-        }
-        for (column, (name, help)) in NETWORK_RATES.iter().enumerate() {
-            let mut family = out.gauge(name, help, ["device"]);
-            for entry in &self.source.entries {
-                if let ([device], Some(Some(rate))) = (&entry.labels[..], entry.rates.get(column)) {
-                    family.put([device], *rate);
-                }
-            }
-        }
+        write_each(metric, entries, out, latency);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::network::NETWORK;
     use super::*;
     use crate::collect::window::SHORTEST;
     use crate::model::{Labels, SeriesTable};
@@ -325,7 +324,67 @@ mod tests {
             "watchfire_filesystem_usage_ratio{device=\"/dev/a\",fstype=\"ext4\",mountpoint=\"/\"} 0.7778"
         );
         assert!(last[3].starts_with("watchfire_network_receive_bytes_per_second{device=\"eth0\"} "), "{last:?}");
-        assert_eq!(last.len(), 7);
+        assert_eq!(last.len(), 9, "errors and drops too");
+    }
+
+    #[test]
+    fn saturation_and_errors_of_each_resource() {
+        let table = Arc::new(SeriesTable::new(Labels::empty()));
+        let [mut stat, mut cpu, mut psi, mut disk, mut net, mut class] =
+            ["stat", "cpu", "pressure", "diskstats", "netdev", "netclass"].map(|n| Writer::new(n, table.clone(), 100));
+        let mut out = Writer::new("usage", table.clone(), 100);
+        let mut usage = Usage::default();
+        let began = Instant::now();
+        let mut last = Vec::new();
+        for tick in 0..2 {
+            std::thread::sleep(SHORTEST);
+            // What a counter has made since the first tick when it grows by so much a second.
+            let since = if tick == 0 { 0.0 } else { began.elapsed().as_secs_f64() - SHORTEST.as_secs_f64() };
+            let grown = |rate: f64| 5.0 + rate * since;
+            let cpus = |w: &mut Writer| {
+                let mut f = w.counter("node_cpu_seconds_total", "", ["cpu", "mode"]);
+                f.put([b"0", b"idle"], grown(1.0)).put([b"1", b"idle"], grown(1.0));
+            };
+            let columns = |names: &'static [&'static str], rates: &'static [f64]| {
+                move |w: &mut Writer| {
+                    for (name, rate) in names.iter().zip(rates) {
+                        w.counter(name, "", ["device"]).put([b"x"], grown(*rate));
+                    }
+                }
+            };
+            let sections = [
+                section("stat", |w| drop(w.gauge("node_procs_running", "", []).put([], 3.0)), &mut stat),
+                section("cpu", cpus, &mut cpu),
+                section(
+                    "pressure",
+                    |w| PRESSURE.iter().for_each(|n| drop(w.counter(n, "", []).put([], grown(0.25)))),
+                    &mut psi,
+                ),
+                section("diskstats", columns(&DISK, &[0.5, 4.0, 100.0, 0.2, 0.0, 0.0]), &mut disk),
+                section("netdev", columns(&NETWORK, &[1e6, 5e6, 10.0, 20.0, 3.0, 4.0, 0.0, 2.0]), &mut net),
+                section(
+                    "netclass",
+                    |w| drop(w.gauge("node_network_speed_bytes", "", ["device"]).put([b"y"], -1.0).put([b"x"], 1e7)),
+                    &mut class,
+                ),
+            ];
+            usage.write(&sections, Sampling::Tick, &mut out);
+            last = lines(&out.finish().0);
+        }
+        let about = |name: &str, wanted: f64| {
+            let line = last.iter().find(|l| l.starts_with(name)).unwrap_or_else(|| panic!("{name}: {last:#?}"));
+            let value: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+            assert!((value / wanted - 1.0).abs() < 0.2, "{line}, wanted {wanted}");
+        };
+        about("watchfire_cpu_run_queue_ratio", 1.5);
+        about("watchfire_memory_pressure_ratio", 0.25);
+        about("watchfire_disk_busy_ratio{device=\"x\"}", 0.5);
+        about("watchfire_disk_queue_length{device=\"x\"}", 4.0);
+        about("watchfire_disk_read_latency_seconds{device=\"x\"}", 0.002);
+        assert!(!last.iter().any(|l| l.starts_with("watchfire_disk_write_latency")), "nothing was written: {last:#?}");
+        about("watchfire_network_usage_ratio{device=\"x\"}", 0.5);
+        about("watchfire_network_errors_per_second{device=\"x\"}", 7.0);
+        about("watchfire_network_drops_per_second{device=\"x\"}", 2.0);
     }
 
     #[test]
