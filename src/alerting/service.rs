@@ -12,7 +12,7 @@ use prometheus::Registry;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{self, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::config::{AlertingConfig, SinkConfig};
 use super::core::{Actions, Core, Ended, Ending, Event, Now, Report};
@@ -116,8 +116,8 @@ impl Alerting {
         let _ = self.commands.send(command).await;
     }
 
-    /// Stops: deliveries that are under way or can be tried have `grace` to end. What is not delivered by then stays in
-    /// the store for the next start; how many notifications that are is the result.
+    /// Stops: all that is due is tried a last time, whatever its backoff, and has `grace` to end. What is not delivered
+    /// stays in the store for the next start; how many notifications that are is the result.
     pub async fn shutdown(&self, grace: Duration) -> usize {
         let (done, left) = oneshot::channel();
         match self.commands.send(Command::Stop { grace, done }).await {
@@ -188,7 +188,7 @@ impl Service {
         }
     }
 
-    /// Lets deliveries end; the number of notifications that are left.
+    /// Tries a last time what is due, and lets deliveries end; the number of notifications that are left.
     async fn stop(&mut self, grace: Duration) -> usize {
         let deadline = Instant::now() + grace;
         // What was told before the stop still counts.
@@ -197,17 +197,9 @@ impl Service {
                 self.handle(Event::Alerts(alerts)).await;
             }
         }
-        loop {
-            let (waiting, _) = self.core.queue();
-            let due = self.core.next_due().map(|due| self.began + due).filter(|due| *due < deadline);
-            if waiting == 0 || (self.running.is_empty() && due.is_none()) {
-                break;
-            }
-            tokio::select! {
-                Some(finished) = self.running.join_next_with_id() => self.finished(finished).await,
-                () = sleep_until(due.unwrap_or(deadline)), if due.is_some() => self.handle(Event::Time).await,
-                () = sleep_until(deadline) => break,
-            }
+        self.handle(Event::Stop).await;
+        while let Ok(Some(finished)) = timeout_at(deadline, self.running.join_next_with_id()).await {
+            self.finished(finished).await;
         }
         self.running.shutdown().await;
         // Who ends the agent wants to know that it is on the disk.

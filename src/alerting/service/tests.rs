@@ -158,16 +158,27 @@ fn what_is_not_delivered_when_the_agent_dies_is_delivered_after_its_next_start()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_lets_deliveries_end_within_the_grace() {
+async fn a_stop_tries_what_waits_once_more_and_keeps_what_fails() {
     let dir = tempfile::tempdir().unwrap();
-    let (address, memory) = far_side(vec![(503, vec![], ""), (200, vec![], "")]).await;
-    let rig = rig(dir.path(), &webhook(address), Options::default());
-    rig.alerting.receive(vec![alert("Disk", false)]);
-    assert_eq!(rig.alerting.shutdown(Duration::from_secs(10)).await, 0);
-    assert_eq!(memory.lock().unwrap().len(), 2, "the second try too");
-    // After the stop nothing is taken and nothing hangs.
-    rig.alerting.receive(vec![alert("Disk", true)]);
-    assert_eq!(rig.alerting.shutdown(Duration::from_secs(10)).await, 0);
+    let (address, memory) = far_side(vec![(503, vec![], ""), (503, vec![], ""), (200, vec![], "")]).await;
+    for left in [1, 0] {
+        let rig = rig(dir.path(), &webhook(address), Options::default());
+        if left == 1 {
+            rig.alerting.receive(vec![alert("Disk", false)]);
+        }
+        // The second start finds it in the store, and tries it at once.
+        let tried = || metric(&rig.registry, "watchfire_notification_latency_seconds", Some("webhook"));
+        while tried() < 1.0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let began = std::time::Instant::now();
+        assert_eq!(rig.alerting.shutdown(Duration::from_secs(30)).await, left);
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        // After the stop nothing is taken and nothing hangs.
+        rig.alerting.receive(vec![alert("Disk", true)]);
+        assert_eq!(rig.alerting.shutdown(Duration::from_secs(10)).await, 0);
+    }
+    assert_eq!(memory.lock().unwrap().len(), 3, "a first try, a last one, and one after the next start");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
