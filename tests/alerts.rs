@@ -217,7 +217,7 @@ fn a_notification_that_was_not_delivered_when_the_agent_was_killed_arrives_after
 #[test]
 fn a_stop_does_not_wait_for_a_receiver_that_is_gone_and_the_next_start_tells_it_once() {
     let port = free_port();
-    let setup = raised_by_textfile(&one_webhook(&format!("http://127.0.0.1:{port}/")));
+    let setup = raised_by_textfile(&one_webhook(&format!("http://127.0.0.1:{port}/TOKEN")));
     let agent = setup.start();
     setup.write("textfiles/level.prom", "test_level 7\n");
     // By the fourth the pauses are long enough that the stop falls into one.
@@ -229,6 +229,9 @@ fn a_stop_does_not_wait_for_a_receiver_that_is_gone_and_the_next_start_tells_it_
     assert_eq!(code, Some(0), "{log}");
     assert!(took < Duration::from_secs(5), "it ended after {took:?}: {log}");
     assert!(log.contains("kept for the next start"), "{log}");
+    let said: Vec<_> = log.lines().filter(|line| line.contains("a notification failed")).collect();
+    assert_eq!(said.len(), 1, "a line for the first of five tries: {log}");
+    assert!(said[0].contains("WARN") && said[0].contains("refused") && !log.contains("TOKEN"), "{log}");
 
     let web = Receiver::start_on(port);
     let agent = setup.start();
@@ -251,6 +254,8 @@ fn a_stop_tries_at_once_what_waits_and_ends_in_time_when_nobody_answers() {
     web.behave(Behaviour::Answer(200));
     let before = web.posts().len();
     let (code, log) = agent.terminate(SOON);
+    let over = log.lines().find(|line| line.contains("notifications are delivered again"));
+    assert!(over.is_some_and(|line| line.contains("INFO") && line.contains("failed_tries")), "{log}");
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(web.posts().len(), before + 1, "{log}");
     assert!(!log.contains("kept for the next start"), "{log}");

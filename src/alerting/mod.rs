@@ -27,6 +27,7 @@ mod group;
 mod log;
 mod matcher;
 mod metrics;
+mod outage;
 mod plan;
 mod queue;
 mod route;

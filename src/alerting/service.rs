@@ -15,8 +15,9 @@ use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::config::{AlertingConfig, SinkConfig};
-use super::core::{Actions, Core, Ended, Ending, Event, Now, Report};
+use super::core::{Actions, Core, Ended, Event, Now};
 use super::metrics::Metrics;
+use super::outage::Outages;
 use super::plan::{Plan, Target};
 use super::queue::Attempt;
 use crate::model::{Labels, Timestamp};
@@ -81,6 +82,7 @@ impl Alerting {
             sinks: sinks(config, &pool),
             store,
             metrics: metrics.clone(),
+            outages: Outages::default(),
             inbox,
             running: JoinSet::new(),
             attempts: HashMap::new(),
@@ -153,6 +155,7 @@ struct Service {
     sinks: Sinks,
     store: Store,
     metrics: Metrics,
+    outages: Outages,
     inbox: mpsc::Receiver<Command>,
     running: JoinSet<Result<(), DeliveryError>>,
     /// What each running task tries, and since when.
@@ -226,9 +229,10 @@ impl Service {
     }
 
     async fn act(&mut self, actions: Actions) {
+        let since_start = self.began.elapsed();
         for report in &actions.endings {
             self.metrics.ended(&report.target, &report.ending);
-            say(report);
+            self.outages.say(report, since_start);
         }
         let (queue, oldest) = self.core.queue();
         let oldest = oldest.map(|since| (self.began + since).into_std());
@@ -251,23 +255,6 @@ impl Service {
             };
             let id = self.running.spawn(delivery).id();
             self.attempts.insert(id, (attempt, Instant::now()));
-        }
-    }
-}
-
-/// Says in the log what people have to know.
-fn say(report: &Report) {
-    let target = report.target.to_string();
-    let alerts = report.alerts.as_str();
-    match &report.ending {
-        Ending::Delivered => tracing::debug!(target, alerts, "notification delivered"),
-        Ending::Retried(error) => tracing::warn!(target, alerts, %error, "a notification failed and is tried again"),
-        Ending::GivenUp(error) => tracing::error!(target, alerts, %error, "a notification was refused and is given up"),
-        Ending::NoTarget(count) => {
-            tracing::warn!(target, count, "notifications for a receiver that is no longer configured are given up");
-        }
-        Ending::TooMany(count) => {
-            tracing::error!(target, alerts, count, "too many notifications of one group wait: the oldest are given up");
         }
     }
 }
