@@ -9,13 +9,14 @@ use std::time::Duration;
 use reqwest::{Client, Proxy, RequestBuilder, Response, StatusCode, Url, redirect};
 use tokio::sync::Mutex;
 
-use super::{Delivered, DeliveryError, Reason};
+use super::{Delivered, DeliveryError, Reason, not_supported};
 use crate::model::Timestamp;
 use crate::section;
 use crate::yaml::{Faults, Node, Secret};
 
 section! {
     check = check;
+    foreign = alertmanagers_http;
     /// How requests are made.
     pub struct HttpConfig {
         /// A user and a password for the far side.
@@ -65,6 +66,7 @@ section! {
 }
 
 section! {
+    foreign = alertmanagers_tls;
     /// How the far side's certificate is checked.
     pub struct TlsConfig {
         /// A file of certificates (PEM) that are trusted instead of the system's.
@@ -72,6 +74,28 @@ section! {
         /// Whether any certificate is taken. Then anybody on the way can read and answer.
         pub insecure_skip_verify: bool = false,
     }
+}
+
+fn alertmanagers_http(key: &str) -> Option<String> {
+    let instead = match key {
+        "oauth2" | "bearer_token" | "bearer_token_file" => "use authorization or basic_auth",
+        "no_proxy" | "proxy_from_environment" | "proxy_connect_header" => "use proxy_url where a proxy is wanted",
+        "http_headers" => "put a proxy between that adds them, and name it in url",
+        "enable_http2" => "the far side chooses; leave it out",
+        _ => return None,
+    };
+    Some(not_supported(key, instead))
+}
+
+fn alertmanagers_tls(key: &str) -> Option<String> {
+    let instead = match key {
+        "ca" => "use ca_file",
+        "cert" | "cert_file" | "key" | "key_file" | "server_name" | "min_version" | "max_version" => {
+            "put a proxy between that does it, and name it in url"
+        }
+        _ => return None,
+    };
+    Some(not_supported(key, instead))
 }
 
 fn check(config: &mut HttpConfig, node: &Node, faults: &mut Faults) {
