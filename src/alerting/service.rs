@@ -201,7 +201,9 @@ impl Service {
             }
         }
         self.handle(Event::Stop).await;
-        while let Ok(Some(finished)) = timeout_at(deadline, self.running.join_next_with_id()).await {
+        while Instant::now() < deadline
+            && let Ok(Some(finished)) = timeout_at(deadline, self.running.join_next_with_id()).await
+        {
             self.finished(finished).await;
         }
         self.running.shutdown().await;

@@ -1,6 +1,7 @@
 //! Outgoing HTTP for sinks: Alertmanager's `http_config`, a client that is built when it is first needed, and errors that
 //! name the host and nothing else of the URL.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -322,10 +323,13 @@ fn parse_retry_after(text: &str) -> Option<Duration> {
 /// The beginning of an answer's body on one line, without anything secret that it may quote.
 fn without_secrets(body: &str, url: &Url, secrets: &[String]) -> String {
     let mut said = body.split_whitespace().collect::<Vec<_>>().join(" ");
-    let path = url.path();
-    let parts = [url.as_str(), url.query().unwrap_or(""), path, url.username(), url.password().unwrap_or("")];
-    for part in parts.into_iter().chain(secrets.iter().map(String::as_str)).filter(|part| part.len() > 1) {
-        said = said.replace(part, "<secret>");
+    let whole = [url.as_str(), url.query().unwrap_or(""), url.path(), url.username(), url.password().unwrap_or("")];
+    let whole = whole.into_iter().chain(secrets.iter().map(String::as_str)).filter(|part| part.len() > 1);
+    // A token may stand alone, too; what is shorter is none, and might be any word.
+    let segments = url.path_segments().into_iter().flatten().map(Cow::Borrowed);
+    let tokens = segments.chain(url.query_pairs().map(|(_, value)| value)).filter(|token| token.len() >= 8);
+    for part in whole.map(Cow::Borrowed).chain(tokens) {
+        said = said.replace(part.as_ref(), "<secret>");
     }
     said.retain(|c| !c.is_control());
     said.chars().take(SHOWN).collect()
@@ -351,5 +355,8 @@ mod tests {
         let url = Url::parse("https://me:pass@example.org/hook/TOKEN?key=abc").unwrap();
         let said = without_secrets("no /hook/TOKEN?key=abc\n for me, pass or hunter2", &url, &["hunter2".to_string()]);
         assert_eq!(said, "no <secret>?<secret> for <secret>, <secret> or <secret>");
+        let url = Url::parse("https://example.org/T0/0123456789?key=abc%20defgh").unwrap();
+        let said = without_secrets("token 0123456789 or abc defgh at T0", &url, &[]);
+        assert_eq!(said, "token <secret> or <secret> at T0");
     }
 }
