@@ -182,6 +182,25 @@ async fn a_stop_tries_what_waits_once_more_and_keeps_what_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_sink_is_back_the_groups_that_wait_are_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut answers = vec![(503, vec![], ""); 8];
+    answers.push((200, vec![], ""));
+    let (address, memory) = far_side(answers).await;
+    let rig = rig(dir.path(), &webhook(address), Options::default());
+    rig.alerting.receive(vec![alert("Disk", false), alert("Cpu", false)]);
+    // After four tries each, both wait for at least four seconds.
+    seen(&memory, 8).await;
+    let back = std::time::Instant::now();
+    rig.alerting.receive(vec![alert("Memory", false)]);
+    let mut said = seen(&memory, 11).await.split_off(9);
+    assert!(back.elapsed() < Duration::from_secs(3), "{:?}", back.elapsed());
+    said.sort();
+    assert_eq!(said, ["firing Cpu", "firing Disk"]);
+    assert_eq!(rig.alerting.shutdown(Duration::from_secs(5)).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reload_changes_where_alerts_go() {
     let dir = tempfile::tempdir().unwrap();
     let (one, first) = far_side(vec![(200, vec![], "")]).await;
