@@ -155,11 +155,13 @@ fn the_readme_lists_the_collectors_with_their_defaults() {
         .iter()
         .map(|info| {
             let default = if info.default { "on" } else { "off" };
-            format!("| `{}` | {default} | {} | {} |", info.name, every(info.interval.as_secs()), info.about)
+            let options: Vec<String> = info.options.iter().map(|o| format!("`{}`", o.key)).collect();
+            let (every, options) = (every(info.interval.as_secs()), options.join(", "));
+            format!("| `{}` | {default} | {every} | {} | {} | {options} |", info.name, info.about, info.reads)
         })
         .collect();
     let readme = read("README.md");
-    holds_exactly(section(&readme, "What is on by default"), &rows, &regex(r"^\| `[a-z]+` \| (on|off) \|"));
+    holds_exactly(section(&readme, "What is on by default"), &rows, &regex(r"^\| `[a-z_]+` \| (on|off) \|"));
 }
 
 #[test]

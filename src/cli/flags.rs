@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-use super::filters::Filters;
 use super::logging::{LogFormat, LogLevel};
+use super::options::Options;
 use crate::agent;
-use crate::collect::textfile::Directories;
 use crate::collect::{COLLECTORS, CollectorsConfig, Roots};
 use crate::config::ConfigFile;
-use crate::http::ListenAddress;
+use crate::http::{ListenAddress, check_telemetry_path};
 
 /// Where the kernel's files are.
 #[derive(Args, Clone, Debug)]
@@ -68,7 +67,7 @@ pub struct RunFlags {
     #[arg(long = "web.listen-address", value_name = "HOST:PORT")]
     pub listen_address: Vec<ListenAddress>,
     /// Where metrics are served [default: /metrics].
-    #[arg(long = "web.telemetry-path", value_name = "PATH")]
+    #[arg(long = "web.telemetry-path", value_name = "PATH", value_parser = telemetry_path)]
     pub telemetry_path: Option<String>,
     /// TLS and passwords: a file in the format of Prometheus' exporters.
     #[arg(long = "web.config.file", value_name = "FILE")]
@@ -78,7 +77,42 @@ pub struct RunFlags {
     #[arg(long = "storage.path", value_name = "DIR")]
     pub storage_path: Option<PathBuf>,
     #[command(flatten)]
+    pub foreign: ForeignFlags,
+    #[command(flatten)]
     pub common: CommonFlags,
+}
+
+/// Flags of node_exporter's that have no meaning here and that unit files have all the same.
+#[derive(Args, Clone, Debug)]
+pub struct ForeignFlags {
+    #[arg(long = "web.max-requests", hide = true)]
+    max_requests: Option<String>,
+    #[arg(long = "web.disable-exporter-metrics", hide = true)]
+    disable_exporter_metrics: bool,
+    #[arg(long = "runtime.gomaxprocs", hide = true)]
+    gomaxprocs: Option<String>,
+    #[arg(long = "no-collector.logind", hide = true)]
+    no_logind: bool,
+    #[arg(long = "no-collector.ntp", hide = true)]
+    no_ntp: bool,
+    #[arg(long = "no-collector.runit", hide = true)]
+    no_runit: bool,
+    #[arg(long = "no-collector.supervisord", hide = true)]
+    no_supervisord: bool,
+}
+
+impl ForeignFlags {
+    /// Says which were given and change nothing.
+    pub fn log(&self) {
+        let given = [
+            (self.max_requests.is_some(), "--web.max-requests", "web.max_connections limits what is served at a time"),
+            (self.disable_exporter_metrics, "--web.disable-exporter-metrics", "the rules need the agent's own metrics"),
+            (self.gomaxprocs.is_some(), "--runtime.gomaxprocs", "the agent has few threads"),
+        ];
+        for (_, flag, why) in given.into_iter().filter(|(given, ..)| *given) {
+            tracing::info!(flag, "this flag of node_exporter's changes nothing here: {why}");
+        }
+    }
 }
 
 impl RunFlags {
@@ -97,6 +131,13 @@ impl RunFlags {
         self.common.collectors.apply(&mut file.collectors);
         if !self.listen_address.is_empty() {
             file.web.listen_addresses.clone_from(&self.listen_address);
+            let mut seen = Vec::new();
+            file.web.listen_addresses.retain(|a| {
+                !seen.contains(a) && {
+                    seen.push(a.clone());
+                    true
+                }
+            });
         }
         if let Some(path) = &self.telemetry_path {
             file.web.telemetry_path.clone_from(path);
@@ -110,16 +151,19 @@ impl RunFlags {
     }
 }
 
-/// Above the flags of collectors. Those that switch one off would double the list, so they stand here.
-pub(super) const HEADING: &str = "Collectors (--no-collector.NAME switches one off)";
+fn telemetry_path(path: &str) -> Result<String, String> {
+    check_telemetry_path(path).map(|()| path.to_string())
+}
 
-/// `--collector.NAME` and `--no-collector.NAME` for every collector, `--collector.disable-defaults`, and the filters.
+/// Above the flags of collectors. Those that switch one off would double the list, so they stand here.
+const HEADING: &str = "Collectors (--no-collector.NAME switches one off)";
+
+/// `--collector.NAME` and `--no-collector.NAME` for every collector, `--collector.disable-defaults`, and the collectors' own options.
 #[derive(Clone, Default, Debug)]
 pub struct CollectorFlags {
     disable_defaults: bool,
     switches: Vec<(&'static str, bool)>,
-    textfile_directories: Vec<String>,
-    filters: Filters,
+    options: Options,
 }
 
 impl CollectorFlags {
@@ -136,10 +180,7 @@ impl CollectorFlags {
                 *switch = Some(*on);
             }
         }
-        if !self.textfile_directories.is_empty() {
-            config.textfile.options.directory = Directories(self.textfile_directories.clone());
-        }
-        self.filters.apply(config);
+        self.options.apply(config);
     }
 }
 
@@ -154,10 +195,7 @@ impl FromArgMatches for CollectorFlags {
                 }
             }
         }
-        if let Some(values) = matches.get_many::<String>("collector.textfile.directory") {
-            flags.textfile_directories = values.cloned().collect();
-        }
-        flags.filters = Filters::of(matches);
+        flags.options = Options::of(matches)?;
         Ok(flags)
     }
 
@@ -174,20 +212,15 @@ impl Args for CollectorFlags {
             flag("collector.disable-defaults")
                 .help("Run only the collectors given by name, here or by enabled: true in the file; process groups have a switch of their own, processes.enabled in the file"),
         );
-        for info in COLLECTORS {
+        let mut collectors = COLLECTORS.to_vec();
+        collectors.sort_by_key(|info| info.name);
+        for info in collectors {
             let default = if info.default { "on" } else { "off" };
             command = command
                 .arg(flag(info.flag).help(format!("{} [default: {default}]", info.about.trim_end_matches('.'))))
                 .arg(flag(info.no_flag).hide(true).overrides_with(info.flag));
         }
-        Filters::augment(command).arg(
-            Arg::new("collector.textfile.directory")
-                .long("collector.textfile.directory")
-                .value_name("DIR")
-                .action(ArgAction::Append)
-                .help_heading(HEADING)
-                .help("A folder from which *.prom files are read, or a pattern of such; may be given several times"),
-        )
+        Options::augment(command)
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -1,14 +1,15 @@
 //! The command line: one file a subcommand.
 
 mod check;
-mod filters;
 mod flags;
 mod logging;
+mod options;
 mod run;
 mod scrape;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 pub use flags::{CollectorFlags, CommonFlags, PathFlags, RunFlags};
@@ -56,13 +57,24 @@ enum Sub {
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| explained(error).exit());
     match cli.command {
         None => run::run(&cli.run),
         Some(Sub::Run(flags)) => run::run(&flags),
         Some(Sub::Scrape(flags)) => scrape::run(&flags),
         Some(Sub::Check(check)) => check.run(),
     }
+}
+
+/// Adds what to do where clap's message leaves it open.
+fn explained(mut error: clap::Error) -> clap::Error {
+    let subcommand = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(name)) if error.kind() == ErrorKind::ArgumentConflict => name.clone(),
+        _ => return error,
+    };
+    let tip = format!("flags stand behind the subcommand: watchfire {subcommand} --FLAG ...");
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    error
 }
 
 #[cfg(test)]
@@ -82,12 +94,28 @@ mod tests {
             "--collector.textfile.directory=/var/lib/node",
             "--collector.disable-defaults",
             "--collector.cpu",
+            "--no-collector.ntp",
+            "--web.max-requests=40",
+            "--web.disable-exporter-metrics",
+            "--runtime.gomaxprocs=1",
         ])
         .unwrap();
         let mut file = crate::config::ConfigFile::default();
         cli.run.apply(&mut file);
         let on: Vec<_> = crate::collect::COLLECTORS.iter().filter(|c| file.collectors.is_enabled(c.name)).collect();
         assert_eq!(on.iter().map(|c| c.name).collect::<Vec<_>>(), ["cpu"]);
+    }
+
+    #[test]
+    fn flags_before_a_subcommand_are_sent_behind_it() {
+        let error = Cli::try_parse_from(["watchfire", "--config.file=x.yaml", "scrape"]).err().map(explained).unwrap();
+        assert!(error.to_string().contains("watchfire scrape --FLAG"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_path_of_the_metrics_is_a_wrong_flag() {
+        let error = Cli::try_parse_from(["watchfire", "--web.telemetry-path=metrics"]).err().unwrap();
+        assert!(error.exit_code() == 2 && error.to_string().contains("is not a path"), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::agent::{self, StartError};
 
 pub fn run(flags: &RunFlags) -> ExitCode {
     logging::init(flags.common.log_level, flags.common.log_format);
+    flags.foreign.log();
     match agent::run(flags.source()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(StartError::Config(faults)) => {

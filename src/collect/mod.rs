@@ -13,6 +13,7 @@ mod parse;
 mod roots;
 mod rtnetlink;
 mod sampler;
+mod sysfs;
 mod table;
 #[cfg(test)]
 pub mod testing;
@@ -63,6 +64,9 @@ pub trait Collector: Send {
 pub enum LaneKind {
     /// In turn with the others: for what reads kernel memory and cannot block.
     Shared,
-    /// A thread of its own: for what reads disks, mounts or people's files, or takes long.
+    /// In turn with the others like it, on a thread that no tick waits for: for what reads many files of sysfs, or asks
+    /// hardware that takes its time.
+    Slow,
+    /// A thread of its own: for what reads disks, mounts or people's files and may hang, or takes long.
     Own,
 }

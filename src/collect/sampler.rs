@@ -207,7 +207,7 @@ fn lanes(
     limit: usize,
     mut before: Vec<PlannedLane>,
 ) -> Vec<PlannedLane> {
-    let mut shared = (Vec::new(), Vec::new());
+    let (mut shared, mut slow) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
     let mut lanes = Vec::new();
     for p in planned {
         let schedule = Schedule { interval: p.interval, next: None };
@@ -225,6 +225,10 @@ fn lanes(
                 shared.0.push((unit, p.timeout));
                 shared.1.push(schedule);
             }
+            LaneKind::Slow => {
+                slow.0.push((unit, p.timeout));
+                slow.1.push(schedule);
+            }
             LaneKind::Own => lanes.push(PlannedLane {
                 lane: Lane::new(p.name, vec![(unit, p.timeout)]),
                 schedules: vec![schedule],
@@ -233,6 +237,9 @@ fn lanes(
         }
     }
     lanes.insert(0, PlannedLane { lane: Lane::new("host", shared.0), schedules: shared.1, made_from: None });
+    if !slow.0.is_empty() {
+        lanes.push(PlannedLane { lane: Lane::new("slow", slow.0), schedules: slow.1, made_from: None });
+    }
     lanes
 }
 
@@ -330,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_hanging_collector_is_left_out_and_comes_back_while_the_others_go_on() {
-        for lane in [LaneKind::Shared, LaneKind::Own] {
+        for lane in [LaneKind::Shared, LaneKind::Slow, LaneKind::Own] {
             let (release, wait) = mpsc::channel();
             let table = Arc::new(SeriesTable::new(Labels::empty()));
             let plans = vec![

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::process::{Processes, ProcessesCollectorConfig, ProcessesConfig};
 use super::{Collector, LaneKind, Planned, Roots};
-use crate::yaml::{Faults, FromYaml, Node, Value};
+use crate::yaml::{Faults, FromYaml, KeyInfo, Node, Section, Value};
 
 /// What the portable collector gives under the same names.
 const REPLACED_BY_PORTABLE: [&str; 10] =
@@ -24,6 +24,10 @@ pub struct CollectorInfo {
     pub no_flag: &'static str,
     /// What it gives, in a line.
     pub about: &'static str,
+    /// Where it has it from.
+    pub reads: &'static str,
+    /// Its own keys.
+    pub options: &'static [KeyInfo],
     /// Whether it runs when nothing is said.
     pub default: bool,
     /// How often it runs when nothing is said; zero: at each tick.
@@ -39,7 +43,7 @@ impl CollectorInfo {
     pub fn timeout(&self) -> Duration {
         match self.lane {
             LaneKind::Shared => Duration::from_millis(500),
-            LaneKind::Own => Duration::from_secs(10),
+            LaneKind::Slow | LaneKind::Own => Duration::from_secs(10),
         }
     }
 }
@@ -56,6 +60,9 @@ pub struct Entry<T> {
     pub options: T,
 }
 
+/// The keys that every collector has.
+const COMMON: [&str; 3] = ["enabled", "interval", "timeout"];
+
 impl<T: Debug> Entry<T> {
     fn plan(&self, info: &CollectorInfo, collector: Box<dyn Collector>, made_from: &dyn Debug) -> Planned {
         Planned {
@@ -65,22 +72,19 @@ impl<T: Debug> Entry<T> {
             interval: self.interval.unwrap_or(info.interval),
             timeout: match info.lane {
                 LaneKind::Shared => self.timeout.unwrap_or_else(|| info.timeout()).min(MAX_SHARED_TIMEOUT),
-                LaneKind::Own => self.timeout.unwrap_or_else(|| info.timeout()),
+                LaneKind::Slow | LaneKind::Own => self.timeout.unwrap_or_else(|| info.timeout()),
             },
             lane: info.lane,
         }
     }
 }
 
-impl<T: FromYaml + Default> FromYaml for Entry<T> {
+impl<T: Section> FromYaml for Entry<T> {
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         let Value::Mapping(entries) = &node.value else {
             faults.unexpected(node, "a mapping, such as {enabled: true}");
             return None;
         };
-        let mut known = vec!["enabled".to_string(), "interval".to_string(), "timeout".to_string()];
-        T::key_paths("", &mut known);
-        known.retain(|k| !k.contains('.') && !k.contains('['));
         let mut entry = Entry::default();
         let mut own = Vec::new();
         for (key, value) in entries {
@@ -93,9 +97,9 @@ impl<T: FromYaml + Default> FromYaml for Entry<T> {
                         faults.error(value.at, "must be longer than 0: no run would be in time");
                     }
                 }
-                name if known.iter().any(|k| k == name) => own.push((key.clone(), value.clone())),
+                name if T::OPTIONS.iter().any(|o| o.key == name) => own.push((key.clone(), value.clone())),
                 name => {
-                    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                    let known: Vec<&str> = COMMON.into_iter().chain(T::OPTIONS.iter().map(|o| o.key)).collect();
                     faults.unknown_key(key.at, name, &known);
                 }
             }
@@ -105,7 +109,7 @@ impl<T: FromYaml + Default> FromYaml for Entry<T> {
     }
 
     fn key_paths(path: &str, paths: &mut Vec<String>) {
-        for key in ["enabled", "interval", "timeout"] {
+        for key in COMMON {
             paths.push(format!("{path}.{key}"));
         }
         T::key_paths(path, paths);
@@ -114,7 +118,8 @@ impl<T: FromYaml + Default> FromYaml for Entry<T> {
 
 /// Declares all collectors: options, how it is made, default, lane, interval in seconds, and what it gives.
 macro_rules! collectors {
-    ($( $name:ident: $config:path => $type:path, $default:literal, $lane:ident, $seconds:literal, $about:literal; )*) => {
+    ($( $name:ident: $config:path => $type:path, $default:literal, $lane:ident, $seconds:literal, $about:literal,
+        $reads:literal; )*) => {
         crate::section! {
             /// `collectors`: one key a collector.
             pub struct CollectorsConfig {
@@ -129,6 +134,8 @@ macro_rules! collectors {
             flag: "collector.processes",
             no_flag: "no-collector.processes",
             about: "Processes and threads by state, with their limits; by the pass that `processes` configures.",
+            reads: "`/proc/PID/stat`, `/proc/sys/kernel/{pid_max,threads-max}`",
+            options: <ProcessesCollectorConfig as Section>::OPTIONS,
             default: true,
             interval: Duration::ZERO,
             lane: LaneKind::Own,
@@ -141,6 +148,8 @@ macro_rules! collectors {
                 flag: concat!("collector.", stringify!($name)),
                 no_flag: concat!("no-collector.", stringify!($name)),
                 about: $about,
+                reads: $reads,
+                options: <$config as Section>::OPTIONS,
                 default: $default,
                 interval: Duration::from_secs($seconds),
                 lane: LaneKind::$lane,
@@ -154,6 +163,15 @@ macro_rules! collectors {
                     $( stringify!($name) => Some(&mut self.$name.enabled), )*
                     "processes" => Some(&mut self.processes.enabled),
                     _ => None,
+                }
+            }
+
+            /// Reads a value into a collector's own key, for the flags; `false` when there is no such collector or key.
+            pub fn read_option(&mut self, name: &str, key: &str, value: &Node, faults: &mut Faults) -> bool {
+                match name {
+                    $( stringify!($name) => self.$name.options.read_key(key, value, faults), )*
+                    "processes" => self.processes.options.read_key(key, value, faults),
+                    _ => false,
                 }
             }
 
@@ -201,45 +219,45 @@ macro_rules! collectors {
 
 collectors! {
     stat: super::stat::StatConfig => super::stat::Stat, true, Shared, 0,
-        "Boot time, forks, context switches, interrupts, running and blocked processes.";
+        "Boot time, forks, context switches, interrupts, running and blocked processes.", "`/proc/stat`";
     cpu: super::cpu::CpuConfig => super::cpu::Cpu, true, Shared, 0,
-        "CPU time by mode, thermal throttling, CPUs online.";
+        "CPU time by mode, thermal throttling, CPUs online.", "`/proc/stat`, `/sys/devices/system/cpu`";
     loadavg: super::loadavg::LoadavgConfig => super::loadavg::Loadavg, true, Shared, 0,
-        "Load averages.";
+        "Load averages.", "`/proc/loadavg`";
     meminfo: super::meminfo::MeminfoConfig => super::meminfo::Meminfo, true, Shared, 0,
-        "Memory by kind.";
+        "Memory by kind.", "`/proc/meminfo`";
     vmstat: super::vmstat::VmstatConfig => super::vmstat::Vmstat, true, Shared, 0,
-        "Paging, swapping, page faults, OOM kills.";
+        "Paging, swapping, page faults, OOM kills.", "`/proc/vmstat`";
     pressure: super::pressure::PressureConfig => super::pressure::Pressure, true, Shared, 0,
-        "Pressure stall information: time lost waiting for CPU, memory and I/O.";
+        "Pressure stall information: time lost waiting for CPU, memory and I/O.", "`/proc/pressure`";
     filefd: super::filefd::FilefdConfig => super::filefd::Filefd, true, Shared, 0,
-        "File descriptors allocated, and the limit.";
+        "File descriptors allocated, and the limit.", "`/proc/sys/fs/file-nr`";
     diskstats: super::diskstats::DiskstatsConfig => super::diskstats::Diskstats, true, Shared, 0,
-        "Disk operations, bytes and times by device.";
+        "Disk operations, bytes and times by device.", "`/proc/diskstats`, `/sys/block`, udev's data";
     netdev: super::netdev::NetdevConfig => super::netdev::Netdev, true, Shared, 0,
-        "Bytes, packets, errors and drops by network interface.";
+        "Bytes, packets, errors and drops by network interface.", "rtnetlink, else `/proc/net/dev`";
     netstat: super::netstat::NetstatConfig => super::netstat::Netstat, true, Shared, 0,
-        "Protocol statistics: IP, ICMP, TCP, UDP.";
+        "Protocol statistics: IP, ICMP, TCP, UDP.", "`/proc/net/{netstat,snmp,snmp6}`";
     sockstat: super::sockstat::SockstatConfig => super::sockstat::Sockstat, true, Shared, 0,
-        "Sockets in use and their memory.";
+        "Sockets in use and their memory.", "`/proc/net/{sockstat,sockstat6}`";
     softnet: super::softnet::SoftnetConfig => super::softnet::Softnet, true, Shared, 0,
-        "Packets processed and dropped by CPU before the protocols see them.";
+        "Packets processed and dropped by CPU before the protocols see them.", "`/proc/net/softnet_stat`";
     time: super::time::TimeConfig => super::time::Time, true, Shared, 0,
-        "System time, time zone, clock sources.";
+        "System time, time zone, clock sources.", "the clock, `/sys/devices/system/clocksource`";
     timex: super::timex::TimexConfig => super::timex::Timex, true, Shared, 0,
-        "How far the clock is off, and whether anything keeps it right.";
+        "How far the clock is off, and whether anything keeps it right.", "adjtimex(2)";
     uname: super::uname::UnameConfig => super::uname::Uname, true, Shared, 0,
-        "Kernel release, machine, host name.";
+        "Kernel release, machine, host name.", "uname(2)";
     os: super::os::OsConfig => super::os::Os, true, Shared, 60,
-        "The distribution, from os-release.";
+        "The distribution, from os-release.", "`/etc/os-release`, `/usr/lib/os-release`";
     netclass: super::netclass::NetclassConfig => super::netclass::Netclass, true, Own, 5,
-        "Network interfaces' properties from sysfs: state, speed, MTU, carrier changes.";
+        "Network interfaces' properties from sysfs: state, speed, MTU, carrier changes.", "rtnetlink and `/sys/class/net`";
     filesystem: super::filesystem::FilesystemConfig => super::filesystem::Filesystem, true, Own, 5,
-        "Space and inodes by mount point.";
+        "Space and inodes by mount point.", "`/proc/1/mountinfo`, statvfs(2)";
     textfile: super::textfile::TextfileConfig => super::textfile::Textfile, true, Own, 0,
-        "Metrics from *.prom files that other programs write.";
+        "Metrics from *.prom files that other programs write.", "`*.prom` files";
     portable: super::portable::PortableConfig => super::portable::Portable, false, Own, 0,
-        "The host by the sysinfo library instead of the kernel's files.";
+        "The host by the sysinfo library instead of the kernel's files.", "the sysinfo library";
 }
 
 #[cfg(test)]

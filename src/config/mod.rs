@@ -31,7 +31,7 @@ crate::section! {
         /// The label `instance` of every series in history; HOST:PORT when empty.
         pub instance: String = String::new(),
         /// Series that one collector may have; what is beyond is dropped and counted.
-        pub collector_series_limit: usize = 50_000,
+        pub collector_series_limit: usize = 200_000,
     }
 }
 
@@ -129,6 +129,9 @@ impl Config {
         let mut groups = if file.stock_rules { rules::stock_groups(&mut Faults::default()) } else { Vec::new() };
         groups.extend(rules::read_groups(&file.groups, &document.source, &mut faults));
         groups.extend(rules::read_rule_files(&file.rule_files, base, &mut faults));
+        if let Some(textfile) = document.root.get("collectors").and_then(|c| c.get("textfile")) {
+            warn_of_missing(textfile, base, &mut faults);
+        }
         if faults.has_errors() {
             return Err(faults);
         }
@@ -138,6 +141,18 @@ impl Config {
     /// Rules in all groups.
     pub fn rule_count(&self) -> usize {
         self.rules.iter().map(|g| g.rules.len()).sum()
+    }
+}
+
+/// Names the folders that `collectors.textfile.directory` gives by name and that are not there: most are slips, and the
+/// collector only fails at each tick.
+fn warn_of_missing(textfile: &Node, base: &Path, faults: &mut Faults) {
+    let Some(named) = textfile.get("directory") else { return };
+    for node in std::iter::once(named).chain(named.items()) {
+        let Some(name) = node.as_str().filter(|n| !n.contains(['*', '?', '[']) && !n.is_empty()) else { continue };
+        if !base.join(name).is_dir() {
+            faults.warn(node.at, format!("there is no folder {name:?}: nothing is read from it until there is one"));
+        }
     }
 }
 
@@ -178,6 +193,17 @@ mod tests {
         ] {
             assert!(said.contains(part), "{part}:\n{said}");
         }
+    }
+
+    #[test]
+    fn a_folder_for_textfiles_that_is_not_there_is_named_and_is_no_error() {
+        let warned = |text: &str| load(text).map(|c| c.warnings.to_string()).unwrap();
+        let said = warned("collectors:\n  textfile:\n    directory: [., nowhere, 'any/*']\n");
+        assert!(
+            said.contains(":3:20: warning: there is no folder \"nowhere\"") && said.matches("no folder").count() == 1,
+            "{said}"
+        );
+        assert!(warned("collectors: {textfile: {directory: gone}}\n").contains("no folder \"gone\""));
     }
 
     #[test]

@@ -22,6 +22,6 @@ mod value;
 mod peer_tests;
 
 pub use negotiate::{Format, Preferences};
-pub use page::{LeftOut, Pages};
+pub use page::{Keep, LeftOut, Pages};
 pub use registry::copy_registry;
 pub use value::write_value;

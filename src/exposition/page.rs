@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Format, protobuf, text};
-use crate::model::{Family, Layout, MetricType, Section, SeriesId, Snapshot};
+use crate::model::{Family, Labels, Layout, MetricType, Section, SeriesId, Snapshot};
 
 /// Samples that a page does not show, because they contradict others.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -17,9 +17,14 @@ pub struct LeftOut {
     pub duplicates: usize,
 }
 
+/// Whether a sample is on the page: by its section's name and its labels.
+pub type Keep = Box<dyn Fn(&str, &Labels) -> bool + Send + Sync>;
+
 /// Writes snapshots as pages, and keeps the layout of the last one for the next.
 #[derive(Default)]
 pub struct Pages {
+    /// `None`: all are on the page.
+    keep: Option<Keep>,
     /// A lock, not an atomic: it is held for a comparison of pointers, and for a rebuild, which nobody should do twice.
     last: Mutex<Arc<Page>>,
 }
@@ -27,6 +32,11 @@ pub struct Pages {
 impl Pages {
     pub fn new() -> Pages {
         Pages::default()
+    }
+
+    /// Pages that have just a part of the samples.
+    pub fn of_part(keep: Keep) -> Pages {
+        Pages { keep: Some(keep), ..Pages::default() }
     }
 
     /// The snapshot's exposed sections in the given format. An error comes from the protobuf encoder.
@@ -48,7 +58,7 @@ impl Pages {
     fn page(&self, sections: &[&Section]) -> Arc<Page> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if !last.is_of(sections) {
-            let page = Page::build(sections);
+            let page = Page::build(sections, self.keep.as_ref());
             // Layouts change with the processes, on a busy host every second; what contradicts is said once.
             for conflict in page.conflicts.iter().filter(|c| !last.conflicts.contains(c)) {
                 conflict.log();
@@ -115,7 +125,7 @@ impl Page {
             && self.layouts.iter().zip(sections).all(|(a, b)| Arc::ptr_eq(a, &b.layout))
     }
 
-    fn build(sections: &[&Section]) -> Page {
+    fn build(sections: &[&Section], keep: Option<&Keep>) -> Page {
         let mut page = Page { layouts: sections.iter().map(|s| s.layout.clone()).collect(), ..Page::default() };
         let mut merged: BTreeMap<&str, (&Family, Vec<Run>)> = BTreeMap::new();
         for (section, from) in sections.iter().enumerate() {
@@ -139,7 +149,8 @@ impl Page {
         for (family, runs) in merged.into_values() {
             let start = page.runs.len();
             for run in runs {
-                page.add_run(run, &mut seen);
+                let section = sections.get(run.section).map_or("", |s| s.name);
+                page.add_run(run, &mut seen, |labels| keep.is_none_or(|keep| keep(section, labels)));
             }
             if page.runs.len() > start {
                 page.text_size += 2 * family.name.len() + family.help.len() + 32;
@@ -149,13 +160,15 @@ impl Page {
         page
     }
 
-    /// Adds the parts of a run that no run before had.
-    fn add_run(&mut self, run: Run, seen: &mut Seen) {
+    /// Adds the parts of a run that are wanted and that no run before had.
+    fn add_run(&mut self, run: Run, seen: &mut Seen, wanted: impl Fn(&Labels) -> bool) {
         let Some(layout) = self.layouts.get(run.section).cloned() else { return };
         let mut open: Option<Run> = None;
         for position in run.start..run.end {
             let series = layout.series().get(position).and_then(Option::as_ref);
-            if series.is_some_and(|s| seen.insert(s.id)) {
+            if series.is_some_and(|s| !wanted(&s.labels)) {
+                self.runs.extend(open.take());
+            } else if series.is_some_and(|s| seen.insert(s.id)) {
                 self.series += 1;
                 self.text_size += layout.prefix(position).len();
                 open.get_or_insert(Run { start: position, ..run }).end = position + 1;
@@ -227,7 +240,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::model::{Labels, SeriesTable, Timestamp, Writer};
+    use crate::model::{SeriesTable, Timestamp, Writer};
 
     struct Host {
         a: Writer,
@@ -248,6 +261,18 @@ mod tests {
 
     fn text(pages: &Pages, snapshot: &Snapshot) -> String {
         String::from_utf8(pages.encode(snapshot, Format::Text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_part_of_the_samples_is_a_page_of_its_own() {
+        let mut host = Host::new();
+        host.a.gauge("m", "Help.", ["d"]).put([b"1"], 1.0).put([b"2"], 2.0).put([b"3"], 3.0);
+        host.b.gauge("m", "Help.", ["d"]).put([b"4"], 4.0);
+        host.b.gauge("n", "Help.", []).put([], 5.0);
+        let pages = Pages::of_part(Box::new(|section, labels| section == "a" && labels.get("d") != "2"));
+        let wanted = "# HELP m Help.\n# TYPE m gauge\nm{d=\"1\"} 1\nm{d=\"3\"} 3\n";
+        assert_eq!(text(&pages, &host.snapshot()), wanted);
+        assert_eq!(pages.left_out(&host.snapshot()), LeftOut::default());
     }
 
     #[test]

@@ -37,6 +37,13 @@ fn check(web: &mut WebConfig, node: &Node, faults: &mut Faults) {
     if web.listen_addresses.is_empty() {
         faults.error(at("listen_addresses"), "at least one address to listen on is needed");
     }
+    for (i, address) in web.listen_addresses.iter().enumerate() {
+        if let Some(earlier) = web.listen_addresses.iter().take(i).find(|a| a.overlaps(address)) {
+            let item = node.get("listen_addresses").and_then(|list| list.items().get(i));
+            let place = item.map_or(node.at, |n| n.at);
+            faults.error(place, format!("{address} is listened on already, as {earlier} stands before it"));
+        }
+    }
     if let Err(e) = check_telemetry_path(&web.telemetry_path) {
         faults.error(at("telemetry_path"), e);
     }
@@ -56,7 +63,7 @@ fn check(web: &mut WebConfig, node: &Node, faults: &mut Faults) {
 }
 
 /// Says what is wrong with the path of the metrics, from the file or a flag.
-pub(super) fn check_telemetry_path(path: &str) -> Result<(), String> {
+pub fn check_telemetry_path(path: &str) -> Result<(), String> {
     let plain = path.bytes().all(|b| b.is_ascii_graphic() && !b"?#%\"<>\\".contains(&b));
     if !path.starts_with('/') || !plain {
         return Err(format!("{path:?} is not a path: it begins with / and has no special characters"));
@@ -74,6 +81,15 @@ pub struct ListenAddress {
     pub host: String,
     /// 0: one that is free.
     pub port: u16,
+}
+
+impl ListenAddress {
+    /// Whether both cannot be listened on at once: they are the same, or one stands for all addresses.
+    fn overlaps(&self, other: &ListenAddress) -> bool {
+        let all = |a: &ListenAddress| matches!(a.host.as_str(), "" | "::");
+        let same_host = self.host == other.host || all(self) || all(other);
+        self.port == other.port && self.port != 0 && same_host
+    }
 }
 
 impl FromStr for ListenAddress {
@@ -147,6 +163,12 @@ mod tests {
         ] {
             assert!(said.contains(part), "{part}: {said}");
         }
+        let mut faults = Faults::default();
+        let text = "listen_addresses: ['127.0.0.1:9100', ':9101', '127.0.0.1:9101', ':0', ':0', '127.0.0.1:9100']\n";
+        Document::parse("t.yaml", text, &mut faults).read::<WebConfig>(&mut faults);
+        let said = faults.to_string();
+        assert!(said.contains("t.yaml:1:47: 127.0.0.1:9101 is listened on already, as :9101 stands"), "{said}");
+        assert!(said.contains("t.yaml:1:77: 127.0.0.1:9100 is listened on already") && faults.len() == 2, "{said}");
         assert!(check_telemetry_path("/").is_ok() && check_telemetry_path("/-/ready").is_err());
     }
 }

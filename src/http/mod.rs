@@ -20,6 +20,7 @@ mod listen;
 mod reply;
 mod routes;
 mod scrape;
+mod selection;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,6 @@ mod web_file;
 
 pub use access::Access;
 pub use app::{ActiveAlert, App, CollectorState, Overview};
-pub use config::{ListenAddress, WebConfig};
+pub use config::{ListenAddress, WebConfig, check_telemetry_path};
 pub use scrape::MAX_AGE;
 pub use server::{Server, StartError, WebHandle};

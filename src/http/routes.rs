@@ -97,7 +97,9 @@ impl<A: App> Routes<A> {
         }
         match route.handler {
             Handler::Front => self.front(),
-            Handler::Metrics => self.scrape.answer(&*self.app, request.headers(), instruments).await,
+            Handler::Metrics => {
+                self.scrape.answer(&*self.app, request.uri().query(), request.headers(), instruments).await
+            }
             Handler::Healthy => text(StatusCode::OK, "Watchfire is healthy.\n"),
             Handler::Ready if self.app.ready() => text(StatusCode::OK, "Watchfire is ready.\n"),
             Handler::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "Watchfire is not ready.\n"),

@@ -1,7 +1,7 @@
 //! `/metrics`: the freshness rule, the negotiated format, and one encoding for all who ask for the same.
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use super::App;
 use super::instruments::Instruments;
 use super::reply::{Reply, reply, text};
+use super::selection::Selection;
 use crate::exposition::{Format, Pages, Preferences};
 use crate::model::Snapshot;
 
@@ -22,12 +23,23 @@ pub const MAX_AGE: Duration = Duration::from_secs(1);
 /// Below this a compressed answer saves no packet.
 const MIN_COMPRESSED: usize = 1000;
 
+/// Parts of the page that are kept ready: as many as one has scrape jobs with different `collect[]`.
+const MAX_PARTS: usize = 16;
+
 /// Answers scrapes.
 #[derive(Default)]
 pub(super) struct Scrape {
-    pages: Pages,
+    whole: View,
+    /// Of those that ask for some collectors alone, the latest last. Held for moments.
+    parts: std::sync::Mutex<Vec<(Selection, Arc<View>)>>,
     /// Held by the one request that has the host sampled; the others wait for it.
     sampling: Mutex<()>,
+}
+
+/// A page, or a part of it, in all formats.
+#[derive(Default)]
+struct View {
+    pages: Pages,
     /// The last snapshot's answers. Held while one is made: who asks for the same at the same time gets the same.
     made: Mutex<Made>,
 }
@@ -39,12 +51,37 @@ struct Made {
 }
 
 impl Scrape {
-    pub async fn answer<A: App>(&self, app: &A, headers: &HeaderMap, instruments: &Instruments) -> Response<Reply> {
+    pub async fn answer<A: App>(
+        &self,
+        app: &A,
+        query: Option<&str>,
+        headers: &HeaderMap,
+        instruments: &Instruments,
+    ) -> Response<Reply> {
+        let selection = match Selection::parse(query) {
+            Ok(selection) => selection,
+            Err(why) => return text(StatusCode::BAD_REQUEST, why),
+        };
         let Some(snapshot) = self.fresh(app).await else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "No sample of the host to serve.\n");
         };
         let (format, gzip) = (Format::negotiate(&all(headers, &ACCEPT)), takes_gzip(&all(headers, &ACCEPT_ENCODING)));
-        let body = match self.body(&snapshot, format, gzip, instruments).await {
+        let body = if selection == Selection::All {
+            let body = self.whole.body(&snapshot, format, gzip).await;
+            instruments.page_left_out(self.whole.pages.left_out(&snapshot));
+            body
+        } else {
+            let runs = app.overview().collectors;
+            let is_known = |name: &str| {
+                runs.iter().any(|c| c.name == name) || snapshot.sections.iter().any(|s| s.exposed && s.name == name)
+            };
+            if let Some(name) = selection.unknown(is_known) {
+                let why = format!("No collector {name:?} runs here: it is unknown or switched off.\n");
+                return text(StatusCode::BAD_REQUEST, why);
+            }
+            self.part(selection).body(&snapshot, format, gzip).await
+        };
+        let body = match body {
             Ok(body) => body,
             Err(e) => {
                 tracing::error!(error = %e, "the metrics cannot be encoded");
@@ -76,13 +113,25 @@ impl Scrape {
         fresh()
     }
 
-    async fn body(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        format: Format,
-        gzip: bool,
-        instruments: &Instruments,
-    ) -> Result<Bytes, prometheus::Error> {
+    /// The part of the page that is asked for.
+    fn part(&self, selection: Selection) -> Arc<View> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = parts.iter().position(|(s, _)| *s == selection) {
+            parts[at..].rotate_left(1);
+        } else {
+            let wanted = selection.clone();
+            let pages = Pages::of_part(Box::new(move |section, labels| wanted.wants(section, labels)));
+            if parts.len() >= MAX_PARTS {
+                parts.remove(0);
+            }
+            parts.push((selection, Arc::new(View { pages, made: Mutex::default() })));
+        }
+        parts.last().map(|(_, view)| view.clone()).unwrap_or_default()
+    }
+}
+
+impl View {
+    async fn body(&self, snapshot: &Arc<Snapshot>, format: Format, gzip: bool) -> Result<Bytes, prometheus::Error> {
         let mut made = self.made.lock().await;
         if !made.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, snapshot)) {
             *made = Made { of: Some(snapshot.clone()), bodies: Vec::new() };
@@ -91,7 +140,6 @@ impl Scrape {
             return Ok(body.clone());
         }
         let page = self.pages.encode(snapshot, format)?;
-        instruments.page_left_out(self.pages.left_out(snapshot));
         let body = Bytes::from(if gzip && page.len() >= MIN_COMPRESSED { compress(&page)? } else { page });
         made.bodies.push((format, gzip, body.clone()));
         Ok(body)

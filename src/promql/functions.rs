@@ -160,6 +160,11 @@ static FUNCTIONS: &[Function] = &[
     date("year", dates::year),
 ];
 
+/// The names of all functions that are supported.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|f| f.name)
+}
+
 /// The function of this name.
 pub fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|f| f.name == name)

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use super::error::{EvalError, QueryError};
 use super::eval::{Collected, Eval};
 use super::plan::{self, Node, RangeSource, Selector, Shift, Type};
-use super::scan;
 use super::value::{RangeSeries, Value};
+use super::{functions, scan};
 use crate::history::{History, Matcher};
 use crate::model::{METRIC_NAME, Timestamp};
+use crate::yaml::nearest;
 
 /// How a query is evaluated, and how much it may take.
 #[derive(Clone, Debug)]
@@ -216,7 +217,10 @@ fn info(selector: &Selector, around: i64, range: i64, is_range: bool) -> Selecto
 /// Finds the place for what the parser says.
 fn parser_error(message: &str, text: &str) -> QueryError {
     if let Some(name) = message.strip_prefix("unknown function with name '").and_then(|m| m.strip_suffix('\'')) {
-        let message = format!("unknown function {name}()");
+        let mut message = format!("unknown function {name}()");
+        if let Some(near) = nearest(name, functions::names()) {
+            message += &format!(", did you mean {near}()?");
+        }
         return match scan::find_call(text, name) {
             Some(offset) => QueryError::at(message, text, offset),
             None => QueryError::new(message),

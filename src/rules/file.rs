@@ -401,7 +401,7 @@ extra: 1
                 "r.yaml:18:5: for has no meaning in a recording rule",
                 "r.yaml:19:5: annotations has no meaning in a recording rule",
                 "r.yaml:23:5: unknown key \"lables\", did you mean \"labels\"?",
-                "r.yaml:21:15: expr: unknown function raate()",
+                "r.yaml:21:15: expr: unknown function raate(), did you mean rate()?",
                 "r.yaml:25:7: \"bad-name\" cannot be a label name: letters, digits and _",
                 "r.yaml:26:7: the label alertname is set by the rule itself",
                 "r.yaml:22:10: \"5 minutes\" is a duration without a unit: write a number with a unit, such as 500ms, 15s, 5m, 1h30m or 2d",
@@ -491,7 +491,7 @@ extra: 1
         assert_eq!(
             faults,
             [
-                "r.yaml:8:9: expr: unknown function raate()",
+                "r.yaml:8:9: expr: unknown function raate(), did you mean rate()?",
                 "r.yaml:11:20: template of \"plain\": undefined variable \"$nope\"",
                 "r.yaml:13:9: template of \"folded\": undefined variable \"$nope\"",
                 "r.yaml:16:11: expr: a rule needs an instant vector or a scalar, this is a range vector",

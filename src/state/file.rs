@@ -50,6 +50,16 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            OpenError::Directory { dir, source }
+                if matches!(source.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists) =>
+            {
+                write!(
+                    f,
+                    "{} cannot be the storage directory: it, or what it lies in, is a file; name another with \
+                     --storage.path",
+                    dir.display()
+                )
+            }
             OpenError::Directory { dir, source } => write!(
                 f,
                 "cannot write to the storage directory {}: {source}; make it writable for this user, or name another \

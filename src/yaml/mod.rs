@@ -40,4 +40,4 @@ mod section;
 
 pub use fault::{Fault, Faults, Severity, nearest};
 pub use node::{Document, Key, Node, Position, Source, Value};
-pub use read::{FromYaml, Pattern, Secret, read_field};
+pub use read::{FromYaml, KeyInfo, Pattern, Secret, Section, read_field};

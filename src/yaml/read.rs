@@ -13,12 +13,34 @@ use crate::model::{Labels, parse_duration};
 
 /// What can be read from a node.
 pub trait FromYaml: Sized {
+    /// Whether it is on or off, so that a flag for it needs no value.
+    const SWITCH: bool = false;
+
     /// Reads the value; what is wrong is added to `faults`, and `None` given where nothing can be made of it.
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self>;
 
     /// Adds the paths of all keys below `path` (`groups[].rules[].expr`, `checks.*.interval`), for the documentation's
     /// test. A plain value has none.
     fn key_paths(_path: &str, _paths: &mut Vec<String>) {}
+}
+
+/// A mapping with keys that are known: what [`section!`](crate::section) declares.
+pub trait Section: FromYaml + Default {
+    /// The keys in the order of their declaration.
+    const OPTIONS: &'static [KeyInfo];
+
+    /// Reads the value of one key; `false` when there is no such key.
+    fn read_key(&mut self, key: &str, value: &Node, faults: &mut Faults) -> bool;
+}
+
+/// What the documentation and the flags say of a key.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyInfo {
+    pub key: &'static str,
+    /// Its documentation as it stands in the source: each line begins with a space.
+    pub about: &'static str,
+    /// Whether it is on or off.
+    pub switch: bool,
 }
 
 /// Reads a key's value into its field; nothing (`key:`) leaves the default.
@@ -37,6 +59,8 @@ impl FromYaml for Node {
 }
 
 impl FromYaml for bool {
+    const SWITCH: bool = true;
+
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         match (&node.value, node.as_str()) {
             (Value::Scalar { plain: true, .. }, Some("true" | "True" | "TRUE" | "yes" | "on")) => Some(true),
@@ -106,6 +130,8 @@ impl FromYaml for Duration {
 }
 
 impl<T: FromYaml> FromYaml for Option<T> {
+    const SWITCH: bool = T::SWITCH;
+
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         if node.is_null() { Some(None) } else { T::from_yaml(node, faults).map(Some) }
     }

@@ -2,7 +2,7 @@
 
 /// Declares a section: a struct whose fields are keys, each with its documentation, type and default.
 ///
-/// Gives the struct, `Default`, [`FromYaml`](crate::yaml::FromYaml), and `KEYS`. A key that is not the field's name
+/// Gives the struct, `Default`, [`FromYaml`](crate::yaml::FromYaml), [`Section`](crate::yaml::Section), and `KEYS`. A key that is not the field's name
 /// stands after `as`. With `check = function;` first, `function(&mut section, &Node, &mut Faults)` looks at the whole
 /// once it has been read. With `foreign = function;` after that, `function(&str) -> Option<String>` says of a key that
 /// people bring from another program's file why it is not known here, and what to do.
@@ -33,13 +33,13 @@ macro_rules! section {
         $(foreign = $foreign:expr;)?
         $(#[$meta:meta])*
         pub struct $name:ident {
-            $( $(#[$field_meta:meta])* pub $field:ident : $type:ty $(as $key:literal)? = $default:expr ),* $(,)?
+            $( $(#[doc = $doc:literal])* pub $field:ident : $type:ty $(as $key:literal)? = $default:expr ),* $(,)?
         }
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug)]
         pub struct $name {
-            $( $(#[$field_meta])* pub $field: $type, )*
+            $( $(#[doc = $doc])* pub $field: $type, )*
         }
 
         impl $name {
@@ -62,18 +62,12 @@ macro_rules! section {
                 #[allow(unused_mut, reason = "a section may have no keys")]
                 let mut section = Self::default();
                 for (key, value) in entries {
-                    match key.name.as_str() {
-                        $( $crate::section!(@key $field $($key)?) => {
-                            $crate::yaml::read_field(&mut section.$field, value, faults);
-                        } )*
-                        other => {
-                            let _ = value;
-                            $( if let Some(message) = ($foreign)(other) {
-                                faults.error(key.at, message);
-                                continue;
-                            } )?
-                            faults.unknown_key(key.at, other, Self::KEYS);
-                        }
+                    if !$crate::yaml::Section::read_key(&mut section, &key.name, value, faults) {
+                        $( if let Some(message) = ($foreign)(&key.name) {
+                            faults.error(key.at, message);
+                            continue;
+                        } )?
+                        faults.unknown_key(key.at, &key.name, Self::KEYS);
                     }
                 }
                 $( ($check)(&mut section, node, faults); )?
@@ -88,6 +82,27 @@ macro_rules! section {
                     paths.push(below.clone());
                     <$type as $crate::yaml::FromYaml>::key_paths(&below, paths);
                 )*
+            }
+        }
+
+        impl $crate::yaml::Section for $name {
+            const OPTIONS: &'static [$crate::yaml::KeyInfo] = &[$(
+                $crate::yaml::KeyInfo {
+                    key: $crate::section!(@key $field $($key)?),
+                    about: concat!($($doc),*),
+                    switch: <$type as $crate::yaml::FromYaml>::SWITCH,
+                },
+            )*];
+
+            #[allow(unused_variables, reason = "a section may have no keys")]
+            fn read_key(&mut self, key: &str, value: &$crate::yaml::Node, faults: &mut $crate::yaml::Faults) -> bool {
+                match key {
+                    $( $crate::section!(@key $field $($key)?) => {
+                        $crate::yaml::read_field(&mut self.$field, value, faults);
+                        true
+                    } )*
+                    _ => false,
+                }
             }
         }
     };

@@ -6,6 +6,7 @@ mod http;
 mod metrics;
 mod peers;
 mod process;
+pub mod trees;
 mod webhook;
 
 use std::time::{Duration, Instant};

@@ -36,6 +36,28 @@ async fn each_route_answers_with_its_status_and_type() {
 }
 
 #[tokio::test]
+async fn a_scrape_may_ask_for_some_collectors_alone() {
+    let server = start();
+    for (query, status, part) in [
+        ("?collect[]=test", 200, "node_forks_total{series="),
+        ("?collect%5B%5D=test", 200, "node_forks_total{series="),
+        ("?exclude[]=other", 200, "node_forks_total{series="),
+        ("?exclude[]=test", 200, ""),
+        ("?collect[]=other", 400, "No collector \"other\" runs here"),
+        ("?collect[]=test&exclude[]=test", 400, "cannot be combined"),
+    ] {
+        let answer = server.get(&format!("/metrics{query}")).await;
+        assert_eq!(answer.status, status, "{query}");
+        assert!(answer.text().contains(part), "{query}: {}", answer.text());
+        assert_eq!(answer.text().is_empty(), part.is_empty(), "{query}");
+    }
+    for n in 0..40 {
+        let answer = server.get(&format!("/metrics?exclude[]={n}")).await;
+        assert!(answer.text().contains("node_forks_total"));
+    }
+}
+
+#[tokio::test]
 async fn head_answers_as_get_without_the_body() {
     let server = start();
     for path in ["/metrics", "/-/healthy", "/-/ready", "/", "/nothing"] {

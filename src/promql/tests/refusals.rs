@@ -16,6 +16,7 @@ fn refusal(text: &str) -> String {
 fn what_cannot_be_evaluated_is_refused_with_its_name_and_place() {
     for (text, wanted) in [
         ("sum(x) +\n  nosuch(y)", "2:3: unknown function nosuch()"),
+        ("rat(x[5m])", "1:1: unknown function rat(), did you mean rate()?"),
         ("1 + histogram_avg(x)", "1:5: the function histogram_avg() is not supported"),
         ("info(x)", "1:1: the function info() is not supported"),
         ("limitk(1, x)", "1:1: the aggregation operator limitk is not supported"),
