@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::{Behaviour, Named, Receiver, SOON, Setup, eventually};
+use common::{Behaviour, Named, Receiver, SOON, Setup, eventually, free_port};
 
 /// An agent whose alerts come from textfiles: `Raised` fires while `test_level` is above 0, `Other` while `test_other` is.
 fn raised_by_textfile(alerting: &str) -> Setup {
@@ -212,6 +212,66 @@ fn a_notification_that_was_not_delivered_when_the_agent_was_killed_arrives_after
     let statuses: Vec<_> = delivered.iter().map(|p| p.status()).collect();
     assert_eq!(statuses, ["firing", "resolved"], "what was confirmed is not sent again");
     drop(agent);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_receiver_that_is_gone_and_the_next_start_tells_it_once() {
+    let port = free_port();
+    let setup = raised_by_textfile(&one_webhook(&format!("http://127.0.0.1:{port}/TOKEN")));
+    let agent = setup.start();
+    setup.write("textfiles/level.prom", "test_level 7\n");
+    // By the fourth the pauses are long enough that the stop falls into one.
+    agent.wait_for("watchfire_notifications_retried_total", &[("reason", "other")], |v| v >= 4.0);
+    let stopped = Instant::now();
+    let (code, log) = agent.terminate(SOON);
+    let took = stopped.elapsed();
+    eprintln!("the agent ended after {took:?}");
+    assert_eq!(code, Some(0), "{log}");
+    assert!(took < Duration::from_secs(5), "it ended after {took:?}: {log}");
+    assert!(log.contains("kept for the next start"), "{log}");
+    let said: Vec<_> = log.lines().filter(|line| line.contains("a notification failed")).collect();
+    assert_eq!(said.len(), 1, "a line for the first of five tries: {log}");
+    assert!(said[0].contains("WARN") && said[0].contains("refused") && !log.contains("TOKEN"), "{log}");
+
+    let web = Receiver::start_on(port);
+    let agent = setup.start();
+    web.wait_for_alert("Raised", "firing");
+    agent.wait_for("watchfire_notification_queue_length", &[], |v| v == 0.0);
+    let ticks = agent.metrics().value("watchfire_tick_duration_seconds_count", &[]).unwrap_or(0.0);
+    agent.wait_for("watchfire_tick_duration_seconds_count", &[], |v| v >= ticks + 3.0);
+    assert_eq!(web.posts().len(), 1, "once, and the alert still fires");
+}
+
+#[test]
+fn a_stop_tries_at_once_what_waits_and_ends_in_time_when_nobody_answers() {
+    let web = Receiver::start();
+    web.behave(Behaviour::Answer(503));
+    let setup = raised_by_textfile(&one_webhook(&web.url("/")));
+    let agent = setup.start();
+    setup.write("textfiles/level.prom", "test_level 7\n");
+    agent.wait_for("watchfire_notifications_retried_total", &[("reason", "serverError")], |v| v >= 4.0);
+    // The receiver is well again in time for the last try.
+    web.behave(Behaviour::Answer(200));
+    let before = web.posts().len();
+    let (code, log) = agent.terminate(SOON);
+    let over = log.lines().find(|line| line.contains("notifications are delivered again"));
+    assert!(over.is_some_and(|line| line.contains("INFO") && line.contains("failed_tries")), "{log}");
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(web.posts().len(), before + 1, "{log}");
+    assert!(!log.contains("kept for the next start"), "{log}");
+
+    // It takes the next one and never answers.
+    web.behave(Behaviour::Delay(Duration::from_secs(120)));
+    let agent = setup.start();
+    setup.write("textfiles/level.prom", "test_level 0\n");
+    web.wait_for("the end is told", |p| p.status() == "resolved");
+    let stopped = Instant::now();
+    let (code, log) = agent.terminate(Duration::from_secs(60));
+    let took = stopped.elapsed();
+    eprintln!("the agent ended after {took:?}");
+    assert_eq!(code, Some(0), "{log}");
+    assert!(took < Duration::from_secs(14), "that was longer than the grace period: {took:?}: {log}");
+    assert!(log.contains("kept for the next start"), "{log}");
 }
 
 #[test]

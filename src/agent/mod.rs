@@ -188,7 +188,7 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
     let _ = tokio::task::spawn_blocking(move || thread.join()).await;
     let left = alerting.shutdown(GRACE).await;
     if left > 0 {
-        tracing::warn!(notifications = left, "not delivered within the grace period: kept for the next start");
+        tracing::warn!(notifications = left, "not delivered with a last try: kept for the next start");
     }
     pool.shutdown(crate::pool::Queued::Cancel, Duration::from_secs(2)).await;
     let _ = stop.send(true);

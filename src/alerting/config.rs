@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use super::matcher::Matchers;
 use crate::section;
-use crate::sinks::{ExecConfig, LogConfig, WebhookConfig};
+use crate::sinks::{ExecConfig, LogConfig, WebhookConfig, not_supported};
 use crate::yaml::{Faults, FromYaml, Node, Pattern, Value, nearest};
 
 section! {
     check = check;
+    foreign = alertmanagers_root;
     /// Where alerts go, and when.
     pub struct AlertingConfig {
         /// What holds for all routes.
@@ -23,6 +24,7 @@ section! {
 }
 
 section! {
+    foreign = alertmanagers_global;
     /// What holds for all routes.
     pub struct AlertingGlobal {
         /// An alert that is not told again for so long counts as resolved, the rule having been taken away for instance.
@@ -31,6 +33,7 @@ section! {
 }
 
 section! {
+    foreign = alertmanagers_route;
     /// A node of the routing tree. What it does not say, it takes from the node above.
     pub struct RouteConfig {
         /// Who is told. The root must say.
@@ -57,6 +60,7 @@ section! {
 }
 
 section! {
+    foreign = alertmanagers_receiver;
     /// Who can be told, and how.
     pub struct ReceiverConfig {
         /// The name that routes use.
@@ -68,6 +72,71 @@ section! {
         /// Each JSON lines to a file or standard error.
         pub log_configs: Vec<LogConfig> = Vec::new(),
     }
+}
+
+const TIME: &str = "write the time into the rule's expression, for instance: and on() (hour() >= 8 < 18)";
+
+fn alertmanagers_root(key: &str) -> Option<String> {
+    let instead = match key {
+        "inhibit_rules" => {
+            "write what suppresses the alert into its expression, for instance: unless on() HOST_IS_DOWN"
+        }
+        "time_intervals" | "mute_time_intervals" => TIME,
+        "templates" => "a webhook gets all of the alerts as JSON, and a command too: word the message there",
+        _ => return None,
+    };
+    Some(not_supported(key, instead))
+}
+
+fn alertmanagers_global(key: &str) -> Option<String> {
+    const SERVICES: [&str; 11] = [
+        "smtp_",
+        "slack_",
+        "victorops_",
+        "pagerduty_",
+        "opsgenie_",
+        "rocketchat_",
+        "wechat_",
+        "telegram_",
+        "webex_",
+        "jira_",
+        "mattermost_",
+    ];
+    if key == "http_config" {
+        return Some(not_supported(key, "give it to each of the webhook_configs"));
+    }
+    let known = SERVICES.iter().any(|service| key.starts_with(service));
+    known.then(|| not_supported(key, "it is for receivers that are not there; leave it out"))
+}
+
+fn alertmanagers_route(key: &str) -> Option<String> {
+    matches!(key, "mute_time_intervals" | "active_time_intervals").then(|| not_supported(key, TIME))
+}
+
+fn alertmanagers_receiver(key: &str) -> Option<String> {
+    const SERVICES: [&str; 17] = [
+        "discord",
+        "email",
+        "incidentio",
+        "jira",
+        "mattermost",
+        "msteams",
+        "msteamsv2",
+        "opsgenie",
+        "pagerduty",
+        "pushover",
+        "rocketchat",
+        "slack",
+        "sns",
+        "telegram",
+        "victorops",
+        "webex",
+        "wechat",
+    ];
+    let service = SERVICES.into_iter().find(|service| key.strip_suffix("_configs") == Some(service))?;
+    let instead =
+        format!("use exec_configs with a command that tells {service}, or webhook_configs with a bridge to it");
+    Some(not_supported(key, &instead))
 }
 
 /// A sink's configuration.
@@ -379,7 +448,51 @@ receivers:
             said("route: {receiver: a}"),
             ["a.yaml:1:19: the receiver \"a\" is not defined, there are no receivers"]
         );
-        assert_eq!(said("global: {smtp_from: x}").len(), 1);
+    }
+
+    #[test]
+    fn what_only_alertmanager_has_is_said_to_be_so_with_what_to_do() {
+        let text = r#"
+global:
+  smtp_smarthost: mail:25
+  smtp: x
+route:
+  receiver: a
+  mute_time_intervals: [night]
+receivers:
+  - name: a
+    slack_configs: [{channel: x}]
+    slak_configs: []
+    webhook_configs:
+      - url: http://x
+        http_config: {oauth2: {client_id: x}, tls_config: {cert_file: x}}
+inhibit_rules: []
+templates: []
+"#;
+        let not = "is a key of Alertmanager's that this version does not support";
+        assert_eq!(
+            said(text),
+            [
+                format!("a.yaml:3:3: \"smtp_smarthost\" {not}: it is for receivers that are not there; leave it out"),
+                "a.yaml:4:3: unknown key \"smtp\", known here: resolve_timeout".to_string(),
+                format!("a.yaml:7:3: \"mute_time_intervals\" {not}: {TIME}"),
+                format!(
+                    "a.yaml:10:5: \"slack_configs\" {not}: use exec_configs with a command that tells slack, or \
+                     webhook_configs with a bridge to it"
+                ),
+                "a.yaml:11:5: unknown key \"slak_configs\", did you mean \"log_configs\"?".to_string(),
+                format!("a.yaml:14:23: \"oauth2\" {not}: use authorization or basic_auth"),
+                format!("a.yaml:14:60: \"cert_file\" {not}: put a proxy between that does it, and name it in url"),
+                format!(
+                    "a.yaml:15:1: \"inhibit_rules\" {not}: write what suppresses the alert into its expression, for \
+                     instance: unless on() HOST_IS_DOWN"
+                ),
+                format!(
+                    "a.yaml:16:1: \"templates\" {not}: a webhook gets all of the alerts as JSON, and a command too: \
+                     word the message there"
+                ),
+            ]
+        );
     }
 
     #[test]

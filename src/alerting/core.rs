@@ -58,6 +58,8 @@ pub enum Event {
     Ended(Ended),
     /// Another configuration is in force.
     Plan(Box<Plan>),
+    /// The agent ends: what is due is tried a last time. After it, only [`Event::Ended`] counts.
+    Stop,
     /// Nothing but time has passed.
     Time,
 }
@@ -82,6 +84,8 @@ pub struct Actions {
 #[derive(Debug)]
 pub struct Report {
     pub target: Target,
+    /// Its lane of the queue. Empty where it is several.
+    pub lane: String,
     /// What it was about: the names of its alerts. Empty where it is several.
     pub alerts: String,
     pub ending: Ending,
@@ -170,6 +174,11 @@ impl Core {
             Event::Alerts(alerts) => alerts.into_iter().for_each(|alert| self.told(alert, now, &mut actions.batch)),
             Event::Ended(ended) => self.ended(ended, now, &mut actions),
             Event::Plan(plan) => self.replan(*plan, Mono::of(now.mono), &mut actions),
+            Event::Stop => {
+                // What has become due by now is part of it.
+                self.finish(now, &mut actions);
+                self.queue.last_call(Mono::of(now.mono));
+            }
             Event::Time => {}
         }
         self.finish(now, &mut actions);
@@ -278,7 +287,12 @@ impl Core {
     /// have to be looked at; of others, what the log says.
     fn regroup(&mut self, before: &HashMap<(String, String), (Mono, bool)>, now: Mono, actions: &mut Actions) {
         let gone = self.queue.retain(|target| self.plan.has(target), &mut actions.batch);
-        let report = |(target, rows)| Report { target, alerts: String::new(), ending: Ending::NoTarget(rows) };
+        let report = |(target, rows)| Report {
+            target,
+            lane: String::new(),
+            alerts: String::new(),
+            ending: Ending::NoTarget(rows),
+        };
         actions.endings.extend(gone.into_iter().map(report));
         self.groups = Groups::default();
         let mut alerts: Vec<(Fingerprint, Labels)> =
@@ -320,7 +334,7 @@ impl Core {
         let batch = &mut actions.batch;
         let ending = match result {
             Ok(()) => {
-                if let Some((told, last)) = self.queue.confirmed(&attempt, batch) {
+                if let Some((told, last)) = self.queue.confirmed(&attempt, Mono::of(now.mono), batch) {
                     self.log.confirmed(&attempt.lane, told, last, now, batch);
                 }
                 Ending::Delivered
@@ -329,9 +343,11 @@ impl Core {
                 let jitter = self.jitter();
                 match self.queue.failed(&attempt, &error, jitter, Mono::of(now.mono), batch) {
                     Verdict::Again => Ending::Retried(error),
-                    Verdict::GivenUp { last } => {
+                    Verdict::GivenUp { last, may_have_arrived } => {
+                        let alerts = attempt.notification.alerts.iter().filter(|_| may_have_arrived);
+                        self.log.given_up(&attempt.lane, Told::of(alerts), last, batch);
                         if last {
-                            self.log.given_up(&attempt.lane, batch);
+                            self.tell_ends_again(&attempt, Mono::of(now.mono), batch);
                         }
                         Ending::GivenUp(error)
                     }
@@ -340,17 +356,43 @@ impl Core {
             }
         };
         let alerts = attempt.notification.alert_names();
-        actions.endings.push(Report { target: attempt.target, alerts, ending });
+        actions.endings.push(Report { target: attempt.target, lane: attempt.lane, alerts, ending });
+    }
+
+    /// A target that knows that an alert fires has refused, for good, to hear of its end: as Alertmanager does, it is told
+    /// again when the group would be looked at next, and so on until it listens.
+    fn tell_ends_again(&mut self, refused: &Attempt, now: Mono, batch: &mut Batch) {
+        let Notification { group_key, alerts, .. } = refused.notification.as_ref();
+        for alert in alerts.iter().filter(|alert| alert.status() == Status::Resolved) {
+            let fingerprint = alert.fingerprint();
+            if !self.log.get(&refused.lane).is_some_and(|entry| entry.told.firing.contains(&fingerprint)) {
+                continue;
+            }
+            for route in self.plan.root.dispatch(&alert.labels) {
+                let key = route.group_key(&route.group_labels(&alert.labels));
+                if route.receiver != refused.target.receiver || key != *group_key {
+                    continue;
+                }
+                self.alerts.entry(fingerprint).or_insert_with(|| {
+                    batch.put(Table::Alerts, fingerprint.to_string(), alert);
+                    Known { alert: alert.clone(), told: now, valid_for: Duration::ZERO, groups: 0 }
+                });
+                self.join(&route, &alert.labels, fingerprint, |_| (now.after(route.group_interval), true));
+            }
+        }
     }
 
     /// What time brings: alerts that are not told any more, groups to look at, deliveries to try.
     fn finish(&mut self, now: Now, actions: &mut Actions) {
         let at = Mono::of(now.mono);
-        if self.next_look <= at {
-            self.look(now, &mut actions.batch);
-        }
-        while let Some(id) = self.groups.due(at) {
-            self.flush(&id, now, actions);
+        // What becomes due after the last call is found by the next start, from the alerts in the store.
+        if !self.queue.is_stopping() {
+            if self.next_look <= at {
+                self.look(now, &mut actions.batch);
+            }
+            while let Some(id) = self.groups.due(at) {
+                self.flush(&id, now, actions);
+            }
         }
         actions.attempts.extend(self.queue.tries(at));
     }
@@ -416,10 +458,10 @@ impl Core {
             };
             self.log.due(&lane, told.clone(), route.repeat_interval, now, &mut actions.batch);
             let about = notification.alert_names();
-            let dropped = self.queue.push(&recipient.target, lane, notification, at, &mut actions.batch);
+            let dropped = self.queue.push(&recipient.target, lane.clone(), notification, at, &mut actions.batch);
             if dropped > 0 {
                 let target = (*recipient.target).clone();
-                actions.endings.push(Report { target, alerts: about, ending: Ending::TooMany(dropped) });
+                actions.endings.push(Report { target, lane, alerts: about, ending: Ending::TooMany(dropped) });
             }
         }
         self.leave(id, &told, &mut actions.batch);

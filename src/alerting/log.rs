@@ -36,7 +36,7 @@ impl Told {
 pub(super) struct Entry {
     /// By the last notification that became due, which may still be in the queue.
     pub told: Told,
-    /// By the last notification that was confirmed.
+    /// By the last notification that was confirmed, and perhaps by those that were given up since.
     pub confirmed: Option<Told>,
     /// When, by the wall clock, in milliseconds.
     at_wall: i64,
@@ -123,17 +123,22 @@ impl Log {
         }
     }
 
-    /// The last notification of the queue was given up: what was confirmed before is what the target knows, so the group
-    /// is notified again the next time it is looked at.
-    pub fn given_up(&mut self, key: &str, batch: &mut Batch) {
+    /// A notification was given up that told `tried`, which is empty where it is certain that no try arrived. After the
+    /// `last` of the queue, what the target knows is what was confirmed before, and perhaps that: so the group is notified
+    /// again the next time it is looked at, whatever of it still holds.
+    pub fn given_up(&mut self, key: &str, tried: Told, last: bool, batch: &mut Batch) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        match entry.confirmed.clone() {
-            Some(confirmed) => {
-                entry.told = confirmed;
-                batch.put(Table::NotificationLog, key, entry);
-            }
-            None => self.forget(key, batch),
+        if !tried.firing.is_empty() {
+            entry.confirmed.get_or_insert_default().firing.extend(tried.firing);
         }
+        if last {
+            let Some(confirmed) = &entry.confirmed else { return self.forget(key, batch) };
+            entry.told.clone_from(confirmed);
+            // So long ago that a repetition is due.
+            entry.at = entry.at.before(Duration::from_millis(entry.keep));
+            entry.at_wall = entry.at_wall.saturating_sub_unsigned(entry.keep);
+        }
+        batch.put(Table::NotificationLog, key, entry);
     }
 
     pub fn forget(&mut self, key: &str, batch: &mut Batch) {

@@ -11,7 +11,7 @@
 //!       |
 //!   queue         [queue]    a row in the store from here on, in order per receiver and group
 //!       |
-//!   deliver       [service]  sinks; retried until confirmed or given up
+//!   deliver       [service]  sinks; retried until confirmed or given up; [outage]: what the log says of failures
 //! ```
 //!
 //! The semantics are Alertmanager's. All of the logic is [`Core`]: alerts, outcomes of deliveries and the time go in, rows
@@ -27,6 +27,7 @@ mod group;
 mod log;
 mod matcher;
 mod metrics;
+mod outage;
 mod plan;
 mod queue;
 mod route;

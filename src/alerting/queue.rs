@@ -75,6 +75,8 @@ struct Waiting {
     refusals: u32,
     not_before: Mono,
     in_flight: bool,
+    /// A try has failed in a way, or may have been cut short by the agent's end, that leaves open whether it arrived.
+    may_have_arrived: bool,
 }
 
 #[derive(Default)]
@@ -92,6 +94,8 @@ struct Lanes {
 pub(super) struct Queue {
     targets: BTreeMap<Target, Lanes>,
     next_number: u64,
+    /// The agent ends: what fails now is not tried again in this run.
+    stopping: bool,
 }
 
 /// A delivery to try.
@@ -110,8 +114,8 @@ pub struct Attempt {
 pub(super) enum Verdict {
     /// It is tried again.
     Again,
-    /// It is given up; `last`: no other of its group waits.
-    GivenUp { last: bool },
+    /// It is given up; `last`: no other of its group waits. A try that failed before may still have arrived.
+    GivenUp { last: bool, may_have_arrived: bool },
     /// It is not in the queue any more.
     Unknown,
 }
@@ -121,8 +125,43 @@ pub(super) fn row_key(number: u64) -> String {
 }
 
 impl Waiting {
+    fn new(number: u64, notification: Arc<Notification>, now: Mono) -> Waiting {
+        Waiting {
+            number,
+            notification,
+            since: now,
+            failures: 0,
+            refusals: 0,
+            not_before: now,
+            in_flight: false,
+            may_have_arrived: false,
+        }
+    }
+
     fn key(&self, lane: &str) -> (Mono, u64, String) {
         (self.not_before, self.number, lane.to_string())
+    }
+}
+
+impl Lanes {
+    /// Ends the waiting of the first of some lanes: of `at_most` of those that `which` chooses, the earliest first.
+    fn release(&mut self, now: Mono, at_most: usize, which: impl Fn(&Waiting) -> bool) {
+        let later = (now.after(Duration::from_millis(1)), 0, String::new());
+        let chosen: Vec<_> = self
+            .ready
+            .range(later..)
+            .filter(|(_, _, lane)| self.lanes.get(lane).and_then(VecDeque::front).is_some_and(&which))
+            .take(at_most)
+            .cloned()
+            .collect();
+        for key in chosen {
+            self.ready.remove(&key);
+            let lane = key.2;
+            if let Some(first) = self.lanes.get_mut(&lane).and_then(VecDeque::front_mut) {
+                first.not_before = now;
+                self.ready.insert(first.key(&lane));
+            }
+        }
     }
 }
 
@@ -134,12 +173,11 @@ impl Queue {
     /// Takes over a stored row.
     pub fn restore(&mut self, number: u64, lane: String, row: Row, now: Mono) {
         self.next_number = self.next_number.max(number.saturating_add(1));
-        self.append(&row.target, lane, number, row.notification, now);
+        let waiting = Waiting { may_have_arrived: true, ..Waiting::new(number, row.notification, now) };
+        self.append(&row.target, lane, waiting);
     }
 
-    fn append(&mut self, target: &Target, lane: String, number: u64, notification: Arc<Notification>, now: Mono) {
-        let waiting =
-            Waiting { number, notification, since: now, failures: 0, refusals: 0, not_before: now, in_flight: false };
+    fn append(&mut self, target: &Target, lane: String, waiting: Waiting) {
         let lanes = self.targets.entry(target.clone()).or_default();
         let rows = lanes.lanes.entry(lane.clone()).or_default();
         if rows.is_empty() {
@@ -162,25 +200,27 @@ impl Queue {
         self.next_number += 1;
         let lanes = self.targets.entry(target.clone()).or_default();
         let rows = lanes.lanes.entry(lane.clone()).or_default();
-        let mut tries = None;
-        if let Some(last) = rows.back().filter(|last| !last.in_flight && includes(&notification, &last.notification)) {
+        let mut replaced = None;
+        if rows.back().is_some_and(|last| !last.in_flight && includes(&notification, &last.notification))
+            && let Some(last) = rows.pop_back()
+        {
             batch.remove(Table::Queue, row_key(last.number));
             lanes.ready.remove(&last.key(&lane));
-            tries = Some((last.since, last.failures, last.refusals, last.not_before));
             add_resolved(&mut notification, &last.notification);
-            rows.pop_back();
+            replaced = Some(last);
         }
         let mut dropped = 0;
         while rows.len() >= MAX_LANE {
-            // The first may be in flight; it is confirmed or not, but not tried again.
-            let Some(oldest) = rows.pop_front() else { break };
-            lanes.in_flight -= usize::from(oldest.in_flight);
+            // The one that is in flight stays: if another were sent beside it, that could arrive before it.
+            let place = usize::from(rows.front().is_some_and(|first| first.in_flight));
+            let Some(oldest) = rows.remove(place) else { break };
             lanes.ready.remove(&oldest.key(&lane));
             batch.remove(Table::Queue, row_key(oldest.number));
+            hand_on(rows, place, &oldest.notification, target, batch);
             dropped += 1;
         }
         if dropped > 0
-            && let Some(first) = rows.front()
+            && let Some(first) = rows.front().filter(|first| !first.in_flight)
         {
             lanes.ready.insert(first.key(&lane));
         }
@@ -190,18 +230,12 @@ impl Queue {
             row_key(number),
             &Row { target: target.clone(), notification: Arc::clone(&notification) },
         );
-        self.append(target, lane.clone(), number, notification, now);
-        if let Some((since, failures, refusals, not_before)) = tries
-            && let Some(lanes) = self.targets.get_mut(target)
-            && let Some(waiting) = lanes.lanes.get_mut(&lane).and_then(VecDeque::back_mut)
-        {
-            let was_ready = lanes.ready.remove(&waiting.key(&lane));
-            (waiting.since, waiting.failures, waiting.refusals, waiting.not_before) =
-                (since, failures, refusals, not_before);
-            if was_ready {
-                lanes.ready.insert(waiting.key(&lane));
-            }
-        }
+        let waiting = match replaced {
+            // It takes over the tries and the backoff.
+            Some(old) => Waiting { number, notification, ..old },
+            None => Waiting::new(number, notification, now),
+        };
+        self.append(target, lane, waiting);
         dropped
     }
 
@@ -240,9 +274,26 @@ impl Queue {
 
     /// A notification has been confirmed. Gives what it told, and whether it was the last of its lane; `None` when it is
     /// not in the queue any more.
-    pub fn confirmed(&mut self, attempt: &Attempt, batch: &mut Batch) -> Option<(Told, bool)> {
+    pub fn confirmed(&mut self, attempt: &Attempt, now: Mono, batch: &mut Batch) -> Option<(Told, bool)> {
+        // The target is well: what waits because it was not need not wait on. Not all of it at once, since it may be well
+        // only now and then: each that goes well brings a few more. What the target itself refused has to wait.
+        if let Some(lanes) = self.targets.get_mut(&attempt.target) {
+            lanes.release(now, MAX_IN_FLIGHT, |first| first.refusals == 0);
+        }
         let waiting = self.take_first(attempt, batch)?;
         Some((Told::of(&waiting.notification.alerts), !self.waits(&attempt.target, &attempt.lane)))
+    }
+
+    /// The agent ends: all that waits out its backoff is tried once more, now, and then not again. What is under way has
+    /// its last try already; a target that asked to be left alone still is.
+    pub fn last_call(&mut self, now: Mono) {
+        self.stopping = true;
+        self.targets.values_mut().for_each(|lanes| lanes.release(now, usize::MAX, |_| true));
+    }
+
+    /// Whether there has been a last call.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
     fn take_first(&mut self, attempt: &Attempt, batch: &mut Batch) -> Option<Waiting> {
@@ -284,16 +335,21 @@ impl Queue {
             REFUSED.wait(first.refusals, jitter)
         } else {
             first.failures = first.failures.saturating_add(1);
+            first.may_have_arrived = true;
             FAILED.wait(first.failures, jitter)
         };
         if first.refusals >= MAX_REFUSALS {
-            let _ = self.take_first(attempt, batch);
-            return Verdict::GivenUp { last: !self.waits(target, lane) };
+            let Some(gone) = self.take_first(attempt, batch) else { return Verdict::Unknown };
+            let rows = self.targets.get_mut(target).and_then(|lanes| lanes.lanes.get_mut(lane));
+            let handed_on = rows.is_some_and(|rows| hand_on(rows, 0, &gone.notification, target, batch));
+            return Verdict::GivenUp { last: !handed_on, may_have_arrived: gone.may_have_arrived };
         }
         first.in_flight = false;
         first.not_before = now.after(wait);
         lanes.in_flight -= 1;
-        lanes.ready.insert(first.key(lane));
+        if !self.stopping {
+            lanes.ready.insert(first.key(lane));
+        }
         if let Some(hold) = error.retry_after {
             lanes.hold = lanes.hold.max(now.after(hold.min(LONGEST_HOLD)));
         }
@@ -335,15 +391,33 @@ fn includes(new: &Notification, old: &Notification) -> bool {
     })
 }
 
+/// Adds what was resolved in `old` and is not in `new`.
 fn add_resolved(new: &mut Notification, old: &Notification) {
-    let there = Told::of(&new.alerts);
-    let missing = old
-        .alerts
-        .iter()
-        .filter(|a| a.status() == Status::Resolved && !there.resolved.contains(&a.fingerprint()))
-        .cloned();
+    let Told { firing, resolved } = Told::of(&new.alerts);
+    let there = |fingerprint: &Fingerprint| firing.contains(fingerprint) || resolved.contains(fingerprint);
+    let missing = old.alerts.iter().filter(|a| a.status() == Status::Resolved && !there(&a.fingerprint())).cloned();
     new.alerts.extend(missing);
     new.alerts.sort_by(super::group::alert_order);
+}
+
+/// What was resolved in `gone`, which will not be told, is told by the one that took its place in the lane; what fires
+/// is in there anyway, since each tells of its whole group. False if there is none.
+fn hand_on(
+    rows: &mut VecDeque<Waiting>,
+    place: usize,
+    gone: &Notification,
+    target: &Target,
+    batch: &mut Batch,
+) -> bool {
+    let Some(next) = rows.get_mut(place) else { return false };
+    let mut notification = (*next.notification).clone();
+    add_resolved(&mut notification, gone);
+    if notification.alerts.len() > next.notification.alerts.len() {
+        let notification = Arc::new(notification);
+        next.notification = Arc::clone(&notification);
+        batch.put(Table::Queue, row_key(next.number), &Row { target: target.clone(), notification });
+    }
+    true
 }
 
 #[cfg(test)]

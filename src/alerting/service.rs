@@ -12,11 +12,12 @@ use prometheus::Registry;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{self, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::config::{AlertingConfig, SinkConfig};
-use super::core::{Actions, Core, Ended, Ending, Event, Now, Report};
+use super::core::{Actions, Core, Ended, Event, Now};
 use super::metrics::Metrics;
+use super::outage::Outages;
 use super::plan::{Plan, Target};
 use super::queue::Attempt;
 use crate::model::{Labels, Timestamp};
@@ -81,6 +82,7 @@ impl Alerting {
             sinks: sinks(config, &pool),
             store,
             metrics: metrics.clone(),
+            outages: Outages::default(),
             inbox,
             running: JoinSet::new(),
             attempts: HashMap::new(),
@@ -116,8 +118,8 @@ impl Alerting {
         let _ = self.commands.send(command).await;
     }
 
-    /// Stops: deliveries that are under way or can be tried have `grace` to end. What is not delivered by then stays in
-    /// the store for the next start; how many notifications that are is the result.
+    /// Stops: all that is due is tried a last time, whatever its backoff, and has `grace` to end. What is not delivered
+    /// stays in the store for the next start; how many notifications that are is the result.
     pub async fn shutdown(&self, grace: Duration) -> usize {
         let (done, left) = oneshot::channel();
         match self.commands.send(Command::Stop { grace, done }).await {
@@ -153,6 +155,7 @@ struct Service {
     sinks: Sinks,
     store: Store,
     metrics: Metrics,
+    outages: Outages,
     inbox: mpsc::Receiver<Command>,
     running: JoinSet<Result<(), DeliveryError>>,
     /// What each running task tries, and since when.
@@ -188,7 +191,7 @@ impl Service {
         }
     }
 
-    /// Lets deliveries end; the number of notifications that are left.
+    /// Tries a last time what is due, and lets deliveries end; the number of notifications that are left.
     async fn stop(&mut self, grace: Duration) -> usize {
         let deadline = Instant::now() + grace;
         // What was told before the stop still counts.
@@ -197,17 +200,11 @@ impl Service {
                 self.handle(Event::Alerts(alerts)).await;
             }
         }
-        loop {
-            let (waiting, _) = self.core.queue();
-            let due = self.core.next_due().map(|due| self.began + due).filter(|due| *due < deadline);
-            if waiting == 0 || (self.running.is_empty() && due.is_none()) {
-                break;
-            }
-            tokio::select! {
-                Some(finished) = self.running.join_next_with_id() => self.finished(finished).await,
-                () = sleep_until(due.unwrap_or(deadline)), if due.is_some() => self.handle(Event::Time).await,
-                () = sleep_until(deadline) => break,
-            }
+        self.handle(Event::Stop).await;
+        while Instant::now() < deadline
+            && let Ok(Some(finished)) = timeout_at(deadline, self.running.join_next_with_id()).await
+        {
+            self.finished(finished).await;
         }
         self.running.shutdown().await;
         // Who ends the agent wants to know that it is on the disk.
@@ -234,9 +231,10 @@ impl Service {
     }
 
     async fn act(&mut self, actions: Actions) {
+        let since_start = self.began.elapsed();
         for report in &actions.endings {
             self.metrics.ended(&report.target, &report.ending);
-            say(report);
+            self.outages.say(report, since_start);
         }
         let (queue, oldest) = self.core.queue();
         let oldest = oldest.map(|since| (self.began + since).into_std());
@@ -259,23 +257,6 @@ impl Service {
             };
             let id = self.running.spawn(delivery).id();
             self.attempts.insert(id, (attempt, Instant::now()));
-        }
-    }
-}
-
-/// Says in the log what people have to know.
-fn say(report: &Report) {
-    let target = report.target.to_string();
-    let alerts = report.alerts.as_str();
-    match &report.ending {
-        Ending::Delivered => tracing::debug!(target, alerts, "notification delivered"),
-        Ending::Retried(error) => tracing::warn!(target, alerts, %error, "a notification failed and is tried again"),
-        Ending::GivenUp(error) => tracing::error!(target, alerts, %error, "a notification was refused and is given up"),
-        Ending::NoTarget(count) => {
-            tracing::warn!(target, count, "notifications for a receiver that is no longer configured are given up");
-        }
-        Ending::TooMany(count) => {
-            tracing::error!(target, alerts, count, "too many notifications of one group wait: the oldest are given up");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A world with a seed: alerts fire and resolve, sinks fail, the agent crashes, clocks jump. After the last fault, all
-//! that was due must have arrived, in order.
+//! A world with a seed: alerts fire and resolve, sinks fail and refuse, the agent crashes or is stopped, clocks jump.
+//! After the last fault, all that was due must have arrived, in order, and everybody must know how things stand.
 //!
 //! A run that fails prints its seed; `WATCHFIRE_SIMULATION_SEED=n` replays it, `WATCHFIRE_SIMULATION_RUNS=n` makes more.
 
@@ -8,12 +8,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use super::config::AlertingConfig;
-use super::core::{Actions, Core, Ended, Event, Now};
+use super::core::{Actions, Core, Ended, Ending, Event, Now};
 use super::plan::{Plan, Target};
 use super::queue::{Attempt, Row};
 use crate::model::{Labels, Timestamp};
 use crate::rules::Alert;
-use crate::sinks::{DeliveryError, Fingerprint, Notification, Reason, Status};
+use crate::sinks::{DeliveryError, Fingerprint, Notification, NotifiedAlert, Reason, Status};
 use crate::state::{Batch, Table};
 use crate::yaml::{Document, Faults};
 
@@ -73,6 +73,10 @@ struct World {
     core: Option<Core>,
     /// While the agent is down: when it comes back.
     back: u64,
+    /// While the agent stops: until when at most, and what it has tried since.
+    stopping: Option<(u64, BTreeSet<u64>)>,
+    /// Targets that refuse all they get, and until when.
+    refusing: BTreeMap<Target, u64>,
     rows: BTreeMap<(Table, String), Vec<u8>>,
     flights: Vec<Flight>,
     rules: Vec<Rule>,
@@ -81,7 +85,19 @@ struct World {
     /// The identifiers of all notifications that were due, in the order in which they became so.
     became_due: BTreeMap<String, usize>,
     /// What was due: which target had to be told of which alert that it fires or is resolved.
-    due: BTreeSet<(Target, Fingerprint, Timestamp, bool)>,
+    due: BTreeSet<Due>,
+    /// What a target refused so often that it was given up.
+    refused: BTreeSet<Due>,
+}
+
+/// A target that has to be told of an alert (since when it fires) that it fires, or `true`: is resolved.
+type Due = (Target, Fingerprint, Timestamp, bool);
+
+fn told(target: &Target, notification: &Notification) -> Vec<Due> {
+    let due = |alert: &NotifiedAlert| {
+        (target.clone(), alert.fingerprint(), alert.starts_at, alert.status() == Status::Resolved)
+    };
+    notification.alerts.iter().map(due).collect()
 }
 
 fn config(random: &mut Random) -> AlertingConfig {
@@ -149,11 +165,14 @@ impl World {
             config,
             core: None,
             back: 0,
+            stopping: None,
+            refusing: BTreeMap::new(),
             rows: BTreeMap::new(),
             flights: Vec::new(),
             arrived: Vec::new(),
             became_due: BTreeMap::new(),
             due: BTreeSet::new(),
+            refused: BTreeSet::new(),
         };
         world.start();
         world
@@ -185,7 +204,16 @@ impl World {
     fn handle(&mut self, event: Event) {
         let now = self.now();
         let Some(core) = &mut self.core else { return };
+        let attempt = match &event {
+            Event::Ended(ended) => Some(ended.attempt.clone()),
+            _ => None,
+        };
         let actions = core.handle(event, now);
+        if let Some(attempt) = attempt
+            && actions.endings.iter().any(|report| matches!(report.ending, Ending::GivenUp(_)))
+        {
+            self.refused.extend(told(&attempt.target, &attempt.notification));
+        }
         if self.faults && self.random.once_in(400) {
             // A crash: before the rows are stored, or after that and before the sinks are called.
             if self.random.once_in(2) {
@@ -199,6 +227,7 @@ impl World {
 
     fn crash(&mut self) {
         self.core = None;
+        self.stopping = None;
         // What is under way may still arrive, but nobody waits for the answer.
         for flight in std::mem::take(&mut self.flights) {
             if self.random.once_in(2) {
@@ -219,10 +248,7 @@ impl World {
                 let row: Row = serde_json::from_slice(row).unwrap();
                 let serial = self.became_due.len();
                 self.became_due.entry(row.notification.id.clone()).or_insert(serial);
-                for alert in &row.notification.alerts {
-                    let resolved = alert.status() == Status::Resolved;
-                    self.due.insert((row.target.clone(), alert.fingerprint(), alert.starts_at, resolved));
-                }
+                self.due.extend(told(&row.target, &row.notification));
             }
             self.rows.insert(key, row.clone());
         }
@@ -235,10 +261,14 @@ impl World {
                 self.rows.contains_key(&(Table::Queue, super::queue::row_key(attempt.number))),
                 "not stored before"
             );
-            let fails = self.faults && self.random.once_in(2);
+            if let Some((_, tried)) = &mut self.stopping {
+                assert!(tried.insert(attempt.number), "more than a last try");
+            }
+            let refuses = self.faults && self.refusing.get(&attempt.target).is_some_and(|until| self.clock < *until);
+            let fails = refuses || (self.faults && self.random.once_in(2));
             let error = DeliveryError {
-                retry: true,
-                retry_after: self.random.once_in(4).then(|| Duration::from_secs(30)),
+                retry: !refuses,
+                retry_after: (!refuses && self.random.once_in(4)).then(|| Duration::from_secs(30)),
                 reason: Reason::Timeout,
                 message: "simulated".to_string(),
             };
@@ -246,7 +276,7 @@ impl World {
                 attempt,
                 ends: self.clock + if self.faults { self.random.below(20) } else { 0 },
                 // A sink may take a notification and fail to say so.
-                arrives: !fails || self.random.once_in(3),
+                arrives: !fails || (!refuses && self.random.once_in(3)),
                 result: if fails { Err(error) } else { Ok(()) },
             });
         }
@@ -290,6 +320,12 @@ impl World {
             }
             self.handle(Event::Ended(Ended { attempt: flight.attempt, result: flight.result }));
         }
+        if let Some((until, _)) = &self.stopping {
+            if self.flights.is_empty() || self.clock >= *until {
+                self.crash();
+            }
+            return;
+        }
         let clock = self.clock;
         let mut tell = Vec::new();
         // As `rules/` does: what is resolved is told for 15 minutes.
@@ -309,6 +345,16 @@ impl World {
         if !tell.is_empty() {
             self.handle(Event::Alerts(tell));
         }
+        if self.faults && self.random.once_in(1000) {
+            let targets: Vec<_> = self.plan().recipients.into_values().flatten().map(|r| (*r.target).clone()).collect();
+            let target = targets[self.random.below(targets.len() as u64) as usize].clone();
+            self.refusing.insert(target, self.clock + 1200);
+        }
+        if self.faults && self.random.once_in(1000) {
+            self.stopping = Some((self.clock + 10, BTreeSet::new()));
+            self.handle(Event::Stop);
+            return;
+        }
         if self.faults && self.random.once_in(3000) {
             let plan = Box::new(self.plan());
             self.handle(Event::Plan(plan));
@@ -324,15 +370,9 @@ impl World {
         assert_eq!(core.queue().0, 0, "the queue is empty in the end");
         assert!(self.rows.keys().all(|(table, _)| *table != Table::Queue), "and so is the stored one");
 
-        // All that was due has arrived.
-        let mut told = BTreeSet::new();
-        for (target, notification) in &self.arrived {
-            for alert in &notification.alerts {
-                let resolved = alert.status() == Status::Resolved;
-                told.insert((target.clone(), alert.fingerprint(), alert.starts_at, resolved));
-            }
-        }
-        let missing: Vec<_> = self.due.difference(&told).collect();
+        // All that was due has arrived, or was refused again and again.
+        let arrived: BTreeSet<Due> = self.arrived.iter().flat_map(|(target, n)| told(target, n)).collect();
+        let missing: Vec<_> = self.due.difference(&arrived).filter(|due| !self.refused.contains(due)).collect();
         assert!(missing.is_empty(), "due and not delivered: {missing:?}");
 
         // In order per target and group; a repetition may come, but nothing older than what has come.

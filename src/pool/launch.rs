@@ -207,6 +207,9 @@ const STEP_PREPARE: i32 = 1;
 const STEP_DIRECTORY: i32 = 2;
 const STEP_EXECUTE: i32 = 3;
 
+/// What prctl(2) wants in the places it does not use, where a call with fewer arguments would leave anything.
+const NONE: libc::c_ulong = 0;
+
 /// Runs in the new process, in borrowed memory: only system calls from here on, and no way back but `_exit`.
 extern "C" fn prepare_and_exec(plan: *mut c_void) -> c_int {
     // SAFETY: `launch` passes a pointer to a `Plan` that outlives this process's use of it.
@@ -221,6 +224,14 @@ extern "C" fn prepare_and_exec(plan: *mut c_void) -> c_int {
         // The agent may have died before it could be asked to take this process along.
         if libc::getppid() != plan.agent {
             return 127;
+        }
+        // What a service manager gave the agent so that it can see the host (CAP_DAC_READ_SEARCH and the like) would go on
+        // to whatever a command starts. Before Linux 4.3 there is nothing to clear. What a program's own file gives it
+        // (sudo) is left to the administrator: no_new_privs is not set.
+        if libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, NONE, NONE, NONE) < 0
+            && last_errno() != libc::EINVAL
+        {
+            return fail(plan, STEP_PREPARE);
         }
         // exec resets handlers, but not that SIGPIPE is ignored, as in every Rust program.
         let mut default: libc::sigaction = std::mem::zeroed();

@@ -12,7 +12,8 @@
 //!
 //! What holds for every command:
 //!
-//! - It gets no shell, a cleaned environment, and a session (thus a process group) of its own.
+//! - It gets no shell, a cleaned environment, none of the agent's ambient capabilities, and a session (thus a process
+//!   group) of its own.
 //! - It has a time limit. Past it, or when it is cancelled, its whole group gets SIGTERM, after a grace period SIGKILL.
 //!   When the command itself has ended, what it left behind in its group is killed; a daemon that must stay has to
 //!   leave the group, as daemons do (`setsid`).

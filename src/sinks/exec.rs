@@ -15,15 +15,17 @@
 //! | `WATCHFIRE_STARTS_AT`, `WATCHFIRE_ENDS_AT` | the first alert's times (RFC 3339); the second is empty while it fires |
 //! | `WATCHFIRE_EXTERNAL_URL` | where people find the agent |
 //!
-//! Exit code 0 confirms the notification. Code 75 (`EX_TEMPFAIL` of sysexits.h), a time-out, a full pool and being killed
-//! are tried again until they go well. Any other code, and a command that cannot be started, is tried a few more times
-//! and then given up, as a webhook that answers 400 is.
+//! Exit code 0 confirms the notification. Code 75 (`EX_TEMPFAIL` of sysexits.h), a time-out, a full pool, being killed and
+//! a host that lacks what a start takes (processes, memory, descriptors) are tried again until they go well. Any other
+//! code, and a command that is not there or cannot be executed, is tried a few more times and then given up, as a webhook
+//! that answers 400 is.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::{Delivered, Delivery, DeliveryError, Notification, Reason, Sink, webhook_version_4};
-use crate::pool::{Class, Outcome, Pool, Status as Ended, Task};
+use crate::pool::{Class, Outcome, Pool, StartError, StartStep, Status as Ended, Task};
 use crate::section;
 use crate::yaml::{Faults, Node};
 
@@ -108,7 +110,20 @@ fn judge(name: &str, outcome: &Outcome) -> Result<Delivered, DeliveryError> {
         Ended::Exited(_) => Err(DeliveryError::lasting(Reason::ClientError, message)),
         Ended::TimedOut { .. } => Err(DeliveryError::passing(Reason::Timeout, message)),
         Ended::Signaled(_) | Ended::Cancelled | Ended::Lost(_) => Err(DeliveryError::passing(Reason::Other, message)),
+        Ended::NotStarted(error) if lacks_resources(error) => Err(DeliveryError::passing(Reason::Other, message)),
         Ended::NotStarted(_) => Err(DeliveryError::lasting(Reason::Other, message)),
+    }
+}
+
+/// Whether a command was not started for lack of processes, memory or descriptors: just then alerts have to go out.
+fn lacks_resources(error: &StartError) -> bool {
+    match &error.step {
+        StartStep::Pipes | StartStep::Thread | StartStep::Process | StartStep::Prepare => true,
+        StartStep::Execute => matches!(
+            error.source.kind(),
+            ErrorKind::OutOfMemory | ErrorKind::WouldBlock | ErrorKind::ExecutableFileBusy
+        ),
+        StartStep::Arguments | StartStep::Directory(_) | StartStep::Search(_) => false,
     }
 }
 
@@ -227,6 +242,18 @@ mod tests {
         let error = ExecSink::new(&config, pool).deliver(&example()).await.unwrap_err();
         assert!(!error.retry);
         assert!(error.message.contains("/no/such/pager"), "{error}");
+    }
+
+    #[test]
+    fn a_host_that_lacks_processes_or_memory_is_no_reason_to_give_up() {
+        let passes = |step: StartStep, errno: i32| {
+            let source = std::io::Error::from_raw_os_error(errno);
+            lacks_resources(&StartError { program: "page".into(), step, source })
+        };
+        assert!(passes(StartStep::Process, libc::EAGAIN) && passes(StartStep::Pipes, libc::EMFILE));
+        assert!(passes(StartStep::Execute, libc::ENOMEM) && passes(StartStep::Execute, libc::EAGAIN));
+        assert!(!passes(StartStep::Execute, libc::EACCES) && !passes(StartStep::Execute, libc::ENOEXEC));
+        assert!(!passes(StartStep::Search("/bin".into()), libc::ENOENT));
     }
 
     #[test]

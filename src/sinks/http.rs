@@ -1,6 +1,7 @@
 //! Outgoing HTTP for sinks: Alertmanager's `http_config`, a client that is built when it is first needed, and errors that
 //! name the host and nothing else of the URL.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -9,13 +10,14 @@ use std::time::Duration;
 use reqwest::{Client, Proxy, RequestBuilder, Response, StatusCode, Url, redirect};
 use tokio::sync::Mutex;
 
-use super::{Delivered, DeliveryError, Reason};
+use super::{Delivered, DeliveryError, Reason, not_supported};
 use crate::model::Timestamp;
 use crate::section;
 use crate::yaml::{Faults, Node, Secret};
 
 section! {
     check = check;
+    foreign = alertmanagers_http;
     /// How requests are made.
     pub struct HttpConfig {
         /// A user and a password for the far side.
@@ -65,6 +67,7 @@ section! {
 }
 
 section! {
+    foreign = alertmanagers_tls;
     /// How the far side's certificate is checked.
     pub struct TlsConfig {
         /// A file of certificates (PEM) that are trusted instead of the system's.
@@ -72,6 +75,28 @@ section! {
         /// Whether any certificate is taken. Then anybody on the way can read and answer.
         pub insecure_skip_verify: bool = false,
     }
+}
+
+fn alertmanagers_http(key: &str) -> Option<String> {
+    let instead = match key {
+        "oauth2" | "bearer_token" | "bearer_token_file" => "use authorization or basic_auth",
+        "no_proxy" | "proxy_from_environment" | "proxy_connect_header" => "use proxy_url where a proxy is wanted",
+        "http_headers" => "put a proxy between that adds them, and name it in url",
+        "enable_http2" => "the far side chooses; leave it out",
+        _ => return None,
+    };
+    Some(not_supported(key, instead))
+}
+
+fn alertmanagers_tls(key: &str) -> Option<String> {
+    let instead = match key {
+        "ca" => "use ca_file",
+        "cert" | "cert_file" | "key" | "key_file" | "server_name" | "min_version" | "max_version" => {
+            "put a proxy between that does it, and name it in url"
+        }
+        _ => return None,
+    };
+    Some(not_supported(key, instead))
 }
 
 fn check(config: &mut HttpConfig, node: &Node, faults: &mut Faults) {
@@ -298,10 +323,13 @@ fn parse_retry_after(text: &str) -> Option<Duration> {
 /// The beginning of an answer's body on one line, without anything secret that it may quote.
 fn without_secrets(body: &str, url: &Url, secrets: &[String]) -> String {
     let mut said = body.split_whitespace().collect::<Vec<_>>().join(" ");
-    let path = url.path();
-    let parts = [url.as_str(), url.query().unwrap_or(""), path, url.username(), url.password().unwrap_or("")];
-    for part in parts.into_iter().chain(secrets.iter().map(String::as_str)).filter(|part| part.len() > 1) {
-        said = said.replace(part, "<secret>");
+    let whole = [url.as_str(), url.query().unwrap_or(""), url.path(), url.username(), url.password().unwrap_or("")];
+    let whole = whole.into_iter().chain(secrets.iter().map(String::as_str)).filter(|part| part.len() > 1);
+    // A token may stand alone, too; what is shorter is none, and might be any word.
+    let segments = url.path_segments().into_iter().flatten().map(Cow::Borrowed);
+    let tokens = segments.chain(url.query_pairs().map(|(_, value)| value)).filter(|token| token.len() >= 8);
+    for part in whole.map(Cow::Borrowed).chain(tokens) {
+        said = said.replace(part.as_ref(), "<secret>");
     }
     said.retain(|c| !c.is_control());
     said.chars().take(SHOWN).collect()
@@ -327,5 +355,8 @@ mod tests {
         let url = Url::parse("https://me:pass@example.org/hook/TOKEN?key=abc").unwrap();
         let said = without_secrets("no /hook/TOKEN?key=abc\n for me, pass or hunter2", &url, &["hunter2".to_string()]);
         assert_eq!(said, "no <secret>?<secret> for <secret>, <secret> or <secret>");
+        let url = Url::parse("https://example.org/T0/0123456789?key=abc%20defgh").unwrap();
+        let said = without_secrets("token 0123456789 or abc defgh at T0", &url, &[]);
+        assert_eq!(said, "token <secret> or <secret> at T0");
     }
 }

@@ -81,6 +81,11 @@ impl Reason {
     }
 }
 
+/// What to say of a key that stands in an Alertmanager's configuration and means nothing here.
+pub(crate) fn not_supported(key: &str, instead: &str) -> String {
+    format!("{key:?} is a key of Alertmanager's that this version does not support: {instead}")
+}
+
 impl DeliveryError {
     /// A failure that may pass.
     pub(crate) fn passing(reason: Reason, message: impl Into<String>) -> DeliveryError {

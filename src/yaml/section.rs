@@ -4,7 +4,8 @@
 ///
 /// Gives the struct, `Default`, [`FromYaml`](crate::yaml::FromYaml), [`Section`](crate::yaml::Section), and `KEYS`. A key that is not the field's name
 /// stands after `as`. With `check = function;` first, `function(&mut section, &Node, &mut Faults)` looks at the whole
-/// once it has been read.
+/// once it has been read. With `foreign = function;` after that, `function(&str) -> Option<String>` says of a key that
+/// people bring from another program's file why it is not known here, and what to do.
 ///
 /// ```
 /// watchfire::section! {
@@ -29,6 +30,7 @@
 macro_rules! section {
     (
         $(check = $check:expr;)?
+        $(foreign = $foreign:expr;)?
         $(#[$meta:meta])*
         pub struct $name:ident {
             $( $(#[doc = $doc:literal])* pub $field:ident : $type:ty $(as $key:literal)? = $default:expr ),* $(,)?
@@ -61,6 +63,10 @@ macro_rules! section {
                 let mut section = Self::default();
                 for (key, value) in entries {
                     if !$crate::yaml::Section::read_key(&mut section, &key.name, value, faults) {
+                        $( if let Some(message) = ($foreign)(&key.name) {
+                            faults.error(key.at, message);
+                            continue;
+                        } )?
                         faults.unknown_key(key.at, &key.name, Self::KEYS);
                     }
                 }

@@ -56,7 +56,12 @@ pub struct Receiver {
 
 impl Receiver {
     pub fn start() -> Receiver {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Receiver::start_on(0)
+    }
+
+    /// Starts it on a port that was refusing connections so far.
+    pub fn start_on(port: u16) -> Receiver {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port");
         let port = listener.local_addr().expect("it is bound").port();
         let shared = Arc::new(Shared {
             posts: Mutex::default(),

@@ -291,6 +291,43 @@ fn what_is_refused_for_good_is_told_again_as_long_as_it_fires() {
 }
 
 #[test]
+fn the_end_of_what_a_target_knows_is_told_until_it_listens() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["a"]);
+    agent.tell("Disk", &["-a"]);
+    let refuse =
+        || Err(DeliveryError { retry: false, retry_after: None, reason: Reason::ClientError, message: "401".into() });
+    let mut tries = 0;
+    // The password has expired, and is mended after the weekend.
+    while agent.seconds < 200_000 {
+        agent.until(agent.seconds + 1);
+        tries += agent.end(refuse).len();
+    }
+    assert!((1000..10_000).contains(&tries), "{tries}");
+    agent.until(agent.seconds + 400);
+    assert_eq!(agent.deliver(), ["-a"]);
+    agent.until(agent.seconds + 1000);
+    assert!(agent.deliver().is_empty());
+    assert!(agent.rows.borrow().is_empty(), "nothing is left: {:?}", agent.rows.borrow().keys());
+}
+
+#[test]
+fn after_the_last_call_nothing_new_becomes_due() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.until(9);
+    agent.handle(Event::Stop);
+    agent.seconds = 19;
+    agent.handle(Event::Time);
+    assert!(agent.attempts.is_empty(), "it waits for its group");
+    agent.restart(0);
+    agent.until(29);
+    assert_eq!(agent.deliver(), ["a"]);
+}
+
+#[test]
 fn a_reload_keeps_times_and_gives_up_what_has_no_receiver() {
     let mut agent = Agent::new(CONFIG);
     agent.tell("Disk", &["a"]);

@@ -65,11 +65,11 @@ fn notifications_of_a_group_go_one_after_the_other_and_groups_side_by_side() {
     let first = tries(&mut queue, 0);
     assert_eq!(first.iter().map(|t| said(&t.notification)).collect::<Vec<_>>(), ["A", "B"]);
     assert!(tries(&mut queue, 0).is_empty());
-    assert!(!queue.confirmed(&first[0], &mut Batch::default()).unwrap().1);
+    assert!(!queue.confirmed(&first[0], at(0), &mut Batch::default()).unwrap().1);
     let second = tries(&mut queue, 0);
     assert_eq!(said(&second[0].notification), "a");
-    assert!(queue.confirmed(&second[0], &mut Batch::default()).unwrap().1);
-    assert!(queue.confirmed(&second[0], &mut Batch::default()).is_none());
+    assert!(queue.confirmed(&second[0], at(0), &mut Batch::default()).unwrap().1);
+    assert!(queue.confirmed(&second[0], at(0), &mut Batch::default()).is_none());
     assert_eq!(queue.len(), 1);
 }
 
@@ -117,7 +117,7 @@ fn what_is_refused_is_tried_a_few_times_and_given_up() {
     push(&mut queue, "r", "lane", "a");
     let mut now = 0;
     let mut verdicts = Vec::new();
-    while verdicts.last() != Some(&Verdict::GivenUp { last: false }) {
+    while verdicts.last() != Some(&Verdict::GivenUp { last: false, may_have_arrived: false }) {
         let attempt = tries(&mut queue, now).remove(0);
         verdicts.push(fail(&mut queue, &attempt, &error(false, None), now));
         now = now.max(queue.next_try().unwrap().since_start().as_secs());
@@ -158,7 +158,7 @@ fn what_waits_is_replaced_by_what_says_all_of_it_and_more() {
         let mut found = Vec::new();
         while let Some(attempt) = tries(&mut queue, 0).pop() {
             found.push(said(&attempt.notification));
-            queue.confirmed(&attempt, &mut Batch::default());
+            queue.confirmed(&attempt, at(0), &mut Batch::default());
         }
         assert_eq!(found, waiting, "{old} then {new}");
     }
@@ -191,10 +191,111 @@ fn a_lane_has_a_limit_and_the_oldest_go() {
     assert_eq!((dropped, queue.len()), (10, MAX_LANE));
     let attempt = tries(&mut queue, 0).remove(0);
     assert_eq!(attempt.number, 10);
-    // The one that is under way goes too, and its outcome no longer matters.
+    // The one that is under way stays, and no other is tried beside it.
+    assert_eq!(push(&mut queue, "r", "lane", "A"), 1);
+    assert!(tries(&mut queue, 0).is_empty());
+    assert!(queue.confirmed(&attempt, at(0), &mut Batch::default()).is_some());
+    assert_eq!(tries(&mut queue, 0)[0].number, 12);
+}
+
+#[test]
+fn the_ends_in_what_has_to_go_are_told_by_what_follows() {
+    let mut queue = Queue::default();
+    push(&mut queue, "r", "lane", "Ab");
+    for i in 1..MAX_LANE {
+        push(&mut queue, "r", "lane", if i % 2 == 0 { "A" } else { "a" });
+    }
     push(&mut queue, "r", "lane", "A");
-    assert!(queue.confirmed(&attempt, &mut Batch::default()).is_none());
-    assert_eq!(tries(&mut queue, 0)[0].number, 11);
+    assert_eq!(said(&tries(&mut queue, 0)[0].notification), "ab");
+
+    let mut queue = Queue::default();
+    push(&mut queue, "r", "lane", "Ab");
+    push(&mut queue, "r", "lane", "aB");
+    push(&mut queue, "r", "lane", "Ab");
+    let mut batch = Batch::default();
+    for seconds in [0, 1000, 2000, 3000, 4000] {
+        let attempt = tries(&mut queue, seconds).remove(0);
+        assert_eq!(said(&attempt.notification), "Ab");
+        queue.failed(&attempt, &error(false, None), 1.0, at(seconds), &mut batch);
+    }
+    // B fires again there: its former end is not told.
+    assert_eq!(said(&tries(&mut queue, 4000)[0].notification), "aB");
+}
+
+#[test]
+fn what_goes_well_ends_the_waiting_of_other_groups_a_few_at_a_time() {
+    let mut queue = Queue::default();
+    for lane in 0..10 {
+        push(&mut queue, "r", &lane.to_string(), "A");
+    }
+    push(&mut queue, "other", "lane", "B");
+    loop {
+        let failing = tries(&mut queue, 0);
+        if failing.is_empty() {
+            break;
+        }
+        for attempt in &failing {
+            fail(&mut queue, attempt, &error(true, None), 0);
+        }
+    }
+    push(&mut queue, "r", "refused", "C");
+    let refused = tries(&mut queue, 0).remove(0);
+    fail(&mut queue, &refused, &error(false, None), 0);
+    push(&mut queue, "r", "new", "D");
+    let probe = tries(&mut queue, 0).remove(0);
+    queue.confirmed(&probe, at(0), &mut Batch::default());
+    let released = tries(&mut queue, 0);
+    assert_eq!(released.iter().filter(|t| t.target == target("r")).count(), MAX_IN_FLIGHT);
+    assert_eq!(released.len(), MAX_IN_FLIGHT, "not of another target");
+    // It was well for a moment only: the others wait as before.
+    for attempt in &released {
+        fail(&mut queue, attempt, &error(true, None), 0);
+    }
+    assert!(tries(&mut queue, 0).is_empty());
+    // It is well again: one after the other, all come.
+    push(&mut queue, "r", "newer", "E");
+    let mut delivered = 0;
+    loop {
+        let under_way = tries(&mut queue, 0);
+        assert!(under_way.len() <= MAX_IN_FLIGHT);
+        if under_way.is_empty() {
+            break;
+        }
+        for attempt in &under_way {
+            queue.confirmed(attempt, at(0), &mut Batch::default());
+        }
+        delivered += under_way.len();
+    }
+    assert_eq!(delivered, 11);
+    assert_eq!(queue.len(), 2, "what was refused and the other target's");
+}
+
+#[test]
+fn at_the_last_call_all_that_waits_is_tried_once_and_no_more() {
+    let mut queue = Queue::default();
+    push(&mut queue, "r", "one", "A");
+    push(&mut queue, "r", "one", "a");
+    push(&mut queue, "r", "two", "B");
+    push(&mut queue, "held", "lane", "C");
+    for attempt in tries(&mut queue, 0) {
+        let hold = (attempt.target == target("held")).then_some(60);
+        fail(&mut queue, &attempt, &error(true, hold), 0);
+    }
+    push(&mut queue, "r", "three", "D");
+    let under_way = tries(&mut queue, 0).remove(0);
+    assert!(tries(&mut queue, 0).is_empty());
+    queue.last_call(at(0));
+    let last = tries(&mut queue, 0);
+    assert_eq!(last.iter().map(|t| said(&t.notification)).collect::<Vec<_>>(), ["A", "B"]);
+    // What follows what was delivered has its try too; what follows what was not, has not: that would be out of order.
+    queue.confirmed(&last[0], at(0), &mut Batch::default());
+    fail(&mut queue, &last[1], &error(true, None), 0);
+    fail(&mut queue, &under_way, &error(true, None), 0);
+    let next = tries(&mut queue, 0);
+    assert_eq!(next.iter().map(|t| said(&t.notification)).collect::<Vec<_>>(), ["a"]);
+    fail(&mut queue, &next[0], &error(true, None), 0);
+    assert!(tries(&mut queue, 30).is_empty());
+    assert_eq!(queue.len(), 4);
 }
 
 #[test]
@@ -214,7 +315,7 @@ fn every_change_of_the_queue_is_a_change_of_a_row() {
     assert_eq!(rows(&batch), [format!("+{}", key(0)), format!("-{}", key(0)), format!("+{}", key(1))]);
     let mut batch = Batch::default();
     let attempt = tries(&mut queue, 0).remove(0);
-    queue.confirmed(&attempt, &mut batch);
+    queue.confirmed(&attempt, at(0), &mut batch);
     assert_eq!(rows(&batch), [format!("-{}", key(1))]);
     queue.push(&target("r"), "lane".to_string(), notification("A"), at(0), &mut Batch::default());
     let mut batch = Batch::default();

@@ -182,3 +182,48 @@ fn commands_do_not_survive_the_agents_sudden_death() {
     agent.wait().unwrap();
     wait("all are gone", &|| !pids.iter().any(|pid| alive(pid)));
 }
+
+#[test]
+fn a_command_has_none_of_the_capabilities_that_the_agent_was_given() {
+    const FILE: &str = "WATCHFIRE_TEST_FILE";
+    if let Some(file) = std::env::var_os(FILE) {
+        // This is an agent with an ambient capability: it may read what belongs to root.
+        std::fs::read(&file).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let caps = outcome(sh("grep -E '^Cap(Prm|Eff|Amb)' /proc/self/status")).await;
+            let caps = caps.stdout.text();
+            assert_eq!(caps.lines().count(), 3, "{caps}");
+            for line in caps.lines() {
+                assert_eq!(line.split_whitespace().nth(1), Some("0000000000000000"), "{caps}");
+            }
+            let cat = outcome(Task::command([std::ffi::OsString::from("cat"), file])).await;
+            assert!(!cat.success() && cat.stderr.text().contains("denied"), "{cat:?}");
+        });
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("of-root");
+    std::fs::write(&file, "secret").unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    // As systemd does it for a unit with User= and AmbientCapabilities=; only root can.
+    let as_unit = |program: &Command| {
+        let mut unit = Command::new("setpriv");
+        unit.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all,+dac_read_search"])
+            .args(["--ambient-caps=-all,+dac_read_search", "--"])
+            .arg(program.get_program())
+            .args(program.get_args())
+            .env(INNER, "1")
+            .env(FILE, &file);
+        unit
+    };
+    let mut read = Command::new("cat");
+    read.arg(&file);
+    if !as_unit(&read).output().is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: only root, with CAP_DAC_READ_SEARCH and setpriv, can give a process capabilities");
+        return;
+    }
+    let output = as_unit(&again("a_command_has_none_of_the_capabilities_that_the_agent_was_given")).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
