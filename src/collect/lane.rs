@@ -37,6 +37,7 @@ pub(super) struct Limits {
 pub(super) struct Outcome {
     pub section: Arc<Section>,
     pub stats: WriterStats,
+    pub began: Instant,
     pub duration: Duration,
     /// What went wrong, and whether that is only that there is nothing to report.
     pub error: Option<Failure>,
@@ -274,5 +275,5 @@ fn run(unit: &mut Unit, sampling: Sampling, series: usize) -> Outcome {
         }
     };
     let (section, stats) = unit.writer.finish();
-    Outcome { section, stats, duration: started.elapsed(), error }
+    Outcome { section, stats, began: started, duration: started.elapsed(), error }
 }

@@ -35,6 +35,8 @@ pub struct CollectorStatus {
     pub success: bool,
     /// Of the last run that ended.
     pub duration: Duration,
+    /// How old the result of that run is; `None` for one that runs in every tick.
+    pub age: Option<Duration>,
     pub series: usize,
     /// Samples refused in the last run because of the limit of series.
     pub dropped: usize,
@@ -96,6 +98,7 @@ impl Sampler {
                     name,
                     success: false,
                     duration: Duration::ZERO,
+                    age: None,
                     series: 0,
                     dropped: 0,
                     error: None,
@@ -121,7 +124,7 @@ impl Sampler {
             let patience = if all || i == 0 { Duration::from_secs(3600) } else { PATIENCE };
             lane.wait(taken + patience);
         }
-        let sections = self.gather(sampling);
+        let sections = self.gather(taken, sampling);
         Snapshot { time, taken, sections }
     }
 
@@ -130,13 +133,17 @@ impl Sampler {
         &self.status
     }
 
-    fn gather(&mut self, sampling: Sampling) -> Vec<Arc<Section>> {
+    fn gather(&mut self, taken: Instant, sampling: Sampling) -> Vec<Arc<Section>> {
         let mut sections = Vec::with_capacity(self.status.len() + 4);
         // In the order of the lanes, as `replace` has listed them.
         let mut known = self.status.iter_mut().zip(&mut self.memory);
-        for PlannedLane { lane, .. } in &self.lanes {
+        for PlannedLane { lane, schedules, in_ticks, .. } in &self.lanes {
+            let mut schedules = schedules.iter();
             lane.outcomes(|name, stuck, outcome| {
                 let Some((entry, before)) = known.next() else { return };
+                let in_ticks = *in_ticks && schedules.next().is_some_and(|s| s.interval.is_zero());
+                let began = outcome.filter(|_| !in_ticks).map(|o| o.began);
+                entry.age = began.map(|began| taken.saturating_duration_since(began));
                 match outcome {
                     Some(outcome) if !stuck => {
                         entry.success = outcome.error.is_none();
@@ -202,6 +209,16 @@ impl Sampler {
         for s in &self.status {
             family.put([s.name.as_bytes()], f64::from(u8::from(s.success)));
         }
+        let mut family = out.gauge(
+            "watchfire_collector_age_seconds",
+            "How long ago the run began whose result is served, of collectors that do not run in every tick.",
+            ["collector"],
+        );
+        for s in &self.status {
+            if let Some(age) = s.age {
+                family.put([s.name.as_bytes()], (age.as_secs_f64() * 10.0).round() / 10.0);
+            }
+        }
         let mut family = out.counter(
             "watchfire_collector_dropped_samples_total",
             "Samples refused because the collector reached its limit of series.",
@@ -247,13 +264,22 @@ fn lanes(
             LaneKind::Own => lanes.push(PlannedLane {
                 lane: Lane::new(p.name, vec![(unit, limits)]),
                 schedules: vec![schedule],
+                in_ticks: false,
                 made_from: Some((p.name, p.made_from)),
             }),
         }
     }
-    lanes.insert(0, PlannedLane { lane: Lane::new("host", shared.0), schedules: shared.1, made_from: None });
+    lanes.insert(
+        0,
+        PlannedLane { lane: Lane::new("host", shared.0), schedules: shared.1, in_ticks: true, made_from: None },
+    );
     if !slow.0.is_empty() {
-        lanes.push(PlannedLane { lane: Lane::new("slow", slow.0), schedules: slow.1, made_from: None });
+        lanes.push(PlannedLane {
+            lane: Lane::new("slow", slow.0),
+            schedules: slow.1,
+            in_ticks: false,
+            made_from: None,
+        });
     }
     lanes
 }
@@ -262,6 +288,8 @@ fn lanes(
 struct PlannedLane {
     lane: Lane,
     schedules: Vec<Schedule>,
+    /// Ticks wait for it.
+    in_ticks: bool,
     /// The collector of a lane of its own, and what it was made from.
     made_from: Option<(&'static str, String)>,
 }
@@ -472,6 +500,10 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(value(&sampler.sample(Timestamp::now(), Sampling::Tick), "runs"), Some(1.0));
         }
-        assert_eq!(value(&sampler.sample(Timestamp::now(), Sampling::Once), "runs"), Some(2.0));
+        let age = |snapshot: &Snapshot| value(snapshot, "watchfire_collector_age_seconds{collector=\"plain\"}");
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(age(&sampler.sample(Timestamp::now(), Sampling::Tick)).is_some_and(|age| age >= 0.1));
+        let snapshot = sampler.sample(Timestamp::now(), Sampling::Once);
+        assert_eq!((value(&snapshot, "runs"), age(&snapshot)), (Some(2.0), Some(0.0)));
     }
 }

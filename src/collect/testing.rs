@@ -224,6 +224,11 @@ impl Damage {
     }
 }
 
+/// How many cases a property test tries: few in every run, as many as `WATCHFIRE_FUZZ_CASES` says in a long one.
+pub fn cases() -> u32 {
+    std::env::var("WATCHFIRE_FUZZ_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(96)
+}
+
 /// Runs a collector on damaged versions of `files` (path in the tree, a good capture): truncated, mutated, random,
 /// reordered, missing. It is run on the good files, on damaged ones, and on the good ones again: there it must give
 /// what it gave at first, and nowhere may it panic.
@@ -233,7 +238,7 @@ pub fn never_panics<C: Collector>(files: &[(&str, &str)], build: impl Fn(&Roots)
         lines(section).iter().filter_map(|l| Some(l.rsplit_once(' ')?.0.to_string())).collect()
     };
     // Nothing is written beside the sources when a case fails: the message has the whole case.
-    let config = Config { cases: 96, max_shrink_iters: 64, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: cases(), max_shrink_iters: 64, failure_persistence: None, ..Config::default() };
     let cases = prop::collection::vec((any::<prop::sample::Index>(), damage()), 1..4);
     let outcome = TestRunner::new(config).run(&cases, |damages| {
         let mut run = Runner::new(build(&tree.roots()));

@@ -353,18 +353,31 @@ mod tests {
                 }
             };
             let sections = [
-                section("stat", |w| drop(w.gauge("node_procs_running", "", []).put([], 3.0)), &mut stat),
+                section(
+                    "stat",
+                    |w| {
+                        w.gauge("node_procs_running", "", []).put([], 3.0);
+                    },
+                    &mut stat,
+                ),
                 section("cpu", cpus, &mut cpu),
                 section(
                     "pressure",
-                    |w| PRESSURE.iter().for_each(|n| drop(w.counter(n, "", []).put([], grown(0.25)))),
+                    |w| {
+                        for name in PRESSURE {
+                            w.counter(name, "", []).put([], grown(0.25));
+                        }
+                    },
                     &mut psi,
                 ),
                 section("diskstats", columns(&DISK, &[0.5, 4.0, 100.0, 0.2, 0.0, 0.0]), &mut disk),
                 section("netdev", columns(&NETWORK, &[1e6, 5e6, 10.0, 20.0, 3.0, 4.0, 0.0, 2.0]), &mut net),
                 section(
                     "netclass",
-                    |w| drop(w.gauge("node_network_speed_bytes", "", ["device"]).put([b"y"], -1.0).put([b"x"], 1e7)),
+                    |w| {
+                        let mut speeds = w.gauge("node_network_speed_bytes", "", ["device"]);
+                        speeds.put([b"y"], -1.0).put([b"x"], 1e7);
+                    },
                     &mut class,
                 ),
             ];
