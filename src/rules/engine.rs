@@ -27,6 +27,10 @@ const MAX_EXPOSED: usize = 10_000;
 /// How long a group may go on before others have their turn.
 const TURN: Duration = Duration::from_millis(10);
 
+/// For so long at least a restored alert is left alone that is not given: at the first ticks a slow collector may have
+/// nothing yet.
+const LEAST_GRACE: Duration = Duration::from_secs(15);
+
 /// What holds for all groups.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -287,8 +291,8 @@ impl RuleEngine {
             let place = places.get(&key);
             match place.and_then(|(at, nth)| self.groups.get_mut(*at)?.rules.get_mut(*nth)) {
                 Some(rule) => {
-                    let grace = rule.spec.query().selectors().iter().map(|s| s.reach).max().unwrap_or_default();
-                    rule.alerts.restore(labels, alert, now, grace);
+                    let reach = rule.spec.query().selectors().iter().map(|s| s.reach).max().unwrap_or_default();
+                    rule.alerts.restore(labels, alert, now, reach.max(LEAST_GRACE));
                 }
                 None => {
                     let mut alerts = Alerts::new(Timing::default());

@@ -385,6 +385,30 @@ fn alerts_go_on_after_a_restart() {
 }
 
 #[test]
+fn a_collector_that_is_late_at_the_start_loses_no_alert() {
+    let rules = "groups: [{name: g, rules: [{alert: Waits, expr: x > 0, for: 5s}, {alert: Fires, expr: x > 0}]}]";
+    let mut host = Host::new(rules);
+    for _ in 0..4 {
+        host.tick(&[("x", 1.0)]);
+    }
+    let kept = keep(&mut host, &mut BTreeMap::new());
+    let mut after = Host::new(rules);
+    (after.wall, after.mono) = (host.wall, host.mono);
+    after.restore(kept);
+    let told = |e: Evaluation| -> Vec<_> {
+        e.alerts.iter().map(|a| (a.labels.get("alertname").to_string(), a.is_resolved())).collect()
+    };
+    assert_eq!(told(after.tick(&[])), [("Fires".to_string(), false)]);
+    assert_eq!(told(after.tick(&[("x", 1.0)])), [("Waits".to_string(), false)]);
+    // One whose condition has ended while nobody looked is resolved all the same.
+    let kept = keep(&mut host, &mut BTreeMap::new());
+    assert!(kept.is_empty(), "nothing has changed since: {kept:?}");
+    let mut ended: Vec<_> = (0..20).flat_map(|_| told(after.tick(&[("x", 0.0)]))).collect();
+    ended.sort();
+    assert_eq!(ended, [("Fires".to_string(), true), ("Waits".to_string(), true)]);
+}
+
+#[test]
 fn an_alert_is_kept_anew_only_when_it_comes_goes_or_changes_its_state() {
     let mut host = Host::new(
         "groups: [{name: g, rules: [{alert: A, expr: x > 0, for: 2s, keep_firing_for: 2s, annotations: {a: '{{ $value }}'}}]}]",
