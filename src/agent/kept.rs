@@ -84,14 +84,16 @@ impl Kept {
         });
     }
 
-    /// Saves the clock when it is time for that and alerts wait for time to pass.
-    pub fn save_clock(&mut self, rules: &RuleEngine) {
-        if self.last_save.elapsed() >= SAVE_INTERVAL {
+    /// Saves the clock if alerts wait for time to pass, when it is time for that. Whether it was.
+    pub fn save_clock(&mut self, rules: &RuleEngine) -> bool {
+        let due = self.last_save.elapsed() >= SAVE_INTERVAL;
+        if due {
             self.last_save = Instant::now();
             if rules.is_waiting() {
                 self.store.write(self.clock_row());
             }
         }
+        due
     }
 
     /// The last word: everything as it stands.
@@ -152,7 +154,7 @@ mod tests {
         let active = engine.active_alerts();
         kept.shown += Duration::from_secs(600);
         kept.last_save -= SAVE_INTERVAL;
-        kept.save_clock(&engine);
+        assert!(kept.save_clock(&engine));
         drop((engine, kept, store));
 
         let (mut engine, kept, _store) = run(dir.path());

@@ -143,10 +143,9 @@ impl Ticker {
         if tick.jump_ms != 0 {
             tracing::warn!(by_ms = tick.jump_ms, "the wall clock was set");
             self.outlets.instruments.clock_jumps.inc();
-        }
-
-        if tick.jump_ms < 0 {
-            self.rules.abandon();
+            if tick.jump_ms < 0 {
+                self.rules.abandon();
+            }
         }
         if self.rules.has_work() {
             // Not all rules were reached: what there is of the others does not wait for them.
@@ -174,7 +173,10 @@ impl Ticker {
         if !self.rules.has_work() {
             self.show_rules();
         }
-        self.kept.save_clock(&self.rules);
+        if self.kept.save_clock(&self.rules) {
+            // Values in their texts may be others by now.
+            self.show_alerts();
+        }
     }
 
     /// Evaluates rules whose turn it is, for moments.
@@ -204,10 +206,15 @@ impl Ticker {
         }
         if std::mem::take(&mut self.changed) {
             self.kept.save(&mut self.rules);
-            let alerts = Alerts { active: self.rules.active_alerts(), target: self.table.target().clone() };
-            self.outlets.shared.show_alerts(alerts);
+            self.show_alerts();
         }
         self.outlets.shared.started();
+    }
+
+    /// Shows the alerts on the page.
+    fn show_alerts(&self) {
+        let alerts = Alerts { active: self.rules.active_alerts(), target: self.table.target().clone() };
+        self.outlets.shared.show_alerts(alerts);
     }
 
     /// The samples of all collectors and of the agent itself.

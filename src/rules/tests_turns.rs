@@ -114,6 +114,30 @@ fn groups_that_are_not_reached_go_first_and_then_at_the_time_of_the_tick() {
 }
 
 #[test]
+fn a_group_that_took_long_comes_after_the_others_but_is_not_starved_by_them() {
+    let mut host = Host::new(
+        "groups:
+- {name: long, rules: [{record: a, expr: 'time() + 0 * scalar(count_over_time(vector(1)[2d:1s]))'}]}
+- {name: short, rules: [{record: z, expr: time()}]}
+",
+    );
+    host.tick();
+    for _ in 0..3 {
+        host.turn(ENOUGH);
+    }
+    assert_eq!(host.given(), ["a 0", "z 0"], "nothing was known of either");
+    // Never time for more than one turn in a tick. The long one rests for some of them, and is interrupted once.
+    for second in 1..100 {
+        host.tick();
+        host.turn(ENOUGH);
+        if second <= 3 {
+            assert_eq!(host.given(), ["a 0", &format!("z {second}")]);
+        }
+    }
+    assert_ne!(host.given()[0], "a 0", "the long one was never evaluated again");
+}
+
+#[test]
 fn a_rule_that_a_tick_interrupts_is_evaluated_after_it() {
     let mut host = Host::new("groups: [{name: g, rules: [{alert: A, expr: x > 0}]}]");
     host.tick();
