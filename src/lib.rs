@@ -10,7 +10,7 @@
 //!                   |
 //!                   |  samples, once a tick, into [model]
 //!                   v
-//!               [agent]          the tick: sample, store, evaluate, hand over
+//!               [agent]          the tick: sample, store, serve; then evaluate, hand over
 //!               /        \
 //!      [exposition]    [history]                   text, protobuf | compressed series in memory
 //!             |             \
@@ -30,7 +30,8 @@
 //! each part owns; [cli].
 //!
 //! Imports run down this picture and never back up. One OS thread, the *tick thread*, has the host sampled, appends to
-//! history and evaluates rules; collectors run on *lanes*, threads of their own that can be left behind when a read
+//! history and, in the time until the next tick, evaluates rules: one at a time, each within a bound, so that samplings
+//! are on time whatever the rules are, and rules that are not reached go on after the next tick. Collectors run on *lanes*, threads of their own that can be left behind when a read
 //! hangs. The tokio runtime serves HTTP and delivers alerts. What joins them is an immutable [`model::Snapshot`], which
 //! replaces the last one as a whole, and one channel of alerts.
 

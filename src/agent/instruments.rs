@@ -4,7 +4,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 /// Counters and gauges of the tick thread and the configuration.
 pub struct Instruments {
-    /// How long a tick took: sampling, history and rules.
+    /// How long a tick took: sampling and history.
     pub tick_seconds: Histogram,
     /// Ticks that were due and could not be held.
     pub ticks_missed: IntCounter,
@@ -35,8 +35,10 @@ impl Instruments {
             Ok(counter)
         };
         let buckets = vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
-        let opts =
-            HistogramOpts::new("watchfire_tick_duration_seconds", "How long a tick took: sampling, history, rules.");
+        let opts = HistogramOpts::new(
+            "watchfire_tick_duration_seconds",
+            "How long a tick took: sampling and history; rules come after.",
+        );
         let tick_seconds = Histogram::with_opts(opts.buckets(buckets))?;
         registry.register(Box::new(tick_seconds.clone()))?;
         Ok(Instruments {

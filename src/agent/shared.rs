@@ -7,8 +7,9 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::tick::Command;
-use crate::http::{App, MAX_AGE, Overview};
-use crate::model::Snapshot;
+use crate::http::{self, App, MAX_AGE, Overview};
+use crate::model::{Labels, Section, Snapshot};
+use crate::rules::{ActiveAlert, State};
 
 /// Reads the configuration again; blocks on files.
 pub trait Reloader: Send + Sync + 'static {
@@ -32,6 +33,16 @@ pub struct Shared {
     reloader: OnceLock<Arc<dyn Reloader>>,
     /// For the page; written by the tick thread, held for moments.
     overview: Mutex<Overview>,
+    /// For the page too, which makes texts of them when somebody looks at it: they may be thousands.
+    alerts: Mutex<Arc<Alerts>>,
+}
+
+/// Alerts that are pending or firing.
+#[derive(Default)]
+pub struct Alerts {
+    pub active: Vec<(Labels, ActiveAlert)>,
+    /// The labels of this host stand above all of them.
+    pub target: Labels,
 }
 
 impl Shared {
@@ -43,6 +54,7 @@ impl Shared {
             stopped: AtomicBool::new(false),
             reloader: OnceLock::new(),
             overview: Mutex::default(),
+            alerts: Mutex::default(),
         }
     }
 
@@ -53,6 +65,18 @@ impl Shared {
     /// Serves this snapshot from now on.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
         self.latest.send_replace(Some(snapshot));
+    }
+
+    /// Serves the last snapshot with another last section, that of the rules, from now on.
+    pub fn publish_rules(&self, rules: Arc<Section>) {
+        self.latest.send_if_modified(|latest| {
+            let Some(snapshot) = latest else { return false };
+            let mut sections = snapshot.sections.clone();
+            sections.pop();
+            sections.push(rules);
+            *snapshot = Arc::new(Snapshot { time: snapshot.time, taken: snapshot.taken, sections });
+            true
+        });
     }
 
     /// Whether the last snapshot will do for those who wait for another, with time left to serve it; if so, they get it.
@@ -76,6 +100,11 @@ impl Shared {
         self.latest.send_modify(|_| {});
     }
 
+    /// Shows these alerts on the page.
+    pub fn show_alerts(&self, alerts: Alerts) {
+        *self.alerts.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(alerts);
+    }
+
     /// Changes what the page shows.
     pub fn update_overview(&self, update: impl FnOnce(&mut Overview)) {
         update(&mut self.overview.lock().unwrap_or_else(PoisonError::into_inner));
@@ -92,7 +121,7 @@ impl App for Shared {
         let mut snapshots = self.latest.subscribe();
         let asked = self.commands.lock().unwrap_or_else(PoisonError::into_inner).send(Command::Sample);
         asked.ok()?;
-        // The next to come may be that of a tick that had sampled long before, and whose rules took long.
+        // The next to come may be an old one with what the rules have made of it.
         let mut fresh = false;
         let will_do = |s: &Option<Arc<Snapshot>>| {
             fresh = s.as_ref().is_some_and(|s| s.taken >= asked_at || s.taken.elapsed() <= MAX_AGE / 2);
@@ -114,7 +143,25 @@ impl App for Shared {
     }
 
     fn overview(&self) -> Overview {
-        self.overview.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let alerts = self.alerts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut overview = self.overview.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        overview.alerts = alerts.active.iter().map(|(labels, alert)| shown(labels, alert, &alerts.target)).collect();
+        overview.alerts.sort_by(|a, b| (a.state, &a.name, &a.labels).cmp(&(b.state, &b.name, &b.labels)));
+        overview
+    }
+}
+
+/// An alert as the page shows it.
+fn shown(labels: &Labels, alert: &ActiveAlert, target: &Labels) -> http::ActiveAlert {
+    let others = labels.iter().filter(|(n, v)| !matches!(*n, "alertname" | "severity") && target.get(n) != *v);
+    let others = Labels::from_pairs(others);
+    http::ActiveAlert {
+        name: labels.get("alertname").to_string(),
+        severity: labels.get("severity").to_string(),
+        state: if alert.state == State::Pending { "pending" } else { "firing" },
+        since: alert.active_at.wall,
+        summary: alert.annotations.get("summary").to_string(),
+        labels: if others.is_empty() { String::new() } else { others.to_string() },
     }
 }
 

@@ -1,6 +1,9 @@
-//! The tick: sample, store, evaluate, hand over.
+//! The tick: sample, store, serve. Between ticks: evaluate rules, a few at a time, and hand over what they tell.
+//!
+//! Rules never hold up the sampling for longer than one rule may take, and the next tick not at all: rules that are not
+//! reached before it wait for their turn after it. What they gave is served with the next samples, and at once when all
+//! that were due are evaluated.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
@@ -9,29 +12,30 @@ use prometheus::Registry;
 
 use super::clock::{self, Grid};
 use super::instruments::Instruments;
+use super::kept::Kept;
 use super::own::Own;
-use super::shared::Shared;
+use super::shared::{Alerts, Shared};
 use crate::alerting::Alerting;
 use crate::collect::{Collector, Roots, Sampler, Sampling};
 use crate::config::Config;
 use crate::exposition::copy_registry;
 use crate::history::{History, HistoryStats, SharedHistory};
-use crate::http::{ActiveAlert, CollectorState};
+use crate::http::CollectorState;
 use crate::model::{Labels, Section, SeriesTable, Snapshot, Timestamp, Writer};
-use crate::rules::{RuleEngine, RulesState, SavedAlert, SavedState, Settings};
-use crate::state::{Batch, Store, Table};
+use crate::rules::{Evaluation, Patience, RuleEngine, Settings};
+use crate::state::Store;
 
 /// How often history lets go of what is too old.
 const GC_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often the time that pending alerts have lasted is saved, so that a crash costs no more of it than this.
-const SAVE_INTERVAL: Duration = Duration::from_secs(15);
-
 /// Series of the agent's own instruments.
 const OWN_SERIES: usize = 5_000;
 
-/// The row in which the states of all alerts are kept.
-const STATE_KEY: &str = "rules";
+/// How long one rule may take: half of the sampling's interval, but neither less than an ordinary rule needs on a slow
+/// machine, nor more than somebody who wants the host sampled should wait.
+fn rule_budget(interval: Duration) -> Duration {
+    (interval / 2).clamp(Duration::from_millis(500), Duration::from_secs(1))
+}
 
 /// What the tick thread is asked to do besides ticking.
 pub enum Command {
@@ -62,12 +66,14 @@ pub struct Ticker {
     own: Own,
     own_writer: Writer,
     scrape_writer: Writer,
-    /// The monotonic clock's zero, as rules and the store's times count from it.
-    epoch: Instant,
+    kept: Kept,
+    /// What the rules give on `/metrics`, as it is served.
+    rules_section: Arc<Section>,
+    /// Rules have been evaluated since it was made.
+    evaluated: bool,
+    /// Alerts have come, gone or changed their states since they were saved.
+    changed: bool,
     last_gc: Instant,
-    last_save: Instant,
-    /// Some alert was pending when the states were saved last.
-    pending: bool,
     last_stats: HistoryStats,
 }
 
@@ -78,24 +84,23 @@ impl Ticker {
         let table = Arc::new(SeriesTable::new(target));
         let settings = rule_settings(&config, instance);
         let mut rules = RuleEngine::new(config.rules, settings, table.clone(), &outlets.registry)?;
-        let epoch = Instant::now();
-        for (_, saved) in outlets.store.load::<RulesState>(Table::AlertStates) {
-            rules.restore_state(&saved, Timestamp::now(), Duration::ZERO);
-        }
+        let kept = Kept::restore(outlets.store.clone(), &mut rules);
         Ok(Ticker {
             interval: config.file.global.scrape_interval,
             sampler: sampler(&config.file, roots, &table),
             history: SharedHistory::new(History::new(config.file.history.limits()).into()),
+            kept,
+            rules_section: rules.section(),
+            evaluated: false,
+            // Alerts that were restored are shown.
+            changed: true,
             rules,
             own: Own::default(),
             own_writer: Writer::new("agent", table.clone(), OWN_SERIES),
             scrape_writer: Writer::new("scrape", table.clone(), 10).hidden(),
             table,
             outlets,
-            epoch,
-            last_gc: epoch,
-            last_save: epoch,
-            pending: false,
+            last_gc: Instant::now(),
             last_stats: HistoryStats::default(),
         })
     }
@@ -104,9 +109,11 @@ impl Ticker {
     pub fn run(mut self, inbox: &Receiver<Command>) {
         let mut grid = Grid::new(self.interval, Instant::now());
         loop {
-            let wait = grid.next().saturating_duration_since(Instant::now());
+            let until_tick = grid.next().saturating_duration_since(Instant::now());
+            let wait = if self.rules.has_work() { Duration::ZERO } else { until_tick };
             match inbox.recv_timeout(wait) {
-                Err(RecvTimeoutError::Timeout) => self.tick(&mut grid),
+                Err(RecvTimeoutError::Timeout) if Instant::now() >= grid.next() => self.tick(&mut grid),
+                Err(RecvTimeoutError::Timeout) => self.evaluate(grid.next()),
                 // A request that came while a tick was at work has its answer: to sample again would be work for nothing,
                 // and rates over the few milliseconds since.
                 Ok(Command::Sample) if self.outlets.shared.renew() => {}
@@ -122,7 +129,7 @@ impl Ticker {
                     }
                 }
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                    self.save_state();
+                    self.kept.close(&mut self.rules);
                     return;
                 }
             }
@@ -136,25 +143,21 @@ impl Ticker {
         if tick.jump_ms != 0 {
             tracing::warn!(by_ms = tick.jump_ms, "the wall clock was set");
             self.outlets.instruments.clock_jumps.inc();
+            if tick.jump_ms < 0 {
+                self.rules.abandon();
+            }
+        }
+        if self.rules.has_work() {
+            // Not all rules were reached: what there is of the others does not wait for them.
+            self.show_rules();
         }
 
         let mut snapshot = self.sample(tick.time, Sampling::Tick);
         let scrape = self.scrape_section(&snapshot, started.elapsed());
         snapshot.sections.insert(0, scrape);
         write(&self.history).append_snapshot(&snapshot);
-
-        let mono = started.duration_since(self.epoch);
-        let evaluation = self.rules.evaluate(&self.history, tick.time, mono);
-        // The ticks are stopped before alerting is: it cannot have ended but by a panic.
-        assert!(self.outlets.alerting.is_running(), "nothing delivers alerts any more");
-        self.outlets.alerting.receive(evaluation.alerts);
         self.publish(snapshot);
-        self.outlets.shared.started();
         self.show_collectors();
-
-        if evaluation.changed || self.pending && started - self.last_save >= SAVE_INTERVAL {
-            self.save_state();
-        }
         if started - self.last_gc >= GC_INTERVAL {
             self.last_gc = started;
             write(&self.history).gc(tick.time);
@@ -162,6 +165,56 @@ impl Ticker {
         }
         self.report_history();
         self.outlets.instruments.tick_seconds.observe(started.elapsed().as_secs_f64());
+
+        // The ticks are stopped before alerting is: it cannot have ended but by a panic.
+        assert!(self.outlets.alerting.is_running(), "nothing delivers alerts any more");
+        let ended = self.rules.tick(&self.history, tick.time, self.kept.clock(started));
+        self.hand_over(ended);
+        if !self.rules.has_work() {
+            self.show_rules();
+        }
+        if self.kept.save_clock(&self.rules) {
+            // Values in their texts may be others by now.
+            self.show_alerts();
+        }
+    }
+
+    /// Evaluates rules whose turn it is, for moments.
+    fn evaluate(&mut self, next_tick: Instant) {
+        let patience = Patience { next_tick, budget: rule_budget(self.interval) };
+        let evaluation = self.rules.work(&self.history, Some(patience));
+        self.hand_over(evaluation);
+        self.evaluated = true;
+        if !self.rules.has_work() {
+            self.show_rules();
+        }
+    }
+
+    fn hand_over(&mut self, evaluation: Evaluation) {
+        self.outlets.alerting.receive(evaluation.alerts);
+        self.changed |= evaluation.changed;
+    }
+
+    /// Serves what the rules have given, where that is not served already; keeps the alerts and shows them on the page.
+    fn show_rules(&mut self) {
+        if std::mem::take(&mut self.evaluated) {
+            let section = self.rules.section();
+            if !same(&section, &self.rules_section) {
+                self.rules_section = section.clone();
+                self.outlets.shared.publish_rules(section);
+            }
+        }
+        if std::mem::take(&mut self.changed) {
+            self.kept.save(&mut self.rules);
+            self.show_alerts();
+        }
+        self.outlets.shared.started();
+    }
+
+    /// Shows the alerts on the page.
+    fn show_alerts(&self) {
+        let alerts = Alerts { active: self.rules.active_alerts(), target: self.table.target().clone() };
+        self.outlets.shared.show_alerts(alerts);
     }
 
     /// The samples of all collectors and of the agent itself.
@@ -176,9 +229,9 @@ impl Ticker {
         snapshot
     }
 
-    /// Serves the samples, and with them what the rules have recorded.
-    fn publish(&mut self, mut snapshot: Snapshot) {
-        snapshot.sections.push(self.rules.section());
+    /// Serves the samples, and with them what the rules gave last.
+    fn publish(&self, mut snapshot: Snapshot) {
+        snapshot.sections.push(self.rules_section.clone());
         self.outlets.shared.publish(Arc::new(snapshot));
     }
 
@@ -208,20 +261,6 @@ impl Ticker {
         });
     }
 
-    /// Keeps the states of all alerts over a restart, and shows them on the page.
-    fn save_state(&mut self) {
-        self.last_save = Instant::now();
-        let state = self.rules.snapshot_state(Timestamp::now(), self.last_save.duration_since(self.epoch));
-        self.pending = state.alerts.iter().any(|a| a.state == SavedState::Pending);
-        let mut batch = Batch::default();
-        batch.put(Table::AlertStates, STATE_KEY, &state);
-        self.outlets.store.write(batch);
-        let target = self.table.target();
-        let mut alerts: Vec<ActiveAlert> = state.alerts.iter().filter_map(|a| shown_alert(a, target)).collect();
-        alerts.sort_by(|a, b| (a.state, &a.name, &a.labels).cmp(&(b.state, &b.name, &b.labels)));
-        self.outlets.shared.update_overview(|overview| overview.alerts = alerts);
-    }
-
     fn report_history(&mut self) {
         let stats = write(&self.history).stats();
         let last = std::mem::replace(&mut self.last_stats, stats);
@@ -243,33 +282,16 @@ impl Ticker {
         let instance = self.table.target().get("instance").to_string();
         let settings = rule_settings(&config, &instance);
         self.rules.replace(config.rules, settings);
+        // What is gone is not served any more, even if nothing is left to evaluate.
+        self.evaluated = true;
     }
 }
 
-/// An alert as the page shows it; nothing for one that is resolved.
-fn shown_alert(alert: &SavedAlert, target: &Labels) -> Option<ActiveAlert> {
-    let state = match alert.state {
-        SavedState::Pending => "pending",
-        SavedState::Firing { .. } => "firing",
-        SavedState::Resolved { .. } => return None,
-    };
-    let text = |name: &str, from: &BTreeMap<String, String>| from.get(name).cloned().unwrap_or_default();
-    // The labels of this host stand above all of them.
-    let others: Vec<_> = alert
-        .labels
-        .iter()
-        .filter(|(name, value)| {
-            !matches!(name.as_str(), "alertname" | "severity") && target.get(name) != value.as_str()
-        })
-        .collect();
-    Some(ActiveAlert {
-        name: text("alertname", &alert.labels),
-        severity: text("severity", &alert.labels),
-        state,
-        since: Timestamp::from_millis(alert.active_at),
-        summary: text("summary", &alert.annotations),
-        labels: if others.is_empty() { String::new() } else { Labels::from_pairs(others).to_string() },
-    })
+/// Whether two sections say the same.
+fn same(a: &Section, b: &Section) -> bool {
+    // By bits, as NaN is NaN here.
+    let values = || a.values.iter().map(|v| v.to_bits()).eq(b.values.iter().map(|v| v.to_bits()));
+    Arc::ptr_eq(&a.layout, &b.layout) && values()
 }
 
 /// The tick thread is the only one that writes; a panic of a reader leaves history as it was.

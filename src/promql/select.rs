@@ -114,6 +114,7 @@ impl Eval<'_> {
                         continue;
                     }
                     self.load(points.len())?;
+                    self.check_deadline()?;
                     let window = Window { points: &points, start, end, now, parameter };
                     take(&entry.labels, &entry.without_name, &window);
                 }
@@ -124,6 +125,7 @@ impl Eval<'_> {
                 // Steps lie on multiples of the step, whatever the range begins with.
                 let first = start.div_euclid(step).saturating_add(1).saturating_mul(step);
                 for RangeSeries { labels, points } in self.steps(node, first, end, step)? {
+                    self.check_deadline()?;
                     let window = Window { points: &points, start, end, now, parameter };
                     take(&labels, &labels.without_name(), &window);
                 }

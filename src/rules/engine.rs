@@ -1,24 +1,35 @@
 //! All groups of rules, evaluated tick by tick.
+//!
+//! A tick says which groups are due ([`RuleEngine::tick`]); their rules are then evaluated a few at a time
+//! ([`RuleEngine::work`]), so that whoever samples the host can do so in between. Groups take turns: those that are
+//! quickly done come first, and none waits for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
-use super::alert::{Alerts, Moment, Timing};
+use super::alert::{ActiveAlert, Alerts, Moment, Timing};
 use super::event::Alert;
 use super::group::Group;
 use super::metrics::Metrics;
 use super::outputs::Outputs;
 use super::rule::{ALERTS, ALERTS_FOR_STATE};
-use super::saved::{RulesState, SavedAlert};
+use super::saved::{SavedAlert, StateChanges};
 use super::spec::GroupSpec;
 use crate::history::History;
 use crate::model::{Labels, METRIC_NAME, MetricType, Section, SeriesTable, Timestamp, Writer};
 
 /// Most series that rules may put on `/metrics`.
 const MAX_EXPOSED: usize = 10_000;
+
+/// How long a group may go on before others have their turn.
+const TURN: Duration = Duration::from_millis(10);
+
+/// For so long at least a restored alert is left alone that is not given: at the first ticks a slow collector may have
+/// nothing yet.
+const LEAST_GRACE: Duration = Duration::from_secs(15);
 
 /// What holds for all groups.
 #[derive(Clone, Debug)]
@@ -44,7 +55,16 @@ impl Default for Settings {
     }
 }
 
-/// What a tick came to.
+/// How long one who waits for the rules can wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// When the host is to be sampled next: a rule that is not done then is interrupted, once, to be evaluated anew.
+    pub next_tick: Instant,
+    /// How long one rule may take in any case; then it has failed.
+    pub budget: Duration,
+}
+
+/// What an evaluation came to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
     /// Alerts to be told now.
@@ -56,6 +76,8 @@ pub struct Evaluation {
 /// All groups of rules with what they remember.
 pub struct RuleEngine {
     groups: Vec<Group>,
+    /// The places of the groups that wait for their turn.
+    queue: VecDeque<usize>,
     settings: Settings,
     table: Arc<SeriesTable>,
     metrics: Metrics,
@@ -64,6 +86,10 @@ pub struct RuleEngine {
     orphans: Vec<Outputs>,
     /// Alerts of rules that are gone, with the rules' expressions, to be resolved at the next tick.
     orphan_alerts: Vec<(Alerts, String)>,
+    /// The numbers under which alerts were kept that are gone with their rules.
+    gone: Vec<u64>,
+    /// The first number that no alert was kept under.
+    next_number: u64,
 }
 
 impl RuleEngine {
@@ -77,12 +103,15 @@ impl RuleEngine {
         let metrics = Metrics::new(registry)?;
         Ok(RuleEngine {
             groups: groups.into_iter().map(|spec| Group::new(spec, &settings, &metrics)).collect(),
+            queue: VecDeque::new(),
             settings,
             writer: Writer::new("rules", table.clone(), MAX_EXPOSED),
             table,
             metrics,
             orphans: Vec::new(),
             orphan_alerts: Vec::new(),
+            gone: Vec::new(),
+            next_number: 0,
         })
     }
 
@@ -100,6 +129,7 @@ impl RuleEngine {
             }
             self.groups.push(group);
         }
+        self.queue = (0..).zip(&self.groups).filter(|(_, group)| group.has_work()).map(|(place, _)| place).collect();
         for rule in old.into_iter().flat_map(|group| group.rules) {
             self.orphan_alerts.push((rule.alerts, rule.spec.expr().to_string()));
             self.orphans.push(rule.outputs);
@@ -117,12 +147,9 @@ impl RuleEngine {
         all.filter_map(|(g, r)| Some(format!("{}/{}: {}", g.name, r.spec.name(), r.error.as_ref()?))).collect()
     }
 
-    /// Evaluates the groups that are due. `now` is the tick's time, on its grid; `mono` the same moment on the monotonic
-    /// clock, as time since any fixed moment.
-    ///
-    /// The lock is taken for reading while an expression is evaluated, and for writing only while its result is
-    /// appended.
-    pub fn evaluate(&mut self, history: &RwLock<History>, now: Timestamp, mono: Duration) -> Evaluation {
+    /// A tick: the groups that are due are evaluated from now on, by [`RuleEngine::work`]. `now` is the tick's time, on
+    /// its grid; `mono` the same moment on the monotonic clock, as time since any fixed moment.
+    pub fn tick(&mut self, history: &RwLock<History>, now: Timestamp, mono: Duration) -> Evaluation {
         let now = Moment::new(now, mono);
         let mut total = Evaluation::default();
         if !self.orphans.is_empty() {
@@ -134,14 +161,65 @@ impl RuleEngine {
         for (mut alerts, expr) in std::mem::take(&mut self.orphan_alerts) {
             total.changed |= alerts.iter().next().is_some();
             total.alerts.extend(alerts.end_all(now, &expr));
+            self.gone.extend(alerts.take_changes(&mut self.next_number).1);
         }
-        for group in &mut self.groups {
-            if let Some(outcome) = group.evaluate(history, &self.table, &self.settings, now) {
-                total.alerts.extend(outcome.alerts);
-                total.changed |= outcome.changed;
+        for (place, group) in self.groups.iter_mut().enumerate() {
+            if group.tick(now) {
+                self.queue.push_back(place);
+            }
+        }
+        // Those that were not reached before stay in front of those that have become due.
+        let groups = &self.groups;
+        self.queue.make_contiguous().sort_by_key(|place| groups.get(*place).is_some_and(Group::comes_last));
+        total
+    }
+
+    /// Whether groups wait for their turn.
+    pub fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Evaluates rules of the group whose turn it is, for some milliseconds or the time of one rule.
+    ///
+    /// The lock is taken for reading while an expression is evaluated, and for writing only while its result is
+    /// appended.
+    pub fn work(&mut self, history: &RwLock<History>, patience: Option<Patience>) -> Evaluation {
+        let mut total = Evaluation::default();
+        let Some(place) = self.queue.pop_front() else { return total };
+        let Some(group) = self.groups.get_mut(place) else { return total };
+        let began = Instant::now();
+        while group.has_work() {
+            let Some(outcome) = group.evaluate_next(history, &self.table, &self.settings, patience) else {
+                self.queue.push_front(place);
+                break;
+            };
+            total.alerts.extend(outcome.alerts);
+            total.changed |= outcome.changed;
+            let out_of_time = |p: Patience| began.elapsed() >= TURN || Instant::now() >= p.next_tick;
+            if group.has_work() && patience.is_some_and(out_of_time) {
+                self.queue.push_back(place);
+                break;
             }
         }
         total
+    }
+
+    /// A tick and all evaluations that are due, however long they take.
+    pub fn evaluate(&mut self, history: &RwLock<History>, now: Timestamp, mono: Duration) -> Evaluation {
+        let mut total = self.tick(history, now, mono);
+        while self.has_work() {
+            let more = self.work(history, None);
+            total.alerts.extend(more.alerts);
+            total.changed |= more.changed;
+        }
+        total
+    }
+
+    /// Gives up the evaluations that wait or are under way, when the clock was set back: history has forgotten what
+    /// they would look at.
+    pub fn abandon(&mut self) {
+        self.queue.clear();
+        self.groups.iter_mut().for_each(Group::abandon);
     }
 
     /// What the rules put on `/metrics`: recorded series, `ALERTS` and `ALERTS_FOR_STATE`, without the target labels
@@ -174,39 +252,47 @@ impl RuleEngine {
         self.writer.finish().0
     }
 
-    /// All alerts, to be kept over a restart. `mono` is on the clock of [`RuleEngine::evaluate`].
-    pub fn snapshot_state(&self, now: Timestamp, mono: Duration) -> RulesState {
-        let now = Moment::new(now, mono);
-        let mut alerts = Vec::new();
-        for group in &self.groups {
-            for (key, rule) in group.keys.iter().zip(&group.rules) {
-                alerts.extend(rule.alerts.iter().map(|(labels, alert)| SavedAlert {
-                    file: group.file.clone(),
-                    group: group.name.clone(),
-                    rule: key.name.clone(),
-                    nth: key.nth,
-                    ..SavedAlert::of(labels, alert, now)
-                }));
-            }
+    /// The alerts that came, went or changed their state since the last call, to be kept over a restart.
+    pub fn take_changes(&mut self) -> StateChanges {
+        let mut changes = StateChanges { gone: std::mem::take(&mut self.gone), ..StateChanges::default() };
+        for group in &mut self.groups {
+            group.take_changes(&mut self.next_number, &mut changes);
         }
-        RulesState { alerts }
+        changes
     }
 
-    /// Puts back the alerts of a [`RulesState`], before the first evaluation. What had lasted goes on lasting; the time
-    /// in between is not counted, as nobody knows what was then. Alerts of rules that are gone are resolved at the next
-    /// tick.
-    pub fn restore_state(&mut self, state: &RulesState, now: Timestamp, mono: Duration) {
+    /// Whether there are alerts of which the time that something has lasted decides: it must be known after a restart.
+    pub fn is_waiting(&self) -> bool {
+        self.groups.iter().flat_map(|group| &group.rules).any(|rule| rule.alerts.is_waiting())
+    }
+
+    /// Alerts that are pending or firing.
+    pub fn active_alerts(&self) -> Vec<(Labels, ActiveAlert)> {
+        let rules = self.groups.iter().flat_map(|group| &group.rules);
+        let active = rules.flat_map(|rule| rule.alerts.pending_or_firing());
+        active.map(|(labels, alert)| (labels.clone(), alert.clone())).collect()
+    }
+
+    /// Puts back the alerts that were kept under these numbers, before the first evaluation. `mono` is where the clock of
+    /// [`RuleEngine::tick`] stood, and goes on: what had lasted goes on lasting; the time in between is not counted, as
+    /// nobody knows what was then. Alerts of rules that are gone are resolved at the next tick.
+    pub fn restore(&mut self, kept: impl IntoIterator<Item = (u64, SavedAlert)>, now: Timestamp, mono: Duration) {
         let now = Moment::new(now, mono);
-        for saved in &state.alerts {
-            let (labels, alert) = saved.restored(now);
-            let rule = self.groups.iter_mut().find(|g| g.file == saved.file && g.name == saved.group).and_then(|g| {
-                let nth = g.keys.iter().position(|k| k.alert && k.name == saved.rule && k.nth == saved.nth)?;
-                g.rules.get_mut(nth)
-            });
-            match rule {
+        let mut places = HashMap::new();
+        for (at, group) in self.groups.iter().enumerate() {
+            for (nth, key) in group.keys.iter().enumerate().filter(|(_, key)| key.alert) {
+                places.insert((group.file.clone(), group.name.clone(), key.name.clone(), key.nth), (at, nth));
+            }
+        }
+        for (number, saved) in kept {
+            self.next_number = self.next_number.max(number.saturating_add(1));
+            let (labels, alert) = saved.restored(number, now);
+            let key = (saved.file.into(), saved.group.into(), saved.rule.into(), saved.nth);
+            let place = places.get(&key);
+            match place.and_then(|(at, nth)| self.groups.get_mut(*at)?.rules.get_mut(*nth)) {
                 Some(rule) => {
-                    let grace = rule.spec.query().selectors().iter().map(|s| s.reach).max().unwrap_or_default();
-                    rule.alerts.restore(labels, alert, now, grace);
+                    let reach = rule.spec.query().selectors().iter().map(|s| s.reach).max().unwrap_or_default();
+                    rule.alerts.restore(labels, alert, now, reach.max(LEAST_GRACE));
                 }
                 None => {
                     let mut alerts = Alerts::new(Timing::default());

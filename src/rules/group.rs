@@ -1,14 +1,15 @@
-//! A group of rules: when it is due, and its evaluation.
+//! A group of rules: when it is due, and its evaluation, rule by rule.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::alert::Moment;
-use super::engine::Settings;
+use super::engine::{Patience, Settings};
 use super::event::Alert;
 use super::metrics::{GroupMetrics, Metrics};
-use super::rule::{Environment, Rule};
+use super::rule::{Environment, Failure, Outcome, Rule};
+use super::saved::{Changed, StateChanges};
 use super::spec::{GroupSpec, RuleSpec};
 use crate::history::History;
 use crate::model::SeriesTable;
@@ -27,8 +28,8 @@ struct Schedule {
     rest: i64,
 }
 
-/// For so many times as long as it took, a group is not evaluated again: nothing is sampled meanwhile, and no other
-/// rule evaluated.
+/// For so many times as long as it took, a group is not evaluated again: no rule takes all of a core, and others have
+/// their turn.
 const REST: u32 = 4;
 
 impl Schedule {
@@ -67,17 +68,48 @@ impl Schedule {
     }
 }
 
+/// An evaluation that waits for its turn, or is under way.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    now: Moment,
+    /// The place of the rule that comes next.
+    next: usize,
+    /// The tick came before that rule was done, and before it had all the time that a rule may take.
+    interrupted: bool,
+    /// Ticks that have come since a rule was evaluated.
+    waited: u32,
+    /// How long the rules so far took.
+    took: Duration,
+    /// How many samples they gave.
+    samples: usize,
+}
+
+impl Run {
+    fn new(now: Moment) -> Run {
+        Run { now, next: 0, interrupted: false, waited: 0, took: Duration::ZERO, samples: 0 }
+    }
+}
+
+/// A group whose last evaluation was longer comes after the others.
+const LONG: Duration = Duration::from_millis(20);
+
+/// But not when it has waited for so many ticks.
+const LONGEST_WAIT: u32 = 3;
+
 /// A group with what it remembers.
 #[derive(Debug)]
 pub struct Group {
-    pub file: String,
-    pub name: String,
+    pub file: Arc<str>,
+    pub name: Arc<str>,
     pub rules: Vec<Rule>,
     /// The rules' identities, in their order.
     pub keys: Vec<RuleKey>,
     query_offset: Duration,
     limit: usize,
     schedule: Schedule,
+    run: Option<Run>,
+    /// How long the last evaluation took.
+    took: Duration,
     pub metrics: GroupMetrics,
 }
 
@@ -97,13 +129,15 @@ impl Group {
         let label = format!("{};{}", spec.file, spec.name);
         Group {
             metrics: metrics.group(&label, spec.rules.len(), interval.as_secs_f64()),
-            file: spec.file,
-            name: spec.name,
+            file: spec.file.into(),
+            name: spec.name.into(),
             keys: keys(&spec.rules),
             rules: spec.rules.into_iter().map(|rule| Rule::new(rule, slack)).collect(),
             query_offset: spec.query_offset,
             limit: spec.limit,
             schedule: Schedule::new(interval),
+            run: None,
+            took: Duration::ZERO,
         }
     }
 
@@ -111,7 +145,10 @@ impl Group {
     pub fn take_over(&mut self, old: &mut Group) {
         if self.schedule.interval == old.schedule.interval {
             self.schedule = old.schedule;
+            // What is under way is not the evaluation of these rules.
+            self.run = old.run.filter(|run| run.next == 0);
         }
+        self.took = old.took;
         let places: HashMap<&RuleKey, usize> = old.keys.iter().zip(0..).collect();
         for (key, rule) in self.keys.iter().zip(&mut self.rules) {
             if let Some(old) = places.get(key).and_then(|n| old.rules.get_mut(*n)) {
@@ -122,84 +159,173 @@ impl Group {
         }
     }
 
-    /// Evaluates the rules in their order, each on what those before it gave, if the group is due.
-    pub fn evaluate(
+    /// A tick has come: whether the group is due, and was not waiting for its turn already.
+    ///
+    /// A group that waits is evaluated at the time of the latest tick at which it was due, one that is under way at the
+    /// time at which it began; what falls out thereby is counted as missed.
+    pub fn tick(&mut self, now: Moment) -> bool {
+        let waiting = self.run.is_some();
+        if let Some(run) = &mut self.run {
+            run.waited = run.waited.saturating_add(1);
+            if run.next > 0 {
+                return false;
+            }
+        }
+        let Some(missed) = self.schedule.due(now) else { return false };
+        self.metrics.iterations.inc_by(missed.saturating_add(1));
+        self.metrics.missed.inc_by(missed.saturating_add(u64::from(waiting)));
+        match &mut self.run {
+            Some(run) => run.now = now,
+            None => self.run = Some(Run::new(now)),
+        }
+        !waiting
+    }
+
+    /// Whether it waits for its turn, or is under way.
+    pub fn has_work(&self) -> bool {
+        self.run.is_some()
+    }
+
+    /// Whether it has its turn after the groups that are quickly done.
+    pub fn comes_last(&self) -> bool {
+        self.took > LONG && self.run.is_none_or(|run| run.waited < LONGEST_WAIT)
+    }
+
+    /// Gives up the evaluation that waits or is under way.
+    pub fn abandon(&mut self) {
+        if self.run.take().is_some() {
+            self.metrics.missed.inc();
+        }
+    }
+
+    /// Evaluates the next rule, on what those before it gave. Nothing if the tick came before it was done, so that it
+    /// is to be evaluated anew.
+    pub fn evaluate_next(
         &mut self,
         history: &RwLock<History>,
         table: &SeriesTable,
         settings: &Settings,
-        now: Moment,
+        patience: Option<Patience>,
     ) -> Option<GroupOutcome> {
-        let missed = self.schedule.due(now)?;
-        let began = Instant::now();
-        self.metrics.iterations.inc_by(missed.saturating_add(1));
-        self.metrics.missed.inc_by(missed);
-        // A rule that takes longer than that could not be evaluated in time the next time either.
-        let patience = self.schedule.interval.clamp(Duration::from_secs(1), Duration::from_secs(10));
-        let options = EvalOptions {
-            subquery_step: settings.interval,
-            deadline: began.checked_add(patience),
-            ..EvalOptions::default()
-        };
+        let mut run = self.run.take()?;
         let mut total = GroupOutcome::default();
-        let mut samples = 0;
-        let at = now.wall - self.query_offset;
-        for rule in &mut self.rules {
-            self.metrics.evaluations.inc();
-            let outcome = rule.evaluate(&Environment {
-                history: &history.read().unwrap_or_else(PoisonError::into_inner),
-                external_labels: &settings.external_labels,
-                external_url: &settings.external_url,
-                now,
-                at,
-                limit: self.limit,
-                options: &options,
-            });
-            let (outcome, error) = match outcome {
-                Ok(outcome) => (outcome, None),
-                Err((error, outcome)) => (outcome, Some(error)),
-            };
-            total.changed |= outcome.changed;
-            total.alerts.extend(outcome.ended);
-            self.metrics.template_failures.inc_by(outcome.template_failures.len() as u64);
-            let failed = error.is_some();
-            let trouble = error.or(outcome.template_failures.into_iter().next());
-            if trouble != rule.error {
-                // Said once, not at every tick.
-                match &trouble {
-                    Some(error) => tracing::warn!(group = self.name, rule = rule.spec.name(), error, "rule failed"),
-                    None => tracing::info!(group = self.name, rule = rule.spec.name(), "rule works again"),
-                }
-                rule.error = trouble;
+        let Some(rule) = self.rules.get_mut(run.next) else {
+            self.finish(run);
+            return Some(total);
+        };
+        let began = Instant::now();
+        let given_up = patience.map(|p| began + p.budget);
+        // The second time the tick waits: a rule that is always interrupted would never be evaluated.
+        let tick = patience.filter(|_| !run.interrupted).map(|p| p.next_tick);
+        let deadline = given_up.map(|at| tick.map_or(at, |tick| at.min(tick)));
+        let options = EvalOptions { subquery_step: settings.interval, deadline, ..EvalOptions::default() };
+        let at = run.now.wall - self.query_offset;
+        let result = rule.evaluate(&Environment {
+            history: &history.read().unwrap_or_else(PoisonError::into_inner),
+            external_labels: &settings.external_labels,
+            external_url: &settings.external_url,
+            now: run.now,
+            at,
+            limit: self.limit,
+            options: &options,
+        });
+        let (outcome, error) = match result {
+            Ok(outcome) => (outcome, None),
+            Err(Failure::Failed(error, outcome)) => (outcome, Some(error)),
+            Err(Failure::TimedOut) if deadline != given_up => {
+                run.interrupted = true;
+                run.took += began.elapsed();
+                self.run = Some(run);
+                return None;
             }
-            if failed {
-                self.metrics.failures.inc();
-                rule.outputs.fail();
-                continue;
+            Err(Failure::TimedOut) => {
+                let budget = patience.map(|p| p.budget).unwrap_or_default();
+                (Outcome::default(), Some(too_long(budget)))
             }
-            samples += outcome.samples.len();
+        };
+        self.metrics.evaluations.inc();
+        self.metrics.template_failures.inc_by(outcome.template_failures.len() as u64);
+        total.changed |= outcome.changed;
+        total.alerts.extend(outcome.ended);
+        let failed = error.is_some();
+        let trouble = error.or(outcome.template_failures.into_iter().next());
+        if trouble != rule.error {
+            // Said once, not at every tick.
+            match &trouble {
+                Some(error) => tracing::warn!(group = &*self.name, rule = rule.spec.name(), error, "rule failed"),
+                None => tracing::info!(group = &*self.name, rule = rule.spec.name(), "rule works again"),
+            }
+            rule.error = trouble;
+        }
+        if failed {
+            self.metrics.failures.inc();
+            rule.outputs.fail();
+        } else {
+            run.samples += outcome.samples.len();
             if !outcome.samples.is_empty() || !rule.outputs.is_empty() {
                 let mut history = history.write().unwrap_or_else(PoisonError::into_inner);
                 rule.outputs.replace(outcome.samples, at, &mut history, table);
             }
             // Between evaluations nothing is told.
             let resend = settings.resend_delay.max(self.schedule.interval);
-            total.alerts.extend(rule.alerts.due(now, resend, rule.spec.expr()));
+            total.alerts.extend(rule.alerts.due(run.now, resend, rule.spec.expr()));
         }
-        self.metrics.last_samples.set(samples as f64);
-        self.metrics.last_evaluation.set(now.wall.as_secs_f64());
-        let took = began.elapsed();
-        self.schedule.took(took);
-        self.metrics.last_duration.set(took.as_secs_f64());
+        run = Run {
+            next: run.next.saturating_add(1),
+            interrupted: false,
+            waited: 0,
+            took: run.took + began.elapsed(),
+            ..run
+        };
+        if run.next < self.rules.len() {
+            self.run = Some(run);
+        } else {
+            self.finish(run);
+        }
         Some(total)
     }
+
+    /// All rules are evaluated.
+    fn finish(&mut self, run: Run) {
+        self.metrics.last_samples.set(run.samples as f64);
+        self.metrics.last_evaluation.set(run.now.wall.as_secs_f64());
+        self.metrics.last_duration.set(run.took.as_secs_f64());
+        self.schedule.took(run.took);
+        self.took = run.took;
+    }
+
+    /// Adds the alerts that came, went or changed their state since the last call; `next` is the first number that is
+    /// free.
+    pub fn take_changes(&mut self, next: &mut u64, changes: &mut StateChanges) {
+        for (key, rule) in self.keys.iter().zip(&mut self.rules) {
+            let (changed, gone) = rule.alerts.take_changes(next);
+            changes.changed.extend(changed.into_iter().map(|(number, labels, alert)| Changed {
+                number,
+                file: self.file.clone(),
+                group: self.name.clone(),
+                rule: key.name.clone(),
+                nth: key.nth,
+                labels,
+                alert,
+            }));
+            changes.gone.extend(gone);
+        }
+    }
+}
+
+/// Why a rule failed that took too long, and what to do.
+fn too_long(budget: Duration) -> String {
+    format!(
+        "it took longer than {budget:?} and was given up: more would hold up the sampling; let it look at fewer series or \
+         a shorter range, or have other rules record parts of it"
+    )
 }
 
 /// A rule's identity within its group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RuleKey {
     pub alert: bool,
-    pub name: String,
+    pub name: Arc<str>,
     /// Which of those of that kind and name it is.
     pub nth: usize,
 }
@@ -211,7 +337,7 @@ fn keys(rules: &[RuleSpec]) -> Vec<RuleKey> {
         let next = seen.entry((alert, name)).or_default();
         let nth = *next;
         *next += 1;
-        RuleKey { alert, name: name.to_string(), nth }
+        RuleKey { alert, name: name.into(), nth }
     };
     rules.iter().map(key).collect()
 }

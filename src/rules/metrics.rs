@@ -69,7 +69,7 @@ impl Metrics {
             )?,
             missed: counter(
                 "watchfire_rule_group_iterations_missed_total",
-                "Evaluations of a rule group that were due but not made, because the tick came late.",
+                "Evaluations of a rule group that were due but not made: the tick came late, or rules took too long.",
             )?,
             interval: gauge("watchfire_rule_group_interval_seconds", "Interval of a rule group.")?,
             last_duration: gauge(

@@ -1,7 +1,7 @@
 //! Rules in Prometheus' format: groups of recording and alerting rules, evaluated over history.
 //!
 //! [`read_file`], [`read_groups`] and [`read_rule_files`] read and check them; a [`RuleEngine`] evaluates them, tick by
-//! tick, and gives the [`Alert`]s that are to be told. Time is an argument everywhere. The states of an alert and their
+//! tick and in small turns, and gives the [`Alert`]s that are to be told. Time is an argument everywhere. The states of an alert and their
 //! transitions are in `alert.rs`, and nothing else is.
 
 mod alert;
@@ -21,11 +21,14 @@ mod stock;
 mod tests;
 #[cfg(test)]
 mod tests_stock;
+#[cfg(test)]
+mod tests_turns;
 
-pub use engine::{Evaluation, RuleEngine, Settings};
+pub use alert::{ActiveAlert, Moment, State};
+pub use engine::{Evaluation, Patience, RuleEngine, Settings};
 pub use event::Alert;
 pub use file::{read_file, read_groups};
 pub use files::read_rule_files;
-pub use saved::{RulesState, SavedAlert, SavedState};
+pub use saved::{SavedAlert, SavedState, StateChanges};
 pub use spec::{AlertingSpec, GroupSpec, RecordingSpec, RuleSpec};
 pub use stock::{STOCK_FILE, STOCK_RULES, stock_groups};

@@ -1,6 +1,6 @@
 //! A rule as it is evaluated: its expression's result becomes samples, and for an alerting rule alerts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashSet;
 
@@ -46,6 +46,29 @@ pub struct Outcome {
     pub ended: Vec<Alert>,
 }
 
+/// Why an evaluation gave nothing.
+pub enum Failure {
+    /// It was not done by the deadline, and left everything as it was.
+    TimedOut,
+    /// Something went wrong; what came of it all the same.
+    Failed(String, Outcome),
+}
+
+impl From<String> for Failure {
+    fn from(error: String) -> Failure {
+        Failure::Failed(error, Outcome::default())
+    }
+}
+
+impl From<EvalError> for Failure {
+    fn from(error: EvalError) -> Failure {
+        match error {
+            EvalError::TimedOut => Failure::TimedOut,
+            error => error.to_string().into(),
+        }
+    }
+}
+
 /// A rule with what it remembers.
 #[derive(Debug)]
 pub struct Rule {
@@ -67,33 +90,24 @@ impl Rule {
         Rule { spec, alerts: Alerts::new(timing), outputs: Outputs::default(), error: None }
     }
 
-    /// Evaluates the rule. The error says what went wrong; alerts are then as they were.
-    pub fn evaluate(&mut self, env: &Environment<'_>) -> Result<Outcome, (String, Outcome)> {
-        let samples =
-            instant(self.spec.query(), env.history, env.at, env.options).map_err(|e| (e, Outcome::default()))?;
+    /// Evaluates the rule. After a failure alerts are as they were.
+    pub fn evaluate(&mut self, env: &Environment<'_>) -> Result<Outcome, Failure> {
+        let samples = instant(self.spec.query(), env.history, env.at, env.options)?;
         match &self.spec {
-            RuleSpec::Recording(spec) => record(spec, samples, env.limit)
-                .map(|samples| Outcome { samples, ..Outcome::default() })
-                .map_err(|e| (e, Outcome::default())),
+            RuleSpec::Recording(spec) => {
+                Ok(Outcome { samples: record(spec, samples, env.limit)?, ..Outcome::default() })
+            }
             RuleSpec::Alerting(spec) => alert(spec, &mut self.alerts, samples, env),
         }
     }
 }
 
 /// The instant vector of an expression; a scalar is a sample without labels.
-fn instant(query: &Query, history: &History, at: Timestamp, options: &EvalOptions) -> Result<Vec<Sample>, String> {
-    let failed = |error| match error {
-        EvalError::TimedOut => {
-            "it took too long and was given up: a group's rules together have the group's interval, but \
-                                at least 1s and at most 10s"
-                .to_string()
-        }
-        error => error.to_string(),
-    };
-    match query.instant(history, at, options).map_err(failed)? {
+fn instant(query: &Query, history: &History, at: Timestamp, options: &EvalOptions) -> Result<Vec<Sample>, EvalError> {
+    match query.instant(history, at, options)? {
         Value::Vector(samples) => Ok(samples),
         Value::Scalar(value) => Ok(vec![Sample { labels: Labels::empty(), value, time: at }]),
-        _ => Err("rule result is not a vector or scalar".into()),
+        _ => Err(EvalError::Failed("rule result is not a vector or scalar".into())),
     }
 }
 
@@ -123,20 +137,27 @@ fn alert(
     alerts: &mut Alerts,
     samples: Vec<Sample>,
     env: &Environment<'_>,
-) -> Result<Outcome, (String, Outcome)> {
+) -> Result<Outcome, Failure> {
     let mut outcome = Outcome::default();
-    let findings = samples.iter().map(|sample| finding(spec, sample, env, &mut outcome.template_failures)).collect();
+    let mut findings = Vec::with_capacity(samples.len());
+    for sample in &samples {
+        findings.push(finding(spec, sample, env, &mut outcome.template_failures));
+        if env.options.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            return Err(Failure::TimedOut);
+        }
+    }
     outcome.changed = match alerts.step(env.now, findings) {
         Ok(changed) => changed,
         Err(_) => {
-            return Err(("vector contains metrics with the same labelset after applying alert labels".into(), outcome));
+            let error = "vector contains metrics with the same labelset after applying alert labels";
+            return Err(Failure::Failed(error.into(), outcome));
         }
     };
     let active = alerts.pending_or_firing().count();
     if env.limit > 0 && active > env.limit {
         outcome.ended = alerts.end_all(env.now, spec.query.text().trim());
         outcome.changed = true;
-        return Err((format!("exceeded limit of {} with {active} alerts", env.limit), outcome));
+        return Err(Failure::Failed(format!("exceeded limit of {} with {active} alerts", env.limit), outcome));
     }
     for (labels, alert) in alerts.pending_or_firing() {
         let state = if alert.state == State::Pending { "pending" } else { "firing" };
@@ -189,7 +210,7 @@ struct HistoryQuery<'a> {
 impl template::Query for HistoryQuery<'_> {
     fn query(&self, expr: &str) -> Result<Vec<QuerySample>, String> {
         let query = Query::parse(expr).map_err(|e| e.to_string())?;
-        let samples = instant(&query, self.history, self.at, self.options)?;
+        let samples = instant(&query, self.history, self.at, self.options).map_err(|e| e.to_string())?;
         Ok(samples.into_iter().map(|s| QuerySample { labels: s.labels, value: s.value }).collect())
     }
 }

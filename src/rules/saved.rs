@@ -1,20 +1,50 @@
-//! What a restart must not forget: pending and firing alerts, and those resolved of late.
+//! What a restart must not forget: pending and firing alerts, and those resolved of late, a row each.
+//!
+//! A row is written when its alert comes or changes its state, and not touched while that lasts: moments in it are those of
+//! the clock that [`RuleEngine`](super::RuleEngine) is evaluated by, which goes on after a restart where it stood.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::alert::{ActiveAlert, Moment, State};
 use crate::model::{Labels, Timestamp};
 
-/// The alerts of all rules, to be kept over a restart.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RulesState {
-    pub alerts: Vec<SavedAlert>,
+/// Rows to write: alerts that came or changed their state, and those that are gone. Cheap to make; the rows themselves
+/// are made where they are written.
+#[derive(Debug, Default)]
+pub struct StateChanges {
+    pub(super) changed: Vec<Changed>,
+    pub(super) gone: Vec<u64>,
 }
 
-/// An alert as it is kept. Times are milliseconds; those that were measured on the monotonic clock are lengths, as that
-/// clock does not outlive the process.
+/// An alert to be kept.
+#[derive(Debug)]
+pub(super) struct Changed {
+    pub number: u64,
+    pub file: Arc<str>,
+    pub group: Arc<str>,
+    pub rule: Arc<str>,
+    pub nth: usize,
+    pub labels: Labels,
+    pub alert: ActiveAlert,
+}
+
+impl StateChanges {
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.gone.is_empty()
+    }
+
+    /// The rows, by the numbers of the alerts; nothing for an alert that is gone.
+    pub fn into_rows(self) -> impl Iterator<Item = (u64, Option<SavedAlert>)> {
+        let changed = self.changed.into_iter().map(|c| (c.number, Some(SavedAlert::of(&c))));
+        changed.chain(self.gone.into_iter().map(|number| (number, None)))
+    }
+}
+
+/// An alert as it is kept. Times are milliseconds: `_at` and `since` by the wall clock, `_mono` by the clock of
+/// evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedAlert {
     pub file: String,
@@ -28,8 +58,7 @@ pub struct SavedAlert {
     pub value_bits: u64,
     /// When the condition began to hold.
     pub active_at: i64,
-    /// For how long it had held.
-    pub active_for: i64,
+    pub active_mono: i64,
     pub state: SavedState,
 }
 
@@ -37,8 +66,8 @@ pub struct SavedAlert {
 #[serde(rename_all = "lowercase")]
 pub enum SavedState {
     Pending,
-    Firing { since: i64, kept_for: Option<i64> },
-    Resolved { since: i64, at: i64, ago: i64 },
+    Firing { since: i64, kept_mono: Option<i64> },
+    Resolved { since: i64, at: i64, at_mono: i64 },
 }
 
 fn pairs(labels: &Labels) -> BTreeMap<String, String> {
@@ -46,46 +75,48 @@ fn pairs(labels: &Labels) -> BTreeMap<String, String> {
 }
 
 impl SavedAlert {
-    /// An alert as it stands `now`; the rule it belongs to is still to be named.
-    pub(super) fn of(labels: &Labels, alert: &ActiveAlert, now: Moment) -> SavedAlert {
+    fn of(changed: &Changed) -> SavedAlert {
+        let Changed { file, group, rule, nth, labels, alert, .. } = changed;
         SavedAlert {
-            file: String::new(),
-            group: String::new(),
-            rule: String::new(),
-            nth: 0,
+            file: file.to_string(),
+            group: group.to_string(),
+            rule: rule.to_string(),
+            nth: *nth,
             labels: pairs(labels),
             annotations: pairs(&alert.annotations),
             value_bits: alert.value.to_bits(),
             active_at: alert.active_at.wall.as_millis(),
-            active_for: now.since(alert.active_at.mono),
+            active_mono: alert.active_at.mono,
             state: match alert.state {
                 State::Pending => SavedState::Pending,
                 State::Firing { since, kept_since } => {
-                    SavedState::Firing { since: since.as_millis(), kept_for: kept_since.map(|k| now.since(k)) }
+                    SavedState::Firing { since: since.as_millis(), kept_mono: kept_since }
                 }
                 State::Resolved { since, at } => {
-                    SavedState::Resolved { since: since.as_millis(), at: at.wall.as_millis(), ago: now.since(at.mono) }
+                    SavedState::Resolved { since: since.as_millis(), at: at.wall.as_millis(), at_mono: at.mono }
                 }
             },
         }
     }
 
-    /// The alert, on the clocks as they stand `now`.
-    pub(super) fn restored(&self, now: Moment) -> (Labels, ActiveAlert) {
-        let before = |length: i64| now.mono.saturating_sub(length.max(0));
-        let wall = Timestamp::from_millis;
+    /// The alert as it was when the clock of evaluation stood where it stands `now`.
+    pub(super) fn restored(&self, number: u64, now: Moment) -> (Labels, ActiveAlert) {
+        // What is later than now lies: it would last for ever.
+        let mono = |mono: i64| mono.min(now.mono);
+        let moment = |wall: i64, at: i64| Moment { wall: Timestamp::from_millis(wall), mono: mono(at) };
+        let since = Timestamp::from_millis;
         let state = match self.state {
             SavedState::Pending => State::Pending,
-            SavedState::Firing { since, kept_for } => {
-                State::Firing { since: wall(since), kept_since: kept_for.map(before) }
+            SavedState::Firing { since: at, kept_mono } => {
+                State::Firing { since: since(at), kept_since: kept_mono.map(mono) }
             }
-            SavedState::Resolved { since, at, ago } => {
-                State::Resolved { since: wall(since), at: Moment { wall: wall(at), mono: before(ago) } }
+            SavedState::Resolved { since: from, at, at_mono } => {
+                State::Resolved { since: since(from), at: moment(at, at_mono) }
             }
         };
-        let active_at = Moment { wall: wall(self.active_at), mono: before(self.active_for) };
+        let active_at = moment(self.active_at, self.active_mono);
         let value = f64::from_bits(self.value_bits);
-        let alert = ActiveAlert::saved(Labels::from_pairs(&self.annotations), value, state, active_at);
+        let alert = ActiveAlert::kept(number, Labels::from_pairs(&self.annotations), value, state, active_at);
         (Labels::from_pairs(&self.labels), alert)
     }
 }

@@ -83,6 +83,12 @@ impl Host {
         }
     }
 
+    fn restore(&mut self, rows: BTreeMap<u64, String>) {
+        let (now, mono) = self.now();
+        let rows = rows.into_iter().map(|(number, row)| (number, serde_json::from_str(&row).unwrap()));
+        self.engine.restore(rows, now, mono);
+    }
+
     /// The lines of the rules on /metrics.
     fn exposed(&mut self) -> Vec<String> {
         lines(&self.engine.section())
@@ -93,6 +99,17 @@ impl Host {
         let family = families.iter().find(|f| f.name() == name).unwrap_or_else(|| panic!("no {name}"));
         family.get_metric().iter().map(|m| m.get_counter().value() + m.get_gauge().value()).sum()
     }
+}
+
+/// Brings the rows in which alerts are kept up to date.
+fn keep(host: &mut Host, rows: &mut BTreeMap<u64, String>) -> BTreeMap<u64, String> {
+    for (number, row) in host.engine.take_changes().into_rows() {
+        match row {
+            Some(row) => drop(rows.insert(number, serde_json::to_string(&row).unwrap())),
+            None => drop(rows.remove(&number)),
+        }
+    }
+    rows.clone()
 }
 
 fn lines(section: &Section) -> Vec<String> {
@@ -352,16 +369,13 @@ fn alerts_go_on_after_a_restart() {
     for _ in 0..4 {
         host.tick(&[("x", 11.0)]);
     }
-    let (now, mono) = host.now();
-    let saved = serde_json::to_string(&host.engine.snapshot_state(now, mono)).unwrap();
-    let state: RulesState = serde_json::from_str(&saved).unwrap();
-    assert_eq!(state, host.engine.snapshot_state(now, mono));
-    assert_eq!(state.alerts.len(), 3);
+    let kept = keep(&mut host, &mut BTreeMap::new());
+    assert_eq!(kept.len(), 3);
 
     let mut after = Host::new(rules);
     after.wall = host.wall + 3_600_000;
-    let (now, mono) = after.now();
-    after.engine.restore_state(&state, now, mono);
+    after.mono = host.mono;
+    after.restore(kept);
     let fires = after.tick(&[("x", 11.0)]).alerts;
     let [fires] = fires.as_slice() else { panic!("{fires:?}") };
     assert_eq!((fires.labels.get("alertname"), fires.starts_at), ("Fires", Timestamp::from_millis(START)));
@@ -371,13 +385,63 @@ fn alerts_go_on_after_a_restart() {
 }
 
 #[test]
+fn a_collector_that_is_late_at_the_start_loses_no_alert() {
+    let rules = "groups: [{name: g, rules: [{alert: Waits, expr: x > 0, for: 5s}, {alert: Fires, expr: x > 0}]}]";
+    let mut host = Host::new(rules);
+    for _ in 0..4 {
+        host.tick(&[("x", 1.0)]);
+    }
+    let kept = keep(&mut host, &mut BTreeMap::new());
+    let mut after = Host::new(rules);
+    (after.wall, after.mono) = (host.wall, host.mono);
+    after.restore(kept);
+    let told = |e: Evaluation| -> Vec<_> {
+        e.alerts.iter().map(|a| (a.labels.get("alertname").to_string(), a.is_resolved())).collect()
+    };
+    assert_eq!(told(after.tick(&[])), [("Fires".to_string(), false)]);
+    assert_eq!(told(after.tick(&[("x", 1.0)])), [("Waits".to_string(), false)]);
+    // One whose condition has ended while nobody looked is resolved all the same.
+    let kept = keep(&mut host, &mut BTreeMap::new());
+    assert!(kept.is_empty(), "nothing has changed since: {kept:?}");
+    let mut ended: Vec<_> = (0..20).flat_map(|_| told(after.tick(&[("x", 0.0)]))).collect();
+    ended.sort();
+    assert_eq!(ended, [("Fires".to_string(), true), ("Waits".to_string(), true)]);
+}
+
+#[test]
+fn an_alert_is_kept_anew_only_when_it_comes_goes_or_changes_its_state() {
+    let mut host = Host::new(
+        "groups: [{name: g, rules: [{alert: A, expr: x > 0, for: 2s, keep_firing_for: 2s, annotations: {a: '{{ $value }}'}}]}]",
+    );
+    let mut seen = Vec::new();
+    // Pending, firing, kept, firing again, kept, resolved, pending anew under the same number, gone.
+    for (i, x) in [1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0].into_iter().enumerate() {
+        host.tick(&[("x", x * (1.0 + i as f64))]);
+        let rows: Vec<_> = host.engine.take_changes().into_rows().collect();
+        assert!(rows.iter().all(|(number, _)| *number == 0) && rows.len() <= 1, "{rows:?}");
+        seen.push(match rows.into_iter().next() {
+            None => '.',
+            Some((_, None)) => '-',
+            Some((_, Some(row))) => match row.state {
+                SavedState::Pending => 'p',
+                SavedState::Firing { kept_mono: None, .. } => 'F',
+                SavedState::Firing { .. } => 'k',
+                SavedState::Resolved { .. } => 'r',
+            },
+        });
+    }
+    assert_eq!(seen.into_iter().collect::<String>(), "p.F.kF.k.r.p-.");
+}
+
+#[test]
 fn alerts_of_rules_that_are_gone_after_a_restart_are_resolved() {
     let mut host = Host::new("groups: [{name: g, rules: [{alert: A, expr: x > 0}]}]");
     host.tick(&[("x", f64::INFINITY)]);
-    let (now, mono) = host.now();
-    let state = host.engine.snapshot_state(now, mono);
+    let mut rows = keep(&mut host, &mut BTreeMap::new());
+    assert_eq!(rows.len(), 1);
     let mut after = Host::new("groups: []");
-    after.engine.restore_state(&state, now, mono);
+    after.restore(rows.clone());
     let told = after.tick(&[]).alerts;
     assert_eq!(told.iter().map(|a| (a.is_resolved(), a.value)).collect::<Vec<_>>(), [(true, f64::INFINITY)]);
+    assert!(keep(&mut after, &mut rows).is_empty(), "its row goes with it");
 }

@@ -143,14 +143,13 @@ fn each_stock_rule_fires_where_it_must_and_not_where_it_nearly_would() {
             }
             for test in alerts.iter().filter(|t| minutes(t) == minute) {
                 let name = test.get("alertname").and_then(Node::as_str).unwrap();
-                let state = engine.snapshot_state(at, Duration::ZERO);
+                let active = engine.active_alerts().into_iter();
                 let firing =
-                    state.alerts.into_iter().filter(|a| a.rule == name && matches!(a.state, SavedState::Firing { .. }));
-                let without_name = |mut labels: BTreeMap<String, String>| {
-                    labels.remove("alertname");
-                    labels
+                    active.filter(|(l, a)| l.get("alertname") == name && matches!(a.state, State::Firing { .. }));
+                let pairs = |labels: &Labels| -> BTreeMap<String, String> {
+                    labels.iter().filter(|(n, _)| *n != "alertname").map(|(n, v)| (n.into(), v.into())).collect()
                 };
-                let got: Vec<_> = firing.map(|a| (without_name(a.labels), a.annotations)).collect();
+                let got: Vec<_> = firing.map(|(labels, alert)| (pairs(&labels), pairs(&alert.annotations))).collect();
                 let expected = test.get("exp_alerts").unwrap().items().iter();
                 let expected: Vec<_> = expected
                     .map(|a| (texts(a.get("exp_labels").unwrap()), texts(a.get("exp_annotations").unwrap())))

@@ -1,7 +1,8 @@
 //! The embedded store: what must outlive the agent, in one file, written in transactions.
 //!
 //! Parts hand over a [`Batch`] of rows; the store's own thread (`state`) writes everything that has gathered as one
-//! transaction. [`Store::write`] therefore never waits for a disk, so the tick thread can call it; who must not go on
+//! transaction. [`Store::write`] therefore never waits for a disk, so the tick thread can call it
+//! ([`Store::write_later`] does not even wait for the rows' JSON text); who must not go on
 //! before the rows are safe awaits [`Store::settled`] (the notification queue does, before it calls a sink).
 //!
 //! Every transaction is synced. Rows are few and written only when something changed (an idle agent writes nothing), and

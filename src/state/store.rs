@@ -41,14 +41,23 @@ struct Shared {
     pending: Mutex<Pending>,
     /// Told when there is something to write, or the store ends.
     work: Condvar,
+    /// Told when no batch is still to be made.
+    made: Condvar,
     /// The number of the last batch that a transaction was tried for.
     tried: watch::Sender<u64>,
 }
+
+/// Makes a batch, on the thread that writes.
+type Make = Box<dyn FnOnce() -> Batch + Send>;
 
 #[derive(Default)]
 struct Pending {
     /// What the file does not have yet, newest content only.
     rows: Rows,
+    /// Batches still to be made, all newer than `rows`.
+    unmade: Vec<Make>,
+    /// The thread is making batches: they belong between `rows` and `unmade`.
+    making: bool,
     /// The number of the last batch that was handed over.
     batch: u64,
     closing: bool,
@@ -89,6 +98,7 @@ impl Store {
             file: Mutex::new(file),
             pending: Mutex::new(Pending::default()),
             work: Condvar::new(),
+            made: Condvar::new(),
             tried: watch::Sender::new(0),
         });
         let writer = Arc::clone(&shared);
@@ -106,14 +116,25 @@ impl Store {
             return;
         }
         let shared = &self.owner.shared;
-        let (changes, failed) = batch.into_parts();
-        shared.metrics.errors.inc_by(failed);
         let mut pending = lock(&shared.pending);
-        for change in changes {
-            pending.rows.insert((change.table, change.key), change.row);
+        if pending.unmade.is_empty() && !pending.making {
+            pending.rows.append(&mut shared.rows([batch]));
+            shared.count(&pending);
+        } else {
+            pending.unmade.push(Box::new(|| batch));
         }
         pending.batch += 1;
-        shared.count(&pending);
+        drop(pending);
+        shared.work.notify_one();
+    }
+
+    /// As [`Store::write`], of a batch that the store's own thread makes: for many rows whose JSON text would take the
+    /// caller too long. Batches are written in the order in which they were handed over, of either kind.
+    pub fn write_later(&self, make: impl FnOnce() -> Batch + Send + 'static) {
+        let shared = &self.owner.shared;
+        let mut pending = lock(&shared.pending);
+        pending.unmade.push(Box::new(make));
+        pending.batch += 1;
         drop(pending);
         shared.work.notify_one();
     }
@@ -143,6 +164,8 @@ impl Store {
     /// All rows of a table as JSON text, in order of key; as [`Store::load`].
     pub fn load_text(&self, table: Table) -> Vec<(String, Vec<u8>)> {
         let shared = &self.owner.shared;
+        let unmade = |pending: &mut Pending| pending.making || !pending.unmade.is_empty();
+        drop(shared.made.wait_while(lock(&shared.pending), unmade).unwrap_or_else(PoisonError::into_inner));
         // In this order, so that no row is between the two.
         let file = lock(&shared.file);
         let pending = lock(&shared.pending);
@@ -200,6 +223,17 @@ fn accept(opened: Opened, metrics: &Metrics) -> Option<File> {
 }
 
 impl Shared {
+    /// The rows of batches, newest content only.
+    fn rows(&self, batches: impl IntoIterator<Item = Batch>) -> Rows {
+        let mut rows = Rows::new();
+        for batch in batches {
+            let (changes, failed) = batch.into_parts();
+            self.metrics.errors.inc_by(failed);
+            rows.extend(changes.into_iter().map(|change| ((change.table, change.key), change.row)));
+        }
+        rows
+    }
+
     fn count(&self, pending: &Pending) {
         self.metrics.unwritten.set(i64::try_from(pending.rows.len()).unwrap_or(i64::MAX));
     }
@@ -221,10 +255,27 @@ impl Shared {
         }
     }
 
+    /// Makes the batches that are still to be made, without the lock.
+    fn make<'p>(&'p self, mut pending: MutexGuard<'p, Pending>) -> MutexGuard<'p, Pending> {
+        while !pending.unmade.is_empty() {
+            let unmade = std::mem::take(&mut pending.unmade);
+            pending.making = true;
+            drop(pending);
+            let mut rows = self.rows(unmade.into_iter().map(|make| make()));
+            pending = lock(&self.pending);
+            pending.making = false;
+            pending.rows.append(&mut rows);
+            self.count(&pending);
+        }
+        self.made.notify_all();
+        pending
+    }
+
     /// Waits until there is something to write to a disk that can be tried; whether the store is closing.
     fn wait(&self, rest: Option<Instant>) -> bool {
         let mut pending = lock(&self.pending);
         loop {
+            pending = self.make(pending);
             if pending.closing {
                 return true;
             }
@@ -248,7 +299,8 @@ impl Shared {
     fn write(&self) -> bool {
         let mut file = lock(&self.file);
         let (rows, batch) = {
-            let mut pending = lock(&self.pending);
+            // What `batch` counts is in the rows then.
+            let mut pending = self.make(lock(&self.pending));
             (std::mem::take(&mut pending.rows), pending.batch)
         };
         let failure = if rows.is_empty() { None } else { self.transaction(&mut file, &rows).err() };

@@ -48,6 +48,24 @@ fn rows_are_there_after_a_restart_in_order_of_key() {
 }
 
 #[test]
+fn batches_that_are_made_later_are_written_in_the_order_in_which_they_were_handed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for n in 0..50 {
+        store.write(batch(&[("a", Some(n)), ("b", Some(n))]));
+        store.write_later(move || batch(&[("a", Some(n + 1000)), ("b", None)]));
+        store.write(batch(&[("c", Some(n))]));
+    }
+    let expected = [("a".to_string(), 1049), ("c".to_string(), 49)];
+    assert_eq!(rows(&store), expected);
+    store.write_later(|| batch(&[("c", None)]));
+    wait(&store);
+    store.write_later(|| batch(&[("c", Some(49))]));
+    drop(store);
+    assert_eq!(rows(&open(dir.path())), expected);
+}
+
+#[test]
 fn the_directory_and_the_file_are_for_their_owner_only() {
     let dir = tempfile::tempdir().unwrap();
     let below = dir.path().join("a/b");
