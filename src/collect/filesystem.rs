@@ -15,7 +15,7 @@
 //! Configuration: `mount_points_include`, `mount_points_exclude`, `fs_types_include`, `fs_types_exclude`,
 //! `mount_timeout`.
 
-mod mounts;
+pub(super) mod mounts;
 mod probe;
 
 use std::collections::HashMap;
