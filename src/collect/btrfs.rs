@@ -23,7 +23,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use self::devices::{Device, Devices};
-use super::filesystem::mounts;
+use super::filesystem::mounts::{self, Mount};
 use super::gathered::{Gathered, Label};
 use super::sysfs::{Attributes, names};
 use super::{CollectError, Collector, KernelFile, Roots, fields, lines, number};
@@ -82,12 +82,13 @@ impl Btrfs {
         }
     }
 
-    /// The paths of btrfs mounts.
-    fn mounts(&mut self) -> Vec<PathBuf> {
+    /// What is mounted, and where, of type btrfs.
+    fn mounts(&mut self) -> Vec<Mount> {
         let [first, own] = &mut self.mounts;
         let Ok(text) = first.read().or_else(|_| own.read()) else { return Vec::new() };
-        let (mounts, _) = mounts::parse(text, &self.roots);
-        mounts.into_iter().filter(|m| m.fstype == b"btrfs").map(|m| m.path).collect()
+        let (mut mounts, _) = mounts::parse(text, &self.roots);
+        mounts.retain(|m| m.fstype == b"btrfs");
+        mounts
     }
 
     fn filesystem(&mut self, folder: &Path, uuid: Label, asked: Option<&[Device]>, out: &mut Gathered) {

@@ -3,12 +3,15 @@
 //! None of these requests needs a privilege beyond opening the mount, and none of them changes or waits for anything on
 //! disk.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::Path;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, Result};
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
+
+use crate::collect::filesystem::mounts::Mount;
 
 /// The kinds of errors that a device's are counted by, in the kernel's order.
 pub(super) const ERRORS: [&str; 5] = ["write", "read", "flush", "corruption", "generation"];
@@ -38,7 +41,6 @@ const PATH: usize = 384;
 pub(super) struct Device {
     /// The last part of its path: `sda1`.
     pub name: Vec<u8>,
-    /// In hexadecimal digits, without dashes: as node_exporter has it.
     pub uuid: String,
     /// Bytes.
     pub size: u64,
@@ -53,26 +55,28 @@ pub(super) struct Devices(Vec<(String, Vec<Device>)>);
 
 impl Devices {
     /// Asks one mount of each filesystem. One that cannot be asked is left out: there may be another.
-    pub fn ask(mounts: &[PathBuf]) -> Devices {
+    pub fn ask(mounts: &[Mount]) -> Devices {
         let mut known: Vec<(String, Vec<Device>)> = Vec::new();
+        // A host with containers may have a mount of the same filesystem for each of them.
+        let mut done: HashSet<&[u8]> = HashSet::new();
         for mount in mounts {
-            let Ok((fd, info)) = open(mount) else { continue };
-            let [max_id, count, uuid @ ..] = info;
-            let uuid = hex(&uuid);
-            if known.iter().any(|(other, _)| *other == uuid) {
+            if done.contains(&*mount.device) {
                 continue;
             }
-            if let Ok(devices) = devices(&fd, max_id, count) {
+            let Ok((fd, [max_id, count, uuid @ ..])) = open(&mount.path) else { continue };
+            let uuid = uuid_text(&uuid);
+            if known.iter().all(|(other, _)| *other != uuid) {
+                let Ok(devices) = devices(&fd, max_id, count) else { continue };
                 known.push((uuid, devices));
             }
+            done.insert(&mount.device);
         }
         Devices(known)
     }
 
-    /// Those of the filesystem with this UUID, written with dashes.
+    /// Those of the filesystem with this UUID.
     pub fn of(&self, uuid: &[u8]) -> Option<&[Device]> {
-        let plain = || uuid.iter().filter(|b| **b != b'-');
-        self.0.iter().find(|(other, _)| other.bytes().eq(plain().copied())).map(|(_, devices)| &**devices)
+        self.0.iter().find(|(other, _)| other.as_bytes() == uuid).map(|(_, devices)| &**devices)
     }
 }
 
@@ -125,15 +129,23 @@ fn device(fd: impl AsFd, id: u64) -> Result<Device> {
     let path: Vec<u8> = info[PATH..].iter().flat_map(|n| n.to_ne_bytes()).take_while(|b| *b != 0).collect();
     Ok(Device {
         name: path.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec(),
-        uuid: hex(&[uuid_a, uuid_b]),
+        uuid: uuid_text(&[uuid_a, uuid_b]),
         size,
         used,
         errors: [write, read, flush, corruption, generation],
     })
 }
 
-fn hex(uuid: &[u64; 2]) -> String {
-    uuid.iter().flat_map(|n| n.to_ne_bytes()).map(|b| format!("{b:02x}")).collect()
+/// A UUID as it is written, in hexadecimal digits with dashes.
+fn uuid_text(uuid: &[u64; 2]) -> String {
+    let mut text = String::with_capacity(36);
+    for (i, byte) in uuid.iter().flat_map(|n| n.to_ne_bytes()).enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
 }
 
 #[cfg(test)]
@@ -141,16 +153,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filesystem_is_found_by_its_uuid_with_dashes() {
-        let devices = Devices(vec![("00112233445566778899aabbccddeeff".into(), Vec::new())]);
-        assert!(devices.of(b"00112233-4455-6677-8899-aabbccddeeff").is_some());
-        assert!(devices.of(b"00112233-4455-6677-8899-aabbccddeefe").is_none() && devices.of(b"-").is_none());
-        assert_eq!(hex(&[u64::from_be(0x0011_2233_4455_6677), 0]), "00112233445566770000000000000000");
-    }
-
-    #[test]
-    fn what_is_no_btrfs_mount_is_not_asked() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(Devices::ask(&[dir.path().to_path_buf(), "/nowhere".into()]).0.is_empty());
+    fn a_uuid_in_the_kernels_byte_order() {
+        let uuid = [u64::from_be(0x0011_2233_4455_6677), u64::from_be(0x8899_aabb_ccdd_eeff)];
+        assert_eq!(uuid_text(&uuid), "00112233-4455-6677-8899-aabbccddeeff");
     }
 }
