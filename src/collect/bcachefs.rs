@@ -21,7 +21,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::gathered::{Gathered, Label, metric_name};
-use super::sysfs::{Attributes, names};
+use super::sysfs::{Attributes, names, names_if_any};
 use super::{CollectError, Collector, Roots, fields, lines, number, split_once, trim};
 use crate::model::Writer;
 
@@ -102,11 +102,8 @@ impl Bcachefs {
     }
 
     fn counters(&mut self, folder: &Path, uuid: Label, out: &mut Gathered) {
-        let list = match names(folder) {
-            // An older kernel has none.
-            Err(CollectError::NoData(_)) => return,
-            list => out.keep(list).unwrap_or_default(),
-        };
+        // An older kernel has none.
+        let list = out.keep(names_if_any(folder)).unwrap_or_default();
         for counter in list {
             let path = folder.join(&counter);
             let Some(Some(text)) = out.keep(self.attributes.text(&path)) else { continue };

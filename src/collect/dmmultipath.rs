@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::gathered::Gathered;
-use super::sysfs::{Attributes, names};
+use super::sysfs::{Attributes, names, names_if_any};
 use super::{CollectError, Collector, Roots};
 use crate::model::Writer;
 
@@ -59,10 +59,7 @@ impl Dmmultipath {
             out.gauge("node_dmmultipath_device_size_bytes", help, &labels, sectors * SECTOR);
         }
 
-        let paths = match names(&folder.join("slaves")) {
-            Err(CollectError::NoData(_)) => Vec::new(),
-            paths => paths?,
-        };
+        let paths = names_if_any(&folder.join("slaves"))?;
         let mut active = 0;
         for path in &paths {
             let state = self.path.join(path).join("device/state");

@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::gathered::{Gathered, Label};
-use super::sysfs::{Attributes, names};
+use super::sysfs::{Attributes, names_if_any};
 use super::{CollectError, Collector, KernelFile, Roots, fields, first_field, number, split_once};
 use crate::model::Writer;
 
@@ -84,11 +84,8 @@ impl Collector for Mdadm {
         if let Some((line, what)) = fault {
             gathered.keep(Err::<(), _>(CollectError::parse(self.mdstat.path(), line, what)));
         }
-        let devices = match names(&self.block) {
-            // A container may have /proc without /sys.
-            Err(CollectError::NoData(_)) => Vec::new(),
-            devices => gathered.keep(devices).unwrap_or_default(),
-        };
+        // A container may have /proc without /sys.
+        let devices = gathered.keep(names_if_any(&self.block)).unwrap_or_default();
         for name in devices.iter().filter(|n| n.as_bytes().starts_with(b"md")) {
             let folder = self.block.join(name).join("md");
             self.attributes(&folder, ("device", name.as_bytes()), &mut gathered);

@@ -19,7 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::gathered::Gathered;
-use super::sysfs::{Attributes, names};
+use super::sysfs::{Attributes, names_if_any};
 use super::{CollectError, Collector, Roots, fields, lines, number};
 use crate::model::Writer;
 
@@ -168,7 +168,8 @@ impl Xfs {
 impl Collector for Xfs {
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
         let mut gathered = Gathered::default();
-        for device in names(&self.path)? {
+        // A host without any is well, as it is for node_exporter.
+        for device in names_if_any(&self.path)? {
             // Beside the devices there are `stats`, their sum, and `debug`.
             let path = self.path.join(&device).join("stats/stats");
             let Some(Some(text)) = gathered.keep(self.attributes.text(&path)) else { continue };
