@@ -118,10 +118,8 @@ fn parse(text: &[u8]) -> (Vec<Array<'_>>, Option<(usize, String)>) {
     let mut fault = None;
     let mut rest = text.split(|b| *b == b'\n').enumerate().peekable();
     while let Some((i, title)) = rest.next() {
-        if first_field(title).is_empty() || is_indented(title) || title.starts_with(b"Personalities") {
-            continue;
-        }
-        if title.starts_with(b"unused") {
+        let about_all = [&b"Personalities"[..], b"unused"].iter().any(|word| title.starts_with(word));
+        if about_all || is_indented(title) || first_field(title).is_empty() {
             continue;
         }
         let mut details = Vec::new();
