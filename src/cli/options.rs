@@ -13,6 +13,7 @@ use crate::yaml::{Faults, FromYaml, Key, KeyInfo, Node, Position, Value};
 /// Flags that are not spelt as their keys: the collector, the key, the flag without dashes in front. The first for a key
 /// is the one that the help shows; those that node_exporter has given up come behind it.
 const SPELLINGS: &[(&str, &str, &str)] = &[
+    ("bcache", "priority_stats", "collector.bcache.priorityStats"),
     ("cpu", "info_flags_include", "collector.cpu.info.flags-include"),
     ("cpu", "info_bugs_include", "collector.cpu.info.bugs-include"),
     ("diskstats", "device_exclude", "collector.diskstats.device-exclude"),

@@ -5,6 +5,7 @@
 //! | --- | --- | --- |
 //! | `node_filesystem_size_bytes`, `_free_bytes`, `_avail_bytes` | gauge | `device`, `mountpoint`, `fstype`, `device_error` |
 //! | `node_filesystem_files`, `node_filesystem_files_free` | gauge | the same |
+//! | `node_filesystem_purgeable_bytes` | gauge, always 0: only macOS has such space | the same |
 //! | `node_filesystem_readonly`, `node_filesystem_device_error` | gauge | the same |
 //! | `node_filesystem_mount_info` | gauge, always 1 | `device`, `major`, `minor`, `mountpoint` |
 //!
@@ -14,9 +15,9 @@
 //! names it once.
 //!
 //! Configuration: `mount_points_include`, `mount_points_exclude`, `fs_types_include`, `fs_types_exclude`,
-//! `mount_timeout`.
+//! `mount_timeout`, `stat_workers`.
 
-mod mounts;
+pub(super) mod mounts;
 mod probe;
 
 use std::collections::HashMap;
@@ -65,6 +66,8 @@ crate::section! {
         pub fs_types_exclude: Search = Search::fixed(FS_TYPES_EXCLUDE),
         /// How long a mount may take to answer before it is reported as hanging.
         pub mount_timeout: Duration = Duration::from_secs(5),
+        /// How many filesystems that may hang are asked at a time (1 to 64): more where many mounts may be dead at once.
+        pub stat_workers: usize = 16,
     }
 }
 
@@ -79,12 +82,18 @@ const LABELS: [&str; 4] = ["device", "mountpoint", "fstype", "device_error"];
 /// Name, help, and which number it is.
 type Family = (&'static str, &'static str, fn(&Usage) -> f64);
 
-const FAMILIES: [Family; 5] = [
+const FAMILIES: [Family; 6] = [
     ("node_filesystem_size_bytes", "Filesystem size in bytes.", |u| u.size),
     ("node_filesystem_free_bytes", "Filesystem free space in bytes.", |u| u.free),
     ("node_filesystem_avail_bytes", "Filesystem space available to non-root users in bytes.", |u| u.available),
     ("node_filesystem_files", "Filesystem total file nodes.", |u| u.files),
     ("node_filesystem_files_free", "Filesystem total free file nodes.", |u| u.files_free),
+    // node_exporter has it on Linux too.
+    (
+        "node_filesystem_purgeable_bytes",
+        "Filesystem space available including purgeable space (MacOS specific).",
+        |_| 0.0,
+    ),
 ];
 
 /// The `filesystem` collector.
@@ -130,7 +139,7 @@ impl Filesystem {
             mount_points: filter(&config.mount_points_include, &config.mount_points_exclude),
             fs_types: filter(&config.fs_types_include, &config.fs_types_exclude),
             timeout: config.mount_timeout,
-            probes: Probes::new(statfs.clone()),
+            probes: Probes::new(statfs.clone(), config.stat_workers),
             statfs,
             timed_out: "mountpoint timeout".into(),
             text: Vec::new(),
@@ -308,6 +317,7 @@ mod tests {
             ("avail_bytes", 400),
             ("files", 100),
             ("files_free", 50),
+            ("purgeable_bytes", 0),
         ] {
             let line = format!("node_filesystem_{name}{{{root}}} {value}");
             assert!(lines.contains(&line), "{line}\n{lines:#?}");

@@ -7,6 +7,7 @@
 
 mod error;
 mod file;
+mod gathered;
 mod lane;
 mod memo;
 mod parse;
@@ -20,15 +21,22 @@ pub mod testing;
 mod usage;
 mod window;
 
+pub mod bcache;
+pub mod bcachefs;
+pub mod btrfs;
 pub mod cpu;
 pub mod diskstats;
+pub mod dmmultipath;
+pub mod drbd;
 pub mod filefd;
 pub mod filesystem;
 pub mod loadavg;
+pub mod mdadm;
 pub mod meminfo;
 pub mod netclass;
 pub mod netdev;
 pub mod netstat;
+pub mod nvme;
 pub mod os;
 pub mod portable;
 pub mod pressure;
@@ -37,11 +45,14 @@ pub mod search;
 pub mod sockstat;
 pub mod softnet;
 pub mod stat;
+pub mod tapestats;
 pub mod textfile;
 pub mod time;
 pub mod timex;
 pub mod uname;
 pub mod vmstat;
+pub mod xfs;
+pub mod zfs;
 
 pub use error::CollectError;
 pub use file::{KernelFile, read_small};

@@ -30,6 +30,14 @@ pub(super) fn names(folder: &Path) -> Result<Vec<OsString>, CollectError> {
     Ok(names)
 }
 
+/// The same, and no names where there is no such folder.
+pub(super) fn names_if_any(folder: &Path) -> Result<Vec<OsString>, CollectError> {
+    match names(folder) {
+        Err(CollectError::NoData(_)) => Ok(Vec::new()),
+        names => names,
+    }
+}
+
 /// Reads attributes one after the other into one buffer.
 #[derive(Debug, Default)]
 pub(super) struct Attributes {
@@ -93,5 +101,6 @@ mod tests {
         assert!(wrong.ends_with("sys/d/name: \"eth\" is no number"), "{wrong}");
         assert_eq!(names(&tree.path("sys/d")).unwrap(), ["name", "speed"]);
         assert!(matches!(names(&tree.path("sys/none")), Err(CollectError::NoData(_))));
+        assert!(names_if_any(&tree.path("sys/none")).unwrap().is_empty());
     }
 }

@@ -256,6 +256,26 @@ collectors! {
         "Space and inodes by mount point.", "`/proc/1/mountinfo`, statvfs(2)";
     textfile: super::textfile::TextfileConfig => super::textfile::Textfile, true, Own, 0,
         "Metrics from *.prom files that other programs write.", "`*.prom` files";
+    bcache: super::bcache::BcacheConfig => super::bcache::Bcache, true, Slow, 5,
+        "Caches of block devices (bcache): hits, dirty data, writeback.", "`/sys/fs/bcache`";
+    bcachefs: super::bcachefs::BcachefsConfig => super::bcachefs::Bcachefs, true, Slow, 10,
+        "bcachefs filesystems: compression, errors, counters, devices.", "`/sys/fs/bcachefs`";
+    btrfs: super::btrfs::BtrfsConfig => super::btrfs::Btrfs, true, Slow, 10,
+        "btrfs filesystems: allocation, commits, errors of devices.", "`/sys/fs/btrfs`, ioctl(2) on a mount of each";
+    dmmultipath: super::dmmultipath::DmmultipathConfig => super::dmmultipath::Dmmultipath, false, Slow, 5,
+        "Multipath disks and the state of their paths.", "`/sys/block/dm-*`";
+    drbd: super::drbd::DrbdConfig => super::drbd::Drbd, false, Shared, 0,
+        "Disks mirrored over the network (DRBD 8).", "`/proc/drbd`";
+    mdadm: super::mdadm::MdadmConfig => super::mdadm::Mdadm, true, Slow, 5,
+        "Software RAID: state, disks, synchronisation.", "`/proc/mdstat`, `/sys/block/md*/md`";
+    nvme: super::nvme::NvmeConfig => super::nvme::Nvme, true, Slow, 10,
+        "NVMe controllers and namespaces.", "`/sys/class/nvme`";
+    tapestats: super::tapestats::TapestatsConfig => super::tapestats::Tapestats, true, Slow, 5,
+        "SCSI tape drives: operations, bytes and times.", "`/sys/class/scsi_tape`";
+    xfs: super::xfs::XfsConfig => super::xfs::Xfs, true, Slow, 5,
+        "XFS filesystems: allocation, directories, inodes, calls.", "`/sys/fs/xfs`";
+    zfs: super::zfs::ZfsConfig => super::zfs::Zfs, true, Slow, 5,
+        "OpenZFS: its caches and logs, pools and datasets.", "`/proc/spl/kstat/zfs`";
     portable: super::portable::PortableConfig => super::portable::Portable, false, Own, 0,
         "The host by the sysinfo library instead of the kernel's files.", "the sysinfo library";
 }

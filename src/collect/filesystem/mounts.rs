@@ -7,7 +7,7 @@ use crate::collect::{Roots, fields, lines, split_once};
 
 /// A mounted filesystem.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Mount {
+pub(in crate::collect) struct Mount {
     /// What is mounted: `/dev/sda1`, `server:/export`.
     pub device: Vec<u8>,
     /// Where, as the host names it.
@@ -49,7 +49,7 @@ impl Mount {
 
 /// The mounts of the table's text, in its order. What is not a line of such a table is left out and counted from 1 in
 /// the second value: the number of the first such line.
-pub(super) fn parse(text: &[u8], roots: &Roots) -> (Vec<Mount>, Option<usize>) {
+pub(in crate::collect) fn parse(text: &[u8], roots: &Roots) -> (Vec<Mount>, Option<usize>) {
     let mut mounts = Vec::new();
     let mut fault = None;
     for (i, line) in lines(text).enumerate() {

@@ -1,7 +1,7 @@
 //! Asks filesystems for their use: those that may hang on threads of their own, so that a dead server holds up nothing.
 //!
 //! A mount that does not answer keeps one thread until it does: a system call that waits for a dead NFS server cannot
-//! be called off. There are at most [`MAX_THREADS`]; where all hang, the remaining mounts that may hang too are not
+//! be called off. There are only so many threads; where all hang, the remaining mounts that may hang too are not
 //! asked, and count as hanging.
 
 use std::collections::VecDeque;
@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Threads that wait for filesystems.
-const MAX_THREADS: usize = 16;
+/// Threads that wait for filesystems, however many are configured.
+const MAX_THREADS: usize = 64;
 
 /// A filesystem's use, in bytes and file nodes.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -60,6 +60,7 @@ fn reason(error: &io::Error) -> Arc<str> {
 /// The threads, and what they are to ask.
 pub struct Probes {
     statfs: StatFs,
+    max_threads: usize,
     shared: Arc<Shared>,
 }
 
@@ -121,9 +122,10 @@ impl Probe {
 }
 
 impl Probes {
-    pub fn new(statfs: StatFs) -> Probes {
+    /// With at most so many threads: between one and [`MAX_THREADS`].
+    pub fn new(statfs: StatFs, max_threads: usize) -> Probes {
         let shared = Shared { state: Mutex::default(), work: Condvar::new(), done: Condvar::new() };
-        Probes { statfs, shared: Arc::new(shared) }
+        Probes { statfs, max_threads: max_threads.clamp(1, MAX_THREADS), shared: Arc::new(shared) }
     }
 
     /// Asks each of `probes` that is not being asked already, and waits for these answers, at most `patience`.
@@ -139,7 +141,7 @@ impl Probes {
                 state.queue.push_back(probe.clone());
             }
         }
-        while state.threads < MAX_THREADS && state.idle < state.queue.len() {
+        while state.threads < self.max_threads && state.idle < state.queue.len() {
             let (shared, statfs) = (self.shared.clone(), self.statfs.clone());
             let thread = std::thread::Builder::new().name("statfs".into()).stack_size(128 << 10);
             // Joined by nobody: one that hangs in the kernel could not be waited for. It ends when `Probes` has ended.
@@ -216,13 +218,13 @@ mod tests {
                 Err(io::ErrorKind::NotFound.into())
             })
         };
-        let probes = Probes::new(statfs);
+        let probes = Probes::new(statfs, 3);
         let mounts: Vec<_> = (0..40).map(|i| Probe::new(Path::new(&i.to_string()))).collect();
         for _ in 0..3 {
             probes.ask(mounts.iter(), Duration::from_millis(30));
         }
         assert!(mounts.iter().all(|m| m.asked().is_some()));
-        assert_eq!((probes.shared.lock().threads, *inside.lock().unwrap()), (MAX_THREADS, MAX_THREADS));
+        assert_eq!((probes.shared.lock().threads, *inside.lock().unwrap()), (3, 3));
         drop(closed);
         let end = Instant::now() + Duration::from_secs(20);
         while mounts.iter().any(|m| m.last().is_none()) && Instant::now() < end {
