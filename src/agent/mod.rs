@@ -5,6 +5,7 @@
 //! them stand [`Shared`] and two channels: commands to the tick thread, alerts from it.
 
 mod clock;
+mod heap;
 mod instruments;
 mod kept;
 mod own;
@@ -66,6 +67,7 @@ impl StartError {
 
 /// Runs the agent until SIGTERM or SIGINT.
 pub fn run(source: Source) -> Result<(), StartError> {
+    heap::configure();
     raise_descriptor_limit();
     let config = source.load().map_err(StartError::Config)?;
     log_warnings(&config.warnings);

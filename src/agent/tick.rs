@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use prometheus::Registry;
 
 use super::clock::{self, Grid};
+use super::heap;
 use super::instruments::Instruments;
 use super::kept::Kept;
 use super::own::Own;
@@ -162,6 +163,7 @@ impl Ticker {
             self.last_gc = started;
             write(&self.history).gc(tick.time);
             self.table.sweep();
+            heap::trim();
         }
         self.report_history();
         self.outlets.instruments.tick_seconds.observe(started.elapsed().as_secs_f64());
