@@ -60,6 +60,10 @@ impl CpuColumns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::interrupts::{Interrupts, InterruptsConfig};
+    use crate::collect::softirqs::{Softirqs, SoftirqsConfig};
+    use crate::collect::testing::{Runner, Tree};
+    use crate::model::Section;
 
     #[test]
     fn numbers_by_cpu_and_the_text_behind_them() {
@@ -75,5 +79,40 @@ mod tests {
         columns.set_header(b"CPU7");
         assert_eq!(columns.read(b"5"), Row::Full(b""));
         assert_eq!(columns.values().collect::<Vec<_>>(), [(&b"7"[..], 5.0)]);
+    }
+    /// A table of 256 CPUs with a row for each of `names`, all its numbers `value`.
+    fn table(names: &[&str], value: u32) -> String {
+        let header: String = (0..256).map(|cpu| format!(" CPU{cpu}")).collect();
+        let cells = format!(" {value:10}").repeat(256);
+        names.iter().fold(header + "\n", |table, name| table + name + ":" + &cells + "   PCI-MSI 3-edge mlx5\n")
+    }
+
+    #[test]
+    fn wide_tables_keep_their_series_from_run_to_run_and_those_of_the_rows_that_stay() {
+        let tree = Tree::new::<&str>(&[]);
+        let (roots, interrupts) = (tree.roots(), InterruptsConfig::default());
+        let mut interrupts = Runner::new(Interrupts::new(&interrupts, &roots));
+        let mut softirqs = Runner::new(Softirqs::new(&SoftirqsConfig::default(), &roots));
+        let mut run = |names: &[&str], value| {
+            tree.write("proc/interrupts", table(names, value));
+            tree.write("proc/softirqs", table(names, value));
+            [interrupts.section().0, softirqs.section().0]
+        };
+        let first = run(&["1", "24", "LOC"], 7);
+        let second = run(&["1", "24", "LOC"], 8);
+        for (first, second) in first.iter().zip(&second) {
+            assert_eq!((first.values.len(), second.values[767]), (768, 8.0));
+            assert!(std::sync::Arc::ptr_eq(&first.layout, &second.layout));
+        }
+        let third = run(&["24", "30", "LOC"], 9);
+        for (second, third) in second.iter().zip(&third) {
+            let ids = |section: &Section, rows: std::ops::Range<usize>| -> Vec<_> {
+                let series = &section.layout.series()[rows.start * 256..rows.end * 256];
+                series.iter().flatten().map(|series| series.id).collect()
+            };
+            assert_eq!(ids(second, 1..2), ids(third, 0..1));
+            assert_eq!(ids(second, 2..3), ids(third, 2..3));
+            assert_eq!(ids(third, 1..2).len(), 256);
+        }
     }
 }
