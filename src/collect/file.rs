@@ -46,6 +46,12 @@ impl KernelFile {
         }
     }
 
+    /// The file's number, of a file that has nothing else.
+    pub fn number(&mut self) -> Result<f64, CollectError> {
+        let number = super::number(super::trim(self.read()?));
+        number.ok_or_else(|| CollectError::parse(&self.path, 1, "not a number"))
+    }
+
     fn fill(&mut self) -> io::Result<usize> {
         if self.buffer.is_empty() {
             self.buffer.resize(4096, 0);

@@ -39,17 +39,19 @@ impl Family {
             Some(b"kB") => ("_bytes", 1024.0),
             Some(_) => return None,
         };
-        let mut field = String::new();
-        for byte in key.strip_suffix(b")").unwrap_or(key) {
-            match byte {
-                b'(' => field.push('_'),
-                b if b.is_ascii_alphanumeric() || *b == b'_' => field.push(char::from(*b)),
-                _ => return None,
-            }
-        }
-        field.push_str(suffix);
+        let field = field_name(key)? + suffix;
         Some(Family { name: format!("node_memory_{field}"), help: format!("Memory information field {field}."), scale })
     }
+}
+
+/// A key as metrics name it, `Active_anon` for `Active(anon)`; `None` where no metric can have this name.
+pub(super) fn field_name(key: &[u8]) -> Option<String> {
+    let name = |byte: &u8| match byte {
+        b'(' => Some('_'),
+        b if b.is_ascii_alphanumeric() || *b == b'_' => Some(char::from(*b)),
+        _ => None,
+    };
+    key.strip_suffix(b")").unwrap_or(key).iter().map(name).collect()
 }
 
 impl Meminfo {

@@ -5,6 +5,7 @@
 //! ordinary ones in turn on one lane, those that may block each on a lane of its own. One that overruns its deadline is
 //! left out, and the rest of its lane goes on, until it comes back.
 
+mod columns;
 mod error;
 mod file;
 mod gathered;
@@ -24,15 +25,24 @@ mod window;
 pub mod bcache;
 pub mod bcachefs;
 pub mod btrfs;
+pub mod buddyinfo;
+pub mod cgroups;
+pub mod conntrack;
 pub mod cpu;
 pub mod diskstats;
 pub mod dmmultipath;
 pub mod drbd;
+pub mod entropy;
 pub mod filefd;
 pub mod filesystem;
+pub mod interrupts;
+pub mod kernel_hung;
+pub mod ksmd;
+pub mod lnstat;
 pub mod loadavg;
 pub mod mdadm;
 pub mod meminfo;
+pub mod meminfo_numa;
 pub mod netclass;
 pub mod netdev;
 pub mod netstat;
@@ -41,10 +51,16 @@ pub mod os;
 pub mod portable;
 pub mod pressure;
 pub mod process;
+pub mod schedstat;
 pub mod search;
+pub mod selinux;
+pub mod slabinfo;
 pub mod sockstat;
+pub mod softirqs;
 pub mod softnet;
 pub mod stat;
+pub mod swap;
+pub mod sysctl;
 pub mod tapestats;
 pub mod textfile;
 pub mod time;
@@ -53,6 +69,7 @@ pub mod uname;
 pub mod vmstat;
 pub mod xfs;
 pub mod zfs;
+pub mod zoneinfo;
 
 pub use error::CollectError;
 pub use file::{KernelFile, read_small};

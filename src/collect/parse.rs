@@ -7,7 +7,17 @@ pub fn trim(text: &[u8]) -> &[u8] {
 
 /// Lines without their ends; empty ones left out.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|b| *b == b'\n').filter(|l| !l.is_empty())
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let (line, behind) = split_once(rest, b'\n').unwrap_or((rest, b""));
+            rest = behind;
+            if !line.is_empty() {
+                return Some(line);
+            }
+        }
+        None
+    })
 }
 
 /// Fields between white space.
@@ -51,6 +61,8 @@ mod tests {
 
     #[test]
     fn fields_and_lines() {
+        assert_eq!(lines(b"\na\n\nb c\nd").collect::<Vec<_>>(), [&b"a"[..], b"b c", b"d"]);
+        assert_eq!(lines(b"\n").count() + lines(b"").count(), 0);
         let got: Vec<_> = lines(b"a  b\tc\n\nd").map(|l| fields(l).count()).collect();
         assert_eq!(got, [3, 1]);
         assert_eq!(split_once(b"a:b:c", b':'), Some((&b"a"[..], &b"b:c"[..])));

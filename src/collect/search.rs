@@ -73,6 +73,11 @@ impl Filter {
     }
 }
 
+/// Whether a name is exported where an include and an exclude pattern may be set together, and both count.
+pub(super) fn passes(include: Option<&Search>, exclude: Option<&Search>, name: &[u8]) -> bool {
+    include.is_none_or(|p| p.is_match(name)) && !exclude.is_some_and(|p| p.is_match(name))
+}
+
 /// Reports an include and an exclude pattern that are both set: the exclude pattern's default gives way, another does not.
 pub(super) fn check_pair(
     (include_key, include): (&str, &Option<Search>),
@@ -102,5 +107,12 @@ mod tests {
         assert!(!filter.wants(b"sda") && filter.wants(b"vda"));
         filter.include = Some(Search::fixed("a$"));
         assert!(filter.wants(b"sda") && !filter.wants(b"vdb"));
+    }
+
+    #[test]
+    fn both_patterns_count_where_both_may_be_set() {
+        let (disk, first) = (Search::fixed("^sd"), Search::fixed("a$"));
+        assert!(passes(None, None, b"sda") && passes(Some(&disk), None, b"sda") && !passes(None, Some(&disk), b"sda"));
+        assert!(passes(Some(&disk), Some(&first), b"sdb") && !passes(Some(&disk), Some(&first), b"sda"));
     }
 }

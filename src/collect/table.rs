@@ -276,6 +276,38 @@ collectors! {
         "XFS filesystems: allocation, directories, inodes, calls.", "`/sys/fs/xfs`";
     zfs: super::zfs::ZfsConfig => super::zfs::Zfs, true, Slow, 5,
         "OpenZFS: its caches and logs, pools and datasets.", "`/proc/spl/kstat/zfs`";
+    entropy: super::entropy::EntropyConfig => super::entropy::Entropy, true, Shared, 0,
+        "Bits of entropy the kernel has, and the size of its pool.", "`/proc/sys/kernel/random`";
+    conntrack: super::conntrack::ConntrackConfig => super::conntrack::Conntrack, true, Shared, 0,
+        "Connections tracked by netfilter, the limit, and what went wrong.", "`/proc/sys/net/netfilter`, `/proc/net/stat/nf_conntrack`";
+    schedstat: super::schedstat::SchedstatConfig => super::schedstat::Schedstat, true, Shared, 0,
+        "Time that tasks ran on and waited for each CPU.", "`/proc/schedstat`";
+    kernel_hung: super::kernel_hung::KernelHungConfig => super::kernel_hung::KernelHung, true, Shared, 0,
+        "Tasks that the kernel found hung.", "`/proc/sys/kernel/hung_task_detect_count`";
+    selinux: super::selinux::SelinuxConfig => super::selinux::Selinux, true, Slow, 5,
+        "SELinux' mode and its access vector cache.", "`/sys/fs/selinux`, `/etc/selinux/config`";
+    buddyinfo: super::buddyinfo::BuddyinfoConfig => super::buddyinfo::Buddyinfo, false, Shared, 0,
+        "Free blocks of memory by size: how fragmented it is.", "`/proc/buddyinfo`";
+    cgroups: super::cgroups::CgroupsConfig => super::cgroups::Cgroups, false, Shared, 0,
+        "Control groups by subsystem (version 1).", "`/proc/cgroups`";
+    interrupts: super::interrupts::InterruptsConfig => super::interrupts::Interrupts, false, Shared, 0,
+        "Interrupts by CPU, number and device.", "`/proc/interrupts`";
+    softirqs: super::softirqs::SoftirqsConfig => super::softirqs::Softirqs, false, Shared, 0,
+        "Soft interrupts by CPU and kind.", "`/proc/softirqs`";
+    lnstat: super::lnstat::LnstatConfig => super::lnstat::Lnstat, false, Shared, 0,
+        "The network stack's caches by CPU: ARP, routes, connection tracking.", "`/proc/net/stat`";
+    sysctl: super::sysctl::SysctlConfig => super::sysctl::Sysctl, false, Shared, 0,
+        "Kernel settings, as you choose.", "`/proc/sys`";
+    swap: super::swap::SwapConfig => super::swap::Swap, false, Shared, 0,
+        "Size, use and priority by swap device.", "`/proc/swaps`";
+    ksmd: super::ksmd::KsmdConfig => super::ksmd::Ksmd, false, Slow, 5,
+        "Memory shared by kernel samepage merging.", "`/sys/kernel/mm/ksm`";
+    meminfo_numa: super::meminfo_numa::MeminfoNumaConfig => super::meminfo_numa::MeminfoNuma, false, Slow, 5,
+        "Memory by use and NUMA node.", "`/sys/devices/system/node/nodeN/{meminfo,numastat}`";
+    slabinfo: super::slabinfo::SlabinfoConfig => super::slabinfo::Slabinfo, false, Slow, 5,
+        "The kernel's own objects by slab.", "`/proc/slabinfo`, which only root may read";
+    zoneinfo: super::zoneinfo::ZoneinfoConfig => super::zoneinfo::Zoneinfo, false, Slow, 5,
+        "Memory zones: pages by use, watermarks, NUMA hits.", "`/proc/zoneinfo`";
     portable: super::portable::PortableConfig => super::portable::Portable, false, Own, 0,
         "The host by the sysinfo library instead of the kernel's files.", "the sysinfo library";
 }
