@@ -5,6 +5,7 @@
 //! ordinary ones in turn on one lane, those that may block each on a lane of its own. One that overruns its deadline is
 //! left out, and the rest of its lane goes on, until it comes back.
 
+mod devices;
 mod error;
 mod file;
 mod lane;
@@ -20,27 +21,38 @@ pub mod testing;
 mod usage;
 
 pub mod cpu;
+pub mod cpu_vulnerabilities;
+pub mod cpufreq;
 pub mod diskstats;
+pub mod dmi;
+pub mod drm;
+pub mod edac;
 pub mod filefd;
 pub mod filesystem;
+pub mod hwmon;
 pub mod loadavg;
 pub mod meminfo;
 pub mod netclass;
 pub mod netdev;
 pub mod netstat;
 pub mod os;
+pub mod pcidevice;
 pub mod portable;
+pub mod powersupplyclass;
 pub mod pressure;
 pub mod process;
+pub mod rapl;
 pub mod search;
 pub mod sockstat;
 pub mod softnet;
 pub mod stat;
 pub mod textfile;
+pub mod thermal_zone;
 pub mod time;
 pub mod timex;
 pub mod uname;
 pub mod vmstat;
+pub mod watchdog;
 
 pub use error::CollectError;
 pub use file::{KernelFile, read_small};
