@@ -9,7 +9,7 @@
 
 use std::path::PathBuf;
 
-use super::devices::{Reading, devices};
+use super::devices::{Reading, devices_if_any};
 use super::{CollectError, Collector, Roots, fields};
 use crate::model::Writer;
 
@@ -36,7 +36,7 @@ impl Collector for CpuVulnerabilities {
                     about it are labels.";
         let labels = ["codename", "state", "mitigation"];
         let mut family = out.gauge("node_cpu_vulnerabilities_info", help, labels);
-        for (name, path) in devices(&self.folder)? {
+        for (name, path) in devices_if_any(&self.folder)? {
             if let Some(text) = self.reading.text(&path) {
                 let (state, mitigation) = state(text);
                 family.put([&name, state.as_bytes(), &mitigation], 1.0);
@@ -86,6 +86,11 @@ mod tests {
             );
             assert_eq!(Runner::new(build(&tree.roots())).lines(), [info]);
         }
+    }
+
+    #[test]
+    fn a_kernel_that_knows_of_none_has_nothing_to_say() {
+        assert!(Runner::new(build(&Tree::new::<&str>(&[]).roots())).lines().is_empty());
     }
 
     #[test]

@@ -14,15 +14,18 @@ pub(super) fn devices(class: &Path) -> Result<Vec<Device>, CollectError> {
     Ok(names(class)?.into_iter().map(|n| (n.as_bytes().to_vec(), class.join(&n))).collect())
 }
 
-/// The devices that are named `prefix` and a number, in the order of their numbers, by these. Where the class itself is
-/// not there, there are none of them, and that is a success: node_exporter looks for these with a pattern, and people
-/// alert on its `node_scrape_collector_success`.
+/// The devices of a class that may not be there: then there are none of them, and that is a success. node_exporter looks
+/// for some classes with a pattern, and people alert on its `node_scrape_collector_success`.
+pub(super) fn devices_if_any(class: &Path) -> Result<Vec<Device>, CollectError> {
+    match devices(class) {
+        Err(CollectError::NoData(_)) => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+/// Of the devices that there may be, those that are named `prefix` and a number, in the order of their numbers, by these.
 pub(super) fn numbered(class: &Path, prefix: &str) -> Result<Vec<Device>, CollectError> {
-    let all = match devices(class) {
-        Err(CollectError::NoData(_)) => Vec::new(),
-        all => all?,
-    };
-    let mut numbered: Vec<Device> = all
+    let mut numbered: Vec<Device> = devices_if_any(class)?
         .into_iter()
         .filter_map(|(name, folder)| Some((name.strip_prefix(prefix.as_bytes())?.to_vec(), folder)))
         .filter(|(number, _)| !number.is_empty() && number.iter().all(u8::is_ascii_digit))

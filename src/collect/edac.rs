@@ -11,7 +11,7 @@
 
 use std::path::PathBuf;
 
-use super::devices::{Reading, devices, numbered};
+use super::devices::{Reading, devices_if_any, numbered};
 use super::{CollectError, Collector, Roots};
 use crate::model::Writer;
 
@@ -47,8 +47,7 @@ impl Collector for Edac {
             let unknown = reading.numbers(&folder, ["ce_noinfo_count", "ue_noinfo_count"]);
             for (row, folder) in numbered(&folder, "csrow")? {
                 rows.push(([controller.clone(), row.clone()], reading.numbers(&folder, ["ce_count", "ue_count"])));
-                // A row that has vanished since has no channels.
-                for (file, path) in devices(&folder).unwrap_or_default() {
+                for (file, path) in devices_if_any(&folder)? {
                     let channel = file.strip_prefix(b"ch").and_then(|f| f.strip_suffix(b"_ce_count"));
                     let Some(channel) = channel else { continue };
                     let name = String::from_utf8_lossy(channel);

@@ -5,6 +5,7 @@
 //! ordinary ones in turn on one lane, those that may block each on a lane of its own. One that overruns its deadline is
 //! left out, and the rest of its lane goes on, until it comes back.
 
+mod cpulist;
 mod devices;
 mod error;
 mod file;
@@ -37,6 +38,7 @@ pub mod netdev;
 pub mod netstat;
 pub mod os;
 pub mod pcidevice;
+pub mod perf;
 pub mod portable;
 pub mod powersupplyclass;
 pub mod pressure;

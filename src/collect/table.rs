@@ -272,6 +272,8 @@ collectors! {
     pcidevice: super::pcidevice::PcideviceConfig => super::pcidevice::Pcidevice, false, Slow, 60,
         "PCI devices: what they are, their links, power states and virtual functions.",
         "`/sys/bus/pci/devices`, `pci.ids`";
+    perf: super::perf::PerfConfig => super::perf::Perf, false, Slow, 5,
+        "The CPUs' performance counters, and tracepoints (needs CAP_PERFMON).", "perf_event_open(2)";
     powersupplyclass: super::powersupplyclass::PowersupplyclassConfig => super::powersupplyclass::Powersupplyclass,
         true, Slow, 15,
         "Batteries, chargers and mains.", "`/sys/class/power_supply`";

@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::collect::{KernelFile, Roots, number, read_small, split_once, trim};
+use crate::collect::cpulist::{contains, numbers};
+use crate::collect::{KernelFile, Roots, number, read_small, trim};
 use crate::model::Writer;
-
-/// More CPUs than Linux can have.
-const MAX_CPUS: u32 = 65_536;
 
 /// What there is of each CPU under `/sys/devices/system/cpu`.
 pub(super) struct Topology {
@@ -108,35 +106,4 @@ impl Topology {
 /// A whole number in a file of its own. A package that firmware does not number is -1 there, and has no counters.
 fn id(path: &Path, buffer: &mut Vec<u8>) -> Option<u64> {
     std::str::from_utf8(read_small(path, buffer).ok()?).ok()?.parse().ok()
-}
-
-/// The ranges of a CPU list such as `0-3,8`.
-fn ranges(list: &[u8]) -> impl Iterator<Item = (u32, u32)> {
-    list.split(|b| *b == b',').filter_map(|range| {
-        let range = trim(range);
-        let (first, last) = split_once(range, b'-').unwrap_or((range, range));
-        let number = |text| std::str::from_utf8(text).ok()?.parse().ok().filter(|n| *n < MAX_CPUS);
-        Some((number(first)?, number(last)?))
-    })
-}
-
-fn numbers(list: &[u8]) -> impl Iterator<Item = u32> {
-    ranges(list).flat_map(|(first, last)| first..=last)
-}
-
-fn contains(list: &[u8], cpu: u32) -> bool {
-    ranges(list).any(|(first, last)| (first..=last).contains(&cpu))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cpu_lists() {
-        assert_eq!(numbers(b"1,3-5,9\n").collect::<Vec<_>>(), [1, 3, 4, 5, 9]);
-        assert_eq!(numbers(b"").count(), 0);
-        assert_eq!(numbers(b"5-3,x,-,7-,0-99999999999").count(), 0);
-        assert!(contains(b"0-3,8", 2) && contains(b"0-3,8", 8) && !contains(b"0-3,8", 4));
-    }
 }
