@@ -220,7 +220,7 @@ fn is_unknown(error: &io::Error) -> bool {
 
 impl<K: Counters> Collector for Perf<K> {
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
-        let Some(kernel) = self.kernel.take() else {
+        let Some(kernel) = self.kernel.clone() else {
             return Err(CollectError::NoData("the counters of a captured tree are not known".to_string()));
         };
         let followed = self.follow_cpus(&kernel);
@@ -234,7 +234,6 @@ impl<K: Counters> Collector for Perf<K> {
                 }
             }
         }
-        self.kernel = Some(kernel);
         followed?;
         let fault = self.cpus.iter().find_map(|cpu| cpu.fault.clone());
         fault.map_or(Ok(()), |fault| Err(CollectError::Other(fault)))

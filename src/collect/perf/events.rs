@@ -1,6 +1,6 @@
 //! The counters by node_exporter's names for them.
 
-/// A group of profilers, as the place of its events in [`GROUPS`].
+/// A group of profilers, as the place of its events in the list of groups.
 pub const HARDWARE: usize = 0;
 pub const SOFTWARE: usize = 1;
 pub const CACHE: usize = 2;

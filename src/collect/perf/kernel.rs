@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 /// Opens counters and reads them.
-pub trait Counters: Send {
+pub trait Counters: Clone + Send {
     type Counter: Send;
 
     /// A counter of one CPU over all processes, from 0 on. `kind` and `config`: see perf_event_open(2).
@@ -14,6 +14,7 @@ pub trait Counters: Send {
 }
 
 /// The running kernel.
+#[derive(Clone)]
 pub struct Kernel;
 
 /// `struct perf_event_attr` as the first kernels had it (`PERF_ATTR_SIZE_VER0`): all that counting takes. Later ones

@@ -6,7 +6,7 @@ use super::events::{Event, GROUPS};
 use crate::collect::cpulist;
 use crate::yaml::{Faults, FromYaml, Node, Value};
 
-/// Profilers of one group of [`GROUPS`]; all of them when none is named.
+/// Profilers of one group; all of them when none is named.
 #[derive(Clone, Debug, Default)]
 pub struct Chosen<const GROUP: usize>(Vec<&'static str>);
 
