@@ -6,11 +6,15 @@
 # CONFORMANCE_DATA has compare_metrics.py, node_exporter/fixtures.tar.gz and node_exporter/expected.txt. With collectors
 # named, only these run; the metrics of the others are then said to be missing.
 set -euo pipefail
-watchfire=$1 data=$2
+watchfire=$(realpath "$1") data=$(realpath "$2")
 shift 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-tar xzf "$data/node_exporter/fixtures.tar.gz" -C "$work"
+# Where node_exporter's own tests have them, for the labels that are paths.
+fixtures=collector/fixtures
+cd "$work"
+mkdir -p "$fixtures"
+tar xzf "$data/node_exporter/fixtures.tar.gz" -C "$fixtures"
 
 # Those that expected.txt has, but for qdisc and wifi, whose netlink answers were not captured.
 if [ $# = 0 ]; then
@@ -39,14 +43,15 @@ options=(
   --collector.sysctl.include=fs.file-nr:total,current,max
   --collector.sysctl.include=kernel.threads-max
   --collector.sysctl.include-info=kernel.seccomp.actions_avail
-  --collector.textfile.directory="$work/textfile/two_metric_files"
+  --collector.textfile.directory="$fixtures/textfile/two_metric_files"
 )
 for option in "${options[@]}"; do
   for collector in "$@"; do
     case "$option" in *"collector.$collector."*) flags+=("$option") ;; esac
   done
 done
-flags+=(--path.rootfs="$work" --path.procfs="$work/proc" --path.sysfs="$work/sys" --path.udev.data="$work/udev/data")
+flags+=(--path.rootfs="$fixtures" --path.procfs="$fixtures/proc" --path.sysfs="$fixtures/sys")
+flags+=(--path.udev.data="$fixtures/udev/data")
 "$watchfire" scrape "${flags[@]}" >"$work/actual.txt"
 ignore='^(go_|process_|promhttp_|node_exporter_build_info|node_scrape_|node_textfile_mtime|node_time_|node_wifi|node_qdisc|node_network_(receive|transmit)_(bytes|packets)_total)'
 python3 "$data/compare_metrics.py" "$data/node_exporter/expected.txt" "$work/actual.txt" --ignore "$ignore" --show 400

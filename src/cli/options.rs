@@ -26,6 +26,7 @@ const SPELLINGS: &[(&str, &str, &str)] = &[
     ("netdev", "device_include", "collector.netdev.device-whitelist"),
     ("netdev", "device_exclude", "collector.netdev.device-exclude"),
     ("netdev", "device_exclude", "collector.netdev.device-blacklist"),
+    ("powersupplyclass", "ignored_supplies", "collector.powersupply.ignored-supplies"),
 ];
 
 /// A collector's key as a flag.

@@ -69,7 +69,8 @@ impl Attributes {
 
 /// Whether an error only says that there is nothing to read.
 fn is_absent(error: &io::Error) -> bool {
-    const NOTHING: [Errno; 10] = [
+    const NOTHING: [Errno; 11] = [
+        Errno::AGAIN,
         Errno::NOENT,
         Errno::NOTDIR,
         Errno::ISDIR,

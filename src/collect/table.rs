@@ -308,6 +308,33 @@ collectors! {
         "The kernel's own objects by slab.", "`/proc/slabinfo`, which only root may read";
     zoneinfo: super::zoneinfo::ZoneinfoConfig => super::zoneinfo::Zoneinfo, false, Slow, 5,
         "Memory zones: pages by use, watermarks, NUMA hits.", "`/proc/zoneinfo`";
+    cpufreq: super::cpufreq::CpufreqConfig => super::cpufreq::Cpufreq, true, Slow, 15,
+        "CPU frequencies and governors.", "`/sys/devices/system/cpu/cpuN/cpufreq`";
+    cpu_vulnerabilities: super::cpu_vulnerabilities::CpuVulnerabilitiesConfig
+        => super::cpu_vulnerabilities::CpuVulnerabilities, false, Slow, 60,
+        "Known faults of the CPUs, and what the kernel does about them.", "`/sys/devices/system/cpu/vulnerabilities`";
+    dmi: super::dmi::DmiConfig => super::dmi::Dmi, true, Slow, 60,
+        "Vendor, product, serial numbers and BIOS of the machine.", "`/sys/class/dmi/id`";
+    drm: super::drm::DrmConfig => super::drm::Drm, false, Slow, 5,
+        "Graphics cards of the amdgpu driver: use and memory.", "`/sys/class/drm`";
+    edac: super::edac::EdacConfig => super::edac::Edac, true, Slow, 15,
+        "Memory errors, corrected and not.", "`/sys/devices/system/edac/mc`";
+    hwmon: super::hwmon::HwmonConfig => super::hwmon::Hwmon, true, Slow, 10,
+        "Hardware sensors: temperatures, fans, voltages, currents, power.", "`/sys/class/hwmon`";
+    pcidevice: super::pcidevice::PcideviceConfig => super::pcidevice::Pcidevice, false, Slow, 60,
+        "PCI devices: what they are, their links, power states and virtual functions.",
+        "`/sys/bus/pci/devices`, `pci.ids`";
+    perf: super::perf::PerfConfig => super::perf::Perf, false, Slow, 5,
+        "The CPUs' performance counters, and tracepoints (needs CAP_PERFMON).", "perf_event_open(2)";
+    powersupplyclass: super::powersupplyclass::PowersupplyclassConfig => super::powersupplyclass::Powersupplyclass,
+        true, Slow, 15,
+        "Batteries, chargers and mains.", "`/sys/class/power_supply`";
+    rapl: super::rapl::RaplConfig => super::rapl::Rapl, true, Slow, 5,
+        "Energy that packages, cores and memory have used (root only).", "`/sys/class/powercap`";
+    thermal_zone: super::thermal_zone::ThermalZoneConfig => super::thermal_zone::ThermalZone, true, Slow, 10,
+        "Temperatures of thermal zones, states of cooling devices.", "`/sys/class/thermal`";
+    watchdog: super::watchdog::WatchdogConfig => super::watchdog::Watchdog, true, Slow, 30,
+        "Watchdog timers and their settings.", "`/sys/class/watchdog`";
     portable: super::portable::PortableConfig => super::portable::Portable, false, Own, 0,
         "The host by the sysinfo library instead of the kernel's files.", "the sysinfo library";
 }

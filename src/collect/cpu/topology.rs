@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+<<<<<<< HEAD
 use crate::collect::file::may_keep;
 use crate::collect::{KernelFile, Roots, number, read_small, split_once, trim};
 use crate::model::Writer;
@@ -14,6 +15,12 @@ const MAX_CPUS: u32 = 65_536;
 const MAX_OPEN: usize = 1024;
 const OPEN_PART: u64 = 16;
 
+=======
+use crate::collect::cpulist::{contains, numbers};
+use crate::collect::{KernelFile, Roots, number, read_small, trim};
+use crate::model::Writer;
+
+>>>>>>> hardware
 /// What there is of each CPU under `/sys/devices/system/cpu`.
 pub(super) struct Topology {
     directory: std::path::PathBuf,
@@ -126,6 +133,7 @@ fn count(file: &mut KernelFile, keep: bool) -> Option<f64> {
 fn id(path: &Path, buffer: &mut Vec<u8>) -> Option<u64> {
     std::str::from_utf8(read_small(path, buffer).ok()?).ok()?.parse().ok()
 }
+<<<<<<< HEAD
 
 /// The ranges of a CPU list such as `0-3,8`.
 fn ranges(list: &[u8]) -> impl Iterator<Item = (u32, u32)> {
@@ -186,3 +194,5 @@ mod tests {
         assert!(contains(b"0-3,8", 2) && contains(b"0-3,8", 8) && !contains(b"0-3,8", 4));
     }
 }
+=======
+>>>>>>> hardware
