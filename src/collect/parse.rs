@@ -44,6 +44,11 @@ pub fn number(text: &[u8]) -> Option<f64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
+/// A number with the base 16, without a prefix.
+pub fn hexadecimal(text: &[u8]) -> Option<u64> {
+    u64::from_str_radix(str::from_utf8(text).ok()?, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -73,9 +73,35 @@ impl Filter {
     }
 }
 
+<<<<<<< HEAD
 /// Whether a name is exported where an include and an exclude pattern may be set together, and both count.
 pub(super) fn passes(include: Option<&Search>, exclude: Option<&Search>, name: &[u8]) -> bool {
     include.is_none_or(|p| p.is_match(name)) && !exclude.is_some_and(|p| p.is_match(name))
+=======
+/// Which devices are exported: those that `include` matches, if there is such a pattern, and `exclude` does not.
+#[derive(Clone, Debug)]
+pub(super) struct DeviceFilter {
+    include: Option<Search>,
+    exclude: Option<Search>,
+}
+
+impl DeviceFilter {
+    pub fn new(include: &Option<Search>, exclude: &Option<Search>) -> DeviceFilter {
+        DeviceFilter { include: include.clone(), exclude: exclude.clone() }
+    }
+
+    pub fn wants(&self, device: &[u8]) -> bool {
+        self.include.as_ref().is_none_or(|p| p.is_match(device))
+            && self.exclude.as_ref().is_none_or(|p| !p.is_match(device))
+    }
+
+    /// Reports a `device_include` and a `device_exclude` that are both set.
+    pub fn check(include: &Option<Search>, exclude: &Option<Search>, node: &Node, faults: &mut Faults) {
+        if include.is_some() && exclude.is_some() {
+            faults.error(node.at, "device_include and device_exclude exclude each other");
+        }
+    }
+>>>>>>> network
 }
 
 /// Reports an include and an exclude pattern that are both set: the exclude pattern's default gives way, another does not.

@@ -335,6 +335,24 @@ collectors! {
         "Temperatures of thermal zones, states of cooling devices.", "`/sys/class/thermal`";
     watchdog: super::watchdog::WatchdogConfig => super::watchdog::Watchdog, true, Slow, 30,
         "Watchdog timers and their settings.", "`/sys/class/watchdog`";
+    bonding: super::bonding::BondingConfig => super::bonding::Bonding, true, Slow, 5,
+        "Devices of each bond, and how many of them carry traffic.", "`/sys/class/net`";
+    fibrechannel: super::fibrechannel::FibrechannelConfig => super::fibrechannel::Fibrechannel, true, Slow, 10,
+        "Fibre Channel host adapters: state, frames, errors.", "`/sys/class/fc_host`";
+    infiniband: super::infiniband::InfinibandConfig => super::infiniband::Infiniband, true, Slow, 10,
+        "InfiniBand and RoCE adapters: state, traffic, errors.", "`/sys/class/infiniband`";
+    ipvs: super::ipvs::IpvsConfig => super::ipvs::Ipvs, true, Slow, 5,
+        "The kernel's load balancer: its connections and backends.", "`/proc/net/{ip_vs,ip_vs_stats}`";
+    mountstats: super::mountstats::MountstatsConfig => super::mountstats::Mountstats, false, Own, 5,
+        "Each NFS mount's operations, bytes, events and transports.", "`/proc/self/{mountstats,mountinfo}`";
+    nfs: super::nfs::NfsConfig => super::nfs::Nfs, true, Shared, 0,
+        "The NFS client: RPCs and requests by method.", "`/proc/net/rpc/nfs`";
+    nfsd: super::nfsd::NfsdConfig => super::nfsd::Nfsd, true, Shared, 0,
+        "The NFS server: threads, bytes, requests by method.", "`/proc/net/rpc/nfsd`";
+    udp_queues: super::udp_queues::UdpQueuesConfig => super::udp_queues::UdpQueues, true, Slow, 5,
+        "Memory of UDP datagrams that wait to be read or sent.", "`/proc/net/{udp,udp6}`";
+    xfrm: super::xfrm::XfrmConfig => super::xfrm::Xfrm, false, Shared, 0,
+        "Packets lost in IPsec, by reason.", "`/proc/net/xfrm_stat`";
     portable: super::portable::PortableConfig => super::portable::Portable, false, Own, 0,
         "The host by the sysinfo library instead of the kernel's files.", "the sysinfo library";
 }
