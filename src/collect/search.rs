@@ -73,11 +73,11 @@ impl Filter {
     }
 }
 
-<<<<<<< HEAD
 /// Whether a name is exported where an include and an exclude pattern may be set together, and both count.
 pub(super) fn passes(include: Option<&Search>, exclude: Option<&Search>, name: &[u8]) -> bool {
     include.is_none_or(|p| p.is_match(name)) && !exclude.is_some_and(|p| p.is_match(name))
-=======
+}
+
 /// Which devices are exported: those that `include` matches, if there is such a pattern, and `exclude` does not.
 #[derive(Clone, Debug)]
 pub(super) struct DeviceFilter {
@@ -91,8 +91,7 @@ impl DeviceFilter {
     }
 
     pub fn wants(&self, device: &[u8]) -> bool {
-        self.include.as_ref().is_none_or(|p| p.is_match(device))
-            && self.exclude.as_ref().is_none_or(|p| !p.is_match(device))
+        passes(self.include.as_ref(), self.exclude.as_ref(), device)
     }
 
     /// Reports a `device_include` and a `device_exclude` that are both set.
@@ -101,7 +100,6 @@ impl DeviceFilter {
             faults.error(node.at, "device_include and device_exclude exclude each other");
         }
     }
->>>>>>> network
 }
 
 /// Reports an include and an exclude pattern that are both set: the exclude pattern's default gives way, another does not.

@@ -3,24 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-<<<<<<< HEAD
+use crate::collect::cpulist::{contains, numbers};
 use crate::collect::file::may_keep;
-use crate::collect::{KernelFile, Roots, number, read_small, split_once, trim};
+use crate::collect::{KernelFile, Roots, number, read_small, trim};
 use crate::model::Writer;
-
-/// More CPUs than Linux can have.
-const MAX_CPUS: u32 = 65_536;
 
 /// Files of cores and packages that stay open, and the share of the agent's descriptors that they may be: a 16th.
 const MAX_OPEN: usize = 1024;
 const OPEN_PART: u64 = 16;
 
-=======
-use crate::collect::cpulist::{contains, numbers};
-use crate::collect::{KernelFile, Roots, number, read_small, trim};
-use crate::model::Writer;
-
->>>>>>> hardware
 /// What there is of each CPU under `/sys/devices/system/cpu`.
 pub(super) struct Topology {
     directory: std::path::PathBuf,
@@ -133,66 +124,3 @@ fn count(file: &mut KernelFile, keep: bool) -> Option<f64> {
 fn id(path: &Path, buffer: &mut Vec<u8>) -> Option<u64> {
     std::str::from_utf8(read_small(path, buffer).ok()?).ok()?.parse().ok()
 }
-<<<<<<< HEAD
-
-/// The ranges of a CPU list such as `0-3,8`.
-fn ranges(list: &[u8]) -> impl Iterator<Item = (u32, u32)> {
-    list.split(|b| *b == b',').filter_map(|range| {
-        let range = trim(range);
-        let (first, last) = split_once(range, b'-').unwrap_or((range, range));
-        let number = |text| std::str::from_utf8(text).ok()?.parse().ok().filter(|n| *n < MAX_CPUS);
-        Some((number(first)?, number(last)?))
-    })
-}
-
-fn numbers(list: &[u8]) -> impl Iterator<Item = u32> {
-    ranges(list).flat_map(|(first, last)| first..=last).take(MAX_CPUS as usize)
-}
-
-fn contains(list: &[u8], cpu: u32) -> bool {
-    ranges(list).any(|(first, last)| (first..=last).contains(&cpu))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::collect::testing::Tree;
-    use crate::model::{Labels, SeriesTable};
-
-    #[test]
-    fn however_many_cores_there_are_a_bounded_number_of_files_stays_open() {
-        let tree = Tree::new::<&str>(&[]);
-        for cpu in 0..12 {
-            let cpu_dir = format!("sys/devices/system/cpu/cpu{cpu}");
-            tree.write(&format!("{cpu_dir}/topology/physical_package_id"), format!("{}\n", cpu / 2));
-            tree.write(&format!("{cpu_dir}/topology/core_id"), format!("{cpu}\n"));
-            tree.write(&format!("{cpu_dir}/thermal_throttle/core_throttle_count"), "5\n");
-            tree.write(&format!("{cpu_dir}/thermal_throttle/package_throttle_count"), "7\n");
-        }
-        let mut topology = Topology::new(&tree.roots());
-        topology.keep = 4;
-        let mut out = Writer::new("test", Arc::new(SeriesTable::new(Labels::empty())), 100);
-        for _ in 0..2 {
-            topology.collect(false, &mut out);
-            assert_eq!(out.finish().0.values.len(), 12 + 6);
-            assert_eq!(tree.open_files(), 4 + 4);
-        }
-    }
-
-    #[test]
-    fn cpu_lists() {
-        assert_eq!(numbers(b"1,3-5,9\n").collect::<Vec<_>>(), [1, 3, 4, 5, 9]);
-        assert_eq!(numbers(b"").count(), 0);
-        assert_eq!(
-            numbers("0-65535,".repeat(1000).as_bytes()).count(),
-            65_536,
-            "no list is longer than there can be CPUs"
-        );
-        assert_eq!(numbers(b"5-3,x,-,7-,0-99999999999").count(), 0);
-        assert!(contains(b"0-3,8", 2) && contains(b"0-3,8", 8) && !contains(b"0-3,8", 4));
-    }
-}
-=======
->>>>>>> hardware
