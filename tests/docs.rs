@@ -42,8 +42,17 @@ fn parse(name: &str, text: &str) -> Node {
 
 /// The example with the keys behind a `#` in force.
 fn uncommented() -> String {
+    uncommented_but("never there")
+}
+
+/// The same, but for the keys that end so.
+fn uncommented_but(end: &str) -> String {
     let key = regex(r"^( *)# ( *(?:- |#|[a-z_]+:(?: |$)).*)$");
-    read("config.example.yaml").lines().map(|line| key.replace(line, "$1$2").into_owned() + "\n").collect()
+    let line = |line: &str| match line.contains(end) {
+        true => format!("{line}\n"),
+        false => key.replace(line, "$1$2").into_owned() + "\n",
+    };
+    read("config.example.yaml").lines().map(line).collect()
 }
 
 /// The paths of all keys of a document, as `FromYaml::key_paths` writes them, each with its line.
@@ -122,9 +131,9 @@ fn what_the_example_shows_behind_a_comment_can_be_used() {
     let rules = directory.path().join("rules");
     fs::create_dir(&rules).expect("rules");
     fs::write(rules.join("one.yml"), "groups: []\n").expect("a rule file");
-    // Of the interfaces to keep and those to leave out, only one can be said.
-    for left_out in ["device_include: ^(eth", "device_exclude: ^(veth"] {
-        let text: String = uncommented().lines().filter(|l| !l.contains(left_out)).map(|l| format!("{l}\n")).collect();
+    // Of the devices to keep and those to leave out, only one can be said.
+    for end in ["_include: ", "_exclude: "] {
+        let text = uncommented_but(end);
         let path = directory.path().join("watchfire.yaml");
         fs::write(&path, text).expect("a configuration");
         load(&path);

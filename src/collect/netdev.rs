@@ -8,7 +8,8 @@
 //!
 //! rtnetlink answers for the network namespace that the agent itself runs in. It is asked where procfs is the running
 //! kernel's own; otherwise, and where a sandbox forbids such sockets, `net/dev` of procfs is read, which has no
-//! `nohandler` counter.
+//! `nohandler` counter. A tree without that file (a bind mount of the host's procfs whose `self` leads nowhere) says
+//! nothing of the network: there the running kernel is asked all the same, as node_exporter always does.
 //!
 //! Configuration: `device_include`, `device_exclude`, `address_info`, `netlink`.
 
@@ -89,8 +90,10 @@ const PROC_COLUMNS: usize = 16;
 /// The `netdev` collector.
 pub struct Netdev {
     devices: Devices,
-    /// Of the running kernel; `None` when it is not to be asked.
-    netlink: Option<Rtnetlink>,
+    /// Of the running kernel.
+    netlink: Rtnetlink,
+    /// Whether it is asked first.
+    ask: bool,
     file: KernelFile,
     addresses: Option<Vec<(u32, IpAddr, u8)>>,
 }
@@ -105,29 +108,31 @@ impl Netdev {
         };
         Netdev {
             devices,
-            netlink: (config.netlink && roots.is_live()).then(Rtnetlink::new),
+            netlink: Rtnetlink::new(),
+            ask: config.netlink && roots.is_live(),
             file: KernelFile::new(roots.proc("net/dev")),
-            addresses: (config.address_info && roots.is_live()).then(Vec::new),
+            addresses: (config.address_info && config.netlink && roots.is_live()).then(Vec::new),
         }
     }
 }
 
 impl Collector for Netdev {
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
-        let asked = match &mut self.netlink {
-            Some(netlink) => netlink.links(&mut self.devices, Devices::clear, Devices::add_link).is_ok(),
-            None => false,
-        };
         let mut result = Ok(());
-        // Some sandboxes answer with names and no counters.
-        if !asked || !self.devices.have_counters() {
-            let read = self.devices.read_proc(self.file.read()?);
-            result = read.map_err(|(line, what)| CollectError::parse(self.file.path(), line, what));
+        if !self.ask || !self.devices.read_kernel(&mut self.netlink) {
+            match self.file.read() {
+                Ok(text) => {
+                    let read = self.devices.read_proc(text);
+                    result = read.map_err(|(line, what)| CollectError::parse(self.file.path(), line, what));
+                }
+                Err(CollectError::NoData(_)) if self.devices.read_kernel(&mut self.netlink) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.devices.write(out);
-        if let (Some(addresses), Some(netlink)) = (&mut self.addresses, &mut self.netlink) {
+        if let Some(addresses) = &mut self.addresses {
             let add = |list: &mut Vec<_>, a: &Address| list.push((a.index, a.address, a.prefix_length));
-            netlink
+            self.netlink
                 .addresses(addresses, Vec::clear, add)
                 .map_err(|e| CollectError::Other(format!("cannot list network addresses: {e}")))?;
             write_addresses(addresses, &self.devices, out);
@@ -159,6 +164,11 @@ impl Devices {
 
     fn present(&self) -> &[Device] {
         self.list.get(..self.length).unwrap_or_default()
+    }
+
+    /// Whether the running kernel gave the devices with their counters: some sandboxes answer with names alone.
+    fn read_kernel(&mut self, netlink: &mut Rtnetlink) -> bool {
+        netlink.links(self, Devices::clear, Devices::add_link).is_ok() && self.have_counters()
     }
 
     fn have_counters(&self) -> bool {
