@@ -179,6 +179,14 @@ FRAG: inuse 0 memory 3
     }
 
     #[test]
+    fn pages_are_as_large_as_the_kernel_has_them() {
+        let tree = Tree::new(&[("proc/net/sockstat", V4)]);
+        let mut runner = runner(&tree);
+        runner.collector.page_size = 65536.0;
+        assert!(runner.lines().contains(&"node_sockstat_TCP_mem_bytes 131072".to_string()));
+    }
+
+    #[test]
     fn without_ipv6_the_rest_is_served_and_without_both_there_is_no_data() {
         let tree = Tree::new(&[("proc/net/sockstat", V4)]);
         assert_eq!(runner(&tree).lines().len(), 12);

@@ -84,7 +84,13 @@ impl Host {
             self.write(file, &text);
         }
         let queue = self.read("proc/net/softnet_stat").lines().next().unwrap_or("").to_string();
-        self.write("proc/net/softnet_stat", &format!("{queue}\n").repeat(count));
+        let of = |cpu: usize| {
+            // The thirteenth column is the CPU's number.
+            let columns =
+                queue.split(' ').enumerate().map(|(i, c)| if i == 12 { format!("{cpu:08x}") } else { c.into() });
+            columns.collect::<Vec<String>>().join(" ") + "\n"
+        };
+        self.write("proc/net/softnet_stat", &(0..count).map(of).collect::<String>());
         let mut sched = "version 17\ntimestamp 4295000000\n".to_string();
         for cpu in 0..count {
             let _ = writeln!(sched, "cpu{cpu} 0 0 0 0 0 0 {} {} {}", 2_000_000 + cpu, 3_000_000 + cpu, 400 + cpu);

@@ -61,7 +61,7 @@ pub(super) struct Pass {
     first: bool,
     window: Window,
     kept: usize,
-    page_size: u64,
+    pub page_size: u64,
 }
 
 impl Pass {

@@ -6,6 +6,16 @@ use std::time::Duration;
 use super::*;
 
 #[test]
+fn memory_counts_in_pages_as_large_as_the_kernel_has_them() {
+    let tree = Tree::new();
+    tree.show(10, &Shown::default());
+    let mut watch = Watch::new(&tree, eager());
+    watch.processes.pass.page_size = 65536;
+    watch.tick();
+    assert_eq!(watch.get("memory_bytes{groupname=\"web\",memtype=\"resident\"}"), Some(3.0 * 65536.0));
+}
+
+#[test]
 fn a_group_has_all_that_its_processes_have() {
     let tree = Tree::new();
     tree.show(10, &Shown::default());
