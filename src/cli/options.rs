@@ -25,6 +25,10 @@ const SPELLINGS: &[(&str, &str, &str)] = &[
     ("netdev", "device_include", "collector.netdev.device-whitelist"),
     ("netdev", "device_exclude", "collector.netdev.device-exclude"),
     ("netdev", "device_exclude", "collector.netdev.device-blacklist"),
+    ("qdisc", "device_include", "collector.qdisc.device-include"),
+    ("qdisc", "device_include", "collector.qdisk.device-include"),
+    ("qdisc", "device_exclude", "collector.qdisc.device-exclude"),
+    ("qdisc", "device_exclude", "collector.qdisk.device-exclude"),
 ];
 
 /// A collector's key as a flag.
