@@ -24,6 +24,7 @@ pub mod arp;
 pub mod bonding;
 pub mod cpu;
 pub mod diskstats;
+pub mod ethtool;
 pub mod fibrechannel;
 pub mod filefd;
 pub mod filesystem;

@@ -284,6 +284,8 @@ collectors! {
         "TCP connections by state.", "sock_diag(7), else `/proc/net/{tcp,tcp6}`";
     wifi: super::wifi::WifiConfig => super::wifi::Wifi, false, Slow, 10,
         "Wireless devices, their networks and stations.", "generic netlink (nl80211)";
+    ethtool: super::ethtool::EthtoolConfig => super::ethtool::EthtoolCollector, false, Own, 10,
+        "What the drivers of network devices count and can do.", "ioctl `SIOCETHTOOL`, `/sys/class/net`";
     portable: super::portable::PortableConfig => super::portable::Portable, false, Own, 0,
         "The host by the sysinfo library instead of the kernel's files.", "the sysinfo library";
 }
