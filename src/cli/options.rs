@@ -27,6 +27,10 @@ const SPELLINGS: &[(&str, &str, &str)] = &[
     ("netdev", "device_exclude", "collector.netdev.device-exclude"),
     ("netdev", "device_exclude", "collector.netdev.device-blacklist"),
     ("powersupplyclass", "ignored_supplies", "collector.powersupply.ignored-supplies"),
+    ("qdisc", "device_include", "collector.qdisc.device-include"),
+    ("qdisc", "device_include", "collector.qdisk.device-include"),
+    ("qdisc", "device_exclude", "collector.qdisc.device-exclude"),
+    ("qdisc", "device_exclude", "collector.qdisk.device-exclude"),
 ];
 
 /// A collector's key as a flag.

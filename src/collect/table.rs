@@ -353,6 +353,18 @@ collectors! {
         "Memory of UDP datagrams that wait to be read or sent.", "`/proc/net/{udp,udp6}`";
     xfrm: super::xfrm::XfrmConfig => super::xfrm::Xfrm, false, Shared, 0,
         "Packets lost in IPsec, by reason.", "`/proc/net/xfrm_stat`";
+    arp: super::arp::ArpConfig => super::arp::Arp, true, Slow, 5,
+        "IPv4 neighbours of each device.", "rtnetlink, else `/proc/net/arp`";
+    network_route: super::network_route::NetworkRouteConfig => super::network_route::NetworkRoute, false, Slow, 10,
+        "The routing tables: routes, and how many lead through each device.", "rtnetlink, `/etc/iproute2`";
+    qdisc: super::qdisc::QdiscConfig => super::qdisc::Qdisc, false, Slow, 5,
+        "The queues through which devices send: bytes, packets, drops, backlog.", "rtnetlink";
+    tcpstat: super::tcpstat::TcpstatConfig => super::tcpstat::Tcpstat, false, Slow, 5,
+        "TCP connections by state.", "sock_diag(7), else `/proc/net/{tcp,tcp6}`";
+    wifi: super::wifi::WifiConfig => super::wifi::Wifi, false, Slow, 10,
+        "Wireless devices, their networks and stations.", "generic netlink (nl80211)";
+    ethtool: super::ethtool::EthtoolConfig => super::ethtool::EthtoolCollector, false, Own, 10,
+        "What the drivers of network devices count and can do.", "ioctl `SIOCETHTOOL`, `/sys/class/net`";
     portable: super::portable::PortableConfig => super::portable::Portable, false, Own, 0,
         "The host by the sysinfo library instead of the kernel's files.", "the sysinfo library";
 }

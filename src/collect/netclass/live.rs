@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::{Device, Devices, FLAGS, OPERSTATE, SPEED, UP, open_attribute, parse, read_attribute};
-use crate::collect::rtnetlink::{Link, Rtnetlink, attributes};
+use crate::collect::netlink::{attributes, text};
+use crate::collect::rtnetlink::{Link, Rtnetlink};
 use crate::collect::search::Search;
 
 /// Attributes that only files have, each with whether the kernel gives it only for a device that is up.
@@ -91,10 +92,7 @@ impl Device {
             match kind {
                 IFLA_ADDRESS => format_address(content, &mut self.texts[ADDRESS]),
                 IFLA_BROADCAST => format_address(content, &mut self.texts[BROADCAST]),
-                IFLA_IFALIAS => {
-                    let alias = content.split(|b| *b == 0).next().unwrap_or_default();
-                    self.texts[ALIAS].extend_from_slice(alias);
-                }
+                IFLA_IFALIAS => self.texts[ALIAS].extend_from_slice(text(content)),
                 IFLA_OPERSTATE => {
                     let state = content.first().and_then(|b| OPERSTATES.get(usize::from(*b)));
                     self.texts[OPERSTATE].clear();
