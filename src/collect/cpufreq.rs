@@ -2,12 +2,13 @@
 //!
 //! | metric | type | labels | file |
 //! | --- | --- | --- | --- |
-//! | `node_cpu_frequency_hertz`, `_min_hertz`, `_max_hertz` | gauge | `cpu` | `cpuinfo_{cur,min,max}_freq` |
+//! | `node_cpu_frequency_hertz`, `_avg_hertz`, `_min_hertz`, `_max_hertz` | gauge | `cpu` | `cpuinfo_{cur,avg,min,max}_freq` |
 //! | `node_cpu_scaling_frequency_hertz`, `_min_hertz`, `_max_hertz` | gauge | `cpu` | `scaling_{cur,min,max}_freq` |
 //! | `node_cpu_scaling_governor` | gauge, 1 for the one in force | `cpu`, `governor` | `scaling_governor`, `scaling_available_governors` |
 //!
-//! `cpuinfo_cur_freq` is for root only. Kernels before 5.18 sleep 10 ms or more to measure a CPU's frequency, and some
-//! ask the firmware for it: this is why it is not read at each tick.
+//! `cpuinfo_cur_freq` is for root only; `cpuinfo_avg_freq` came with Linux 6.15, and has no value while the CPU is idle.
+//! Kernels before 5.18 sleep 10 ms or more to measure a CPU's frequency, and some ask the firmware for it: this is why it
+//! is not read at each tick.
 //!
 //! Configuration: none.
 
@@ -23,8 +24,9 @@ crate::section! {
 }
 
 /// The file, what it is exported as, help.
-const FREQUENCIES: [(&str, &str, &str); 6] = [
+const FREQUENCIES: [(&str, &str, &str); 7] = [
     ("cpuinfo_cur_freq", "node_cpu_frequency_hertz", "Current CPU thread frequency in hertz."),
+    ("cpuinfo_avg_freq", "node_cpu_frequency_avg_hertz", "Average CPU thread frequency in hertz."),
     ("cpuinfo_min_freq", "node_cpu_frequency_min_hertz", "Minimum CPU thread frequency in hertz."),
     ("cpuinfo_max_freq", "node_cpu_frequency_max_hertz", "Maximum CPU thread frequency in hertz."),
     ("scaling_cur_freq", "node_cpu_scaling_frequency_hertz", "Current scaled CPU thread frequency in hertz."),
@@ -81,10 +83,11 @@ mod tests {
     use super::*;
     use crate::collect::testing::{Runner, Tree, conforms, never_panics};
 
-    const FILES: [(&str, &str); 5] = [
+    const FILES: [(&str, &str); 6] = [
         ("sys/devices/system/cpu/cpu1/cpufreq/scaling_governor", "schedutil\n"),
         ("sys/devices/system/cpu/cpu1/cpufreq/scaling_available_governors", "performance schedutil \n"),
         ("sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq", "1400000\n"),
+        ("sys/devices/system/cpu/cpu1/cpufreq/cpuinfo_avg_freq", "2100000\n"),
         ("sys/devices/system/cpu/cpu1/cpufreq/cpuinfo_max_freq", "3700000\n"),
         ("sys/devices/system/cpu/cpufreq/policy0/scaling_governor", "x\n"),
     ];
@@ -101,6 +104,7 @@ mod tests {
             assert_eq!(
                 run.lines(),
                 [
+                    "node_cpu_frequency_avg_hertz{cpu=\"1\"} 2100000000",
                     "node_cpu_frequency_max_hertz{cpu=\"1\"} 3700000000",
                     "node_cpu_scaling_frequency_hertz{cpu=\"1\"} 1400000000",
                     "node_cpu_scaling_governor{cpu=\"1\",governor=\"performance\"} 0",
