@@ -64,15 +64,21 @@ pub struct Cpu {
     info: Option<Info>,
 }
 
+impl CpuConfig {
+    /// Whether /proc/cpuinfo is exported: any of its keys says so.
+    pub(super) fn has_info(&self) -> bool {
+        self.info || self.info_flags_include.is_some() || self.info_bugs_include.is_some()
+    }
+}
+
 impl Cpu {
     pub fn new(config: &CpuConfig, roots: &Roots) -> Cpu {
-        let info = config.info || config.info_flags_include.is_some() || config.info_bugs_include.is_some();
         Cpu {
             stat: KernelFile::new(roots.proc("stat")),
             times: Memo::new(),
             guest: config.guest,
             topology: Topology::new(roots),
-            info: info.then(|| Info::new(config, roots)),
+            info: config.has_info().then(|| Info::new(config, roots)),
         }
     }
 
