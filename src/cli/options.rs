@@ -4,7 +4,6 @@
 //! needs no value, and has `--no-collector.NAME.KEY` beside it. Where node_exporter spells one otherwise, that stands in
 //! `SPELLINGS`.
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
 
 use crate::collect::{COLLECTORS, CollectorsConfig};
@@ -73,7 +72,6 @@ impl Options {
                 .long(option.flag.clone())
                 .aliases(option.old.iter().copied())
                 .action(ArgAction::Append)
-                .value_parser(NonEmptyStringValueParser::new())
                 .hide_short_help(true)
                 .help_heading("Options of collectors (each is a key of the collector in the configuration too)")
                 .help(option.info.about.trim().trim_end_matches('.').to_string());
@@ -125,7 +123,9 @@ impl Options {
 }
 
 fn scalar(text: &str) -> Node {
-    Node { at: Position::default(), value: Value::Scalar { text: text.to_string(), plain: true, block: false } }
+    // An empty plain text would be no value at all, and leave the default.
+    let plain = !text.is_empty();
+    Node { at: Position::default(), value: Value::Scalar { text: text.to_string(), plain, block: false } }
 }
 
 fn key(name: &str) -> Key {
@@ -171,6 +171,23 @@ mod tests {
         assert!(pattern.is_match(b"lo") && !pattern.is_match(b"eth0"));
         assert!(config.netclass.options.ignore_invalid_speed && !config.netclass.options.netlink);
         assert_eq!(config.textfile.options.directory.0, ["/a", "/b"]);
+    }
+
+    #[test]
+    fn an_empty_pattern_is_none_as_unit_files_have_it() {
+        let config = parse(&[
+            "--collector.diskstats.device-exclude=",
+            "--collector.diskstats.device-include=^sd",
+            "--collector.netdev.device-exclude=",
+            "--collector.netdev.device-include",
+            "",
+        ])
+        .unwrap();
+        let disks = &config.diskstats.options;
+        assert!(disks.device_exclude.is_empty() && disks.device_include.is_some());
+        let devices = &config.netdev.options;
+        assert!(devices.device_include.is_none() && devices.device_exclude.is_none());
+        assert!(parse(&["--collector.netclass.ignore-invalid-speed="]).unwrap_err().contains("true or false"));
     }
 
     #[test]

@@ -64,15 +64,21 @@ pub struct Cpu {
     info: Option<Info>,
 }
 
+impl CpuConfig {
+    /// Whether /proc/cpuinfo is exported: any of its keys says so.
+    pub(super) fn has_info(&self) -> bool {
+        self.info || self.info_flags_include.is_some() || self.info_bugs_include.is_some()
+    }
+}
+
 impl Cpu {
     pub fn new(config: &CpuConfig, roots: &Roots) -> Cpu {
-        let info = config.info || config.info_flags_include.is_some() || config.info_bugs_include.is_some();
         Cpu {
             stat: KernelFile::new(roots.proc("stat")),
             times: Memo::new(),
             guest: config.guest,
             topology: Topology::new(roots),
-            info: info.then(|| Info::new(config, roots)),
+            info: config.has_info().then(|| Info::new(config, roots)),
         }
     }
 
@@ -248,6 +254,41 @@ mod tests {
                 "node_cpu_bug_info{bug=\"mds\"} 1",
             ]
         );
+    }
+
+    #[test]
+    fn info_of_other_machines() {
+        let tree = Tree::new(&[("proc/stat", STAT)]);
+        let config = CpuConfig { info_flags_include: Some(Search::fixed("^(asimd|aes)$")), ..CpuConfig::default() };
+        for (cpuinfo, expected) in [
+            (
+                "processor\t: 0\nBogoMIPS\t: 243.75\nFeatures\t: fp asimd aes\nCPU implementer\t: 0x41\n\n\
+                 Hardware\t: BCM2835\nModel\t\t: Raspberry Pi 4\n",
+                ["cpu=\"0\",vendor=\"\",family=\"\",model=\"\",", "node_cpu_flag_info{flag=\"asimd\"} 1"],
+            ),
+            (
+                "processor\t: 8\ncpu\t\t: POWER9, altivec supported\nclock\t\t: 3425.000000MHz\n\n\
+                 timebase\t: 512000000\nmodel\t\t: 8375-42A\n",
+                [
+                    "cpu=\"8\",vendor=\"POWER9, altivec supported\",family=\"\",model=\"\",",
+                    "node_cpu_frequency_hertz{package=\"\",core=\"\",cpu=\"8\"} 3425000000",
+                ],
+            ),
+            (
+                "processor\t: 1\nhart\t\t: 2\nisa\t\t: rv64imafdc\nmmu\t\t: sv39\n",
+                ["core=\"2\",cpu=\"1\"", "model_name=\"rv64imafdc\""],
+            ),
+            (
+                "system type\t: MediaTek\nprocessor\t: 0\ncpu model\t: MIPS 1004Kc\nisa\t\t: mips1 mips2\n",
+                ["cpu=\"0\"", "model_name=\"MIPS 1004Kc\""],
+            ),
+        ] {
+            tree.write("proc/cpuinfo", cpuinfo);
+            let lines = Runner::new(Cpu::new(&config, &tree.roots())).lines();
+            for part in expected {
+                assert!(lines.iter().any(|l| l.contains(part)), "{part} in {lines:?}");
+            }
+        }
     }
 
     const SYS: &str = "sys/devices/system/cpu";

@@ -2,14 +2,15 @@
 //!
 //! | metric | type | labels | file |
 //! | --- | --- | --- | --- |
-//! | `node_cpu_frequency_hertz`, `_min_hertz`, `_max_hertz` | gauge | `cpu` | `cpuinfo_{cur,min,max}_freq` |
+//! | `node_cpu_frequency_hertz`, `_avg_hertz`, `_min_hertz`, `_max_hertz` | gauge | `cpu` | `cpuinfo_{cur,avg,min,max}_freq` |
 //! | `node_cpu_scaling_frequency_hertz`, `_min_hertz`, `_max_hertz` | gauge | `cpu` | `scaling_{cur,min,max}_freq` |
 //! | `node_cpu_scaling_governor` | gauge, 1 for the one in force | `cpu`, `governor` | `scaling_governor`, `scaling_available_governors` |
 //!
-//! `cpuinfo_cur_freq` is for root only. Kernels before 5.18 sleep 10 ms or more to measure a CPU's frequency, and some
-//! ask the firmware for it: this is why it is not read at each tick.
+//! `cpuinfo_cur_freq` is for root only; `cpuinfo_avg_freq` came with Linux 6.15, and has no value while the CPU is idle.
+//! Kernels before 5.18 sleep 10 ms or more to measure a CPU's frequency, and some ask the firmware for it: this is why it
+//! is not read at each tick.
 //!
-//! Configuration: none.
+//! Configuration: `current`.
 
 use std::path::PathBuf;
 
@@ -19,12 +20,20 @@ use crate::model::Writer;
 
 crate::section! {
     /// `collectors.cpufreq`.
-    pub struct CpufreqConfig {}
+    pub struct CpufreqConfig {
+        /// Whether the current frequency is read from the hardware, as only root may; with `cpu.info`, the current
+        /// frequencies are those of /proc/cpuinfo.
+        pub current: bool = true,
+    }
 }
 
+/// The file for which the kernel asks the hardware.
+const CURRENT: &str = "cpuinfo_cur_freq";
+
 /// The file, what it is exported as, help.
-const FREQUENCIES: [(&str, &str, &str); 6] = [
-    ("cpuinfo_cur_freq", "node_cpu_frequency_hertz", "Current CPU thread frequency in hertz."),
+const FREQUENCIES: [(&str, &str, &str); 7] = [
+    (CURRENT, "node_cpu_frequency_hertz", "Current CPU thread frequency in hertz."),
+    ("cpuinfo_avg_freq", "node_cpu_frequency_avg_hertz", "Average CPU thread frequency in hertz."),
     ("cpuinfo_min_freq", "node_cpu_frequency_min_hertz", "Minimum CPU thread frequency in hertz."),
     ("cpuinfo_max_freq", "node_cpu_frequency_max_hertz", "Maximum CPU thread frequency in hertz."),
     ("scaling_cur_freq", "node_cpu_scaling_frequency_hertz", "Current scaled CPU thread frequency in hertz."),
@@ -35,12 +44,13 @@ const FREQUENCIES: [(&str, &str, &str); 6] = [
 /// The `cpufreq` collector.
 pub struct Cpufreq {
     folder: PathBuf,
+    current: bool,
     reading: Reading,
 }
 
 impl Cpufreq {
-    pub fn new(_: &CpufreqConfig, roots: &Roots) -> Cpufreq {
-        Cpufreq { folder: roots.sys("devices/system/cpu"), reading: Reading::default() }
+    pub fn new(config: &CpufreqConfig, roots: &Roots) -> Cpufreq {
+        Cpufreq { folder: roots.sys("devices/system/cpu"), current: config.current, reading: Reading::default() }
     }
 }
 
@@ -53,7 +63,10 @@ impl Collector for Cpufreq {
             let Some(governor) = self.reading.text(&folder.join("scaling_governor")).map(<[u8]>::to_vec) else {
                 continue;
             };
-            let kilohertz = self.reading.numbers(&folder, FREQUENCIES.map(|f| f.0));
+            let kilohertz = FREQUENCIES.map(|(file, ..)| match file {
+                CURRENT if !self.current => None,
+                _ => self.reading.number(&folder.join(file)),
+            });
             let [available] = self.reading.texts(&folder, ["scaling_available_governors"]);
             cpus.push((cpu, kilohertz, governor, available.unwrap_or_default()));
         }
@@ -81,10 +94,11 @@ mod tests {
     use super::*;
     use crate::collect::testing::{Runner, Tree, conforms, never_panics};
 
-    const FILES: [(&str, &str); 5] = [
+    const FILES: [(&str, &str); 6] = [
         ("sys/devices/system/cpu/cpu1/cpufreq/scaling_governor", "schedutil\n"),
         ("sys/devices/system/cpu/cpu1/cpufreq/scaling_available_governors", "performance schedutil \n"),
         ("sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq", "1400000\n"),
+        ("sys/devices/system/cpu/cpu1/cpufreq/cpuinfo_avg_freq", "2100000\n"),
         ("sys/devices/system/cpu/cpu1/cpufreq/cpuinfo_max_freq", "3700000\n"),
         ("sys/devices/system/cpu/cpufreq/policy0/scaling_governor", "x\n"),
     ];
@@ -101,12 +115,24 @@ mod tests {
             assert_eq!(
                 run.lines(),
                 [
+                    "node_cpu_frequency_avg_hertz{cpu=\"1\"} 2100000000",
                     "node_cpu_frequency_max_hertz{cpu=\"1\"} 3700000000",
                     "node_cpu_scaling_frequency_hertz{cpu=\"1\"} 1400000000",
                     "node_cpu_scaling_governor{cpu=\"1\",governor=\"performance\"} 0",
                     "node_cpu_scaling_governor{cpu=\"1\",governor=\"schedutil\"} 1",
                 ]
             );
+        }
+    }
+
+    #[test]
+    fn the_hardware_is_asked_unless_it_is_not_to_be() {
+        let tree = Tree::new(&FILES);
+        tree.write("sys/devices/system/cpu/cpu1/cpufreq/cpuinfo_cur_freq", "1399000\n");
+        for current in [true, false] {
+            let lines = Runner::new(Cpufreq::new(&CpufreqConfig { current }, &tree.roots())).lines();
+            let said = lines.contains(&"node_cpu_frequency_hertz{cpu=\"1\"} 1399000000".to_string());
+            assert_eq!((lines.len(), said), (5 + usize::from(current), current), "{lines:?}");
         }
     }
 

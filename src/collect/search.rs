@@ -30,6 +30,11 @@ impl Search {
         Search::new(text).unwrap_or_else(|e| unreachable!("{text}: {e}"))
     }
 
+    /// Whether it is the empty pattern, by which node_exporter's flags mean none: `--collector.X.device-exclude=`.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
     pub fn is_match(&self, text: &[u8]) -> bool {
         self.regex.is_match(text)
     }
@@ -48,6 +53,8 @@ impl fmt::Debug for Search {
 }
 
 impl FromYaml for Search {
+    const EMPTY_IS_NONE: bool = true;
+
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         let Some(text) = node.as_str() else {
             faults.unexpected(node, "a regular expression");
@@ -57,7 +64,8 @@ impl FromYaml for Search {
     }
 }
 
-/// What is exported of a list: what `include` matches, if there is such a pattern, or else what `exclude` does not.
+/// What is exported of a list: what `include` matches, if there is such a pattern, or else what `exclude` does not; an
+/// empty `exclude` leaves nothing out.
 #[derive(Clone, Debug)]
 pub struct Filter {
     pub include: Option<Search>,
@@ -68,7 +76,7 @@ impl Filter {
     pub fn wants(&self, name: &[u8]) -> bool {
         match &self.include {
             Some(include) => include.is_match(name),
-            None => !self.exclude.is_match(name),
+            None => self.exclude.is_empty() || !self.exclude.is_match(name),
         }
     }
 }
@@ -109,7 +117,7 @@ pub(super) fn check_pair(
     node: &Node,
     faults: &mut Faults,
 ) {
-    if include.is_some() && exclude != default {
+    if include.is_some() && exclude != default && !exclude.is_empty() {
         faults.error(node.at, format!("{include_key} and {exclude_key} exclude each other"));
     }
 }
@@ -131,6 +139,8 @@ mod tests {
         assert!(!filter.wants(b"sda") && filter.wants(b"vda"));
         filter.include = Some(Search::fixed("a$"));
         assert!(filter.wants(b"sda") && !filter.wants(b"vdb"));
+        filter = Filter { include: None, exclude: Search::fixed("") };
+        assert!(filter.wants(b"sda"));
     }
 
     #[test]

@@ -193,6 +193,7 @@ macro_rules! collectors {
                 // A tree that was named is the one to read: what sysinfo reads is this machine (in a container, the
                 // container), and its numbers must not pass for those of the host.
                 let portable = self.is_enabled("portable") || !kernel_files && roots.is_live();
+                let config = self.without_doubles();
                 let mut planned = Vec::new();
                 for info in COLLECTORS {
                     if portable && REPLACED_BY_PORTABLE.contains(&info.name) {
@@ -200,8 +201,8 @@ macro_rules! collectors {
                     }
                     match info.name {
                         $( stringify!($name) if self.is_enabled(info.name) || portable && info.name == "portable" => {
-                            let collector = Box::new(<$type>::new(&self.$name.options, roots));
-                            planned.push(self.$name.plan(info, collector, roots));
+                            let collector = Box::new(<$type>::new(&config.$name.options, roots));
+                            planned.push(config.$name.plan(info, collector, roots));
                         } )*
                         "processes" if processes.enabled || self.is_enabled("processes") => {
                             let node = self.is_enabled("processes").then_some(&self.processes.options);
@@ -369,6 +370,15 @@ collectors! {
         "The host by the sysinfo library instead of the kernel's files.", "the sysinfo library";
 }
 
+impl CollectorsConfig {
+    /// What two collectors have under one name is left to one of them, as in node_exporter.
+    fn without_doubles(&self) -> CollectorsConfig {
+        let mut config = self.clone();
+        config.cpufreq.options.current &= !(self.is_enabled("cpu") && self.cpu.options.has_info());
+        config
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,5 +406,18 @@ mod tests {
         asked_for.portable.enabled = Some(true);
         let planned = names(asked_for);
         assert!(!planned.contains(&"meminfo") && planned.contains(&"portable"), "{planned:?}");
+    }
+    #[test]
+    fn current_frequencies_come_from_one_collector() {
+        let made_from = |config: &CollectorsConfig| -> String {
+            let planned = config.plan(&ProcessesConfig::default(), &Roots::default());
+            planned.into_iter().find(|p| p.name == "cpufreq").unwrap().made_from
+        };
+        let mut config = CollectorsConfig::default();
+        assert!(made_from(&config).contains("current: true"));
+        config.cpu.options.info = true;
+        assert!(made_from(&config).contains("current: false"));
+        config.cpu.enabled = Some(false);
+        assert!(made_from(&config).contains("current: true"));
     }
 }

@@ -15,6 +15,8 @@ use crate::model::{Labels, parse_duration};
 pub trait FromYaml: Sized {
     /// Whether it is on or off, so that a flag for it needs no value.
     const SWITCH: bool = false;
+    /// Whether an empty text says that there is none, where there may be none.
+    const EMPTY_IS_NONE: bool = false;
 
     /// Reads the value; what is wrong is added to `faults`, and `None` given where nothing can be made of it.
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self>;
@@ -133,7 +135,10 @@ impl<T: FromYaml> FromYaml for Option<T> {
     const SWITCH: bool = T::SWITCH;
 
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
-        if node.is_null() { Some(None) } else { T::from_yaml(node, faults).map(Some) }
+        if node.is_null() || T::EMPTY_IS_NONE && node.as_str() == Some("") {
+            return Some(None);
+        }
+        T::from_yaml(node, faults).map(Some)
     }
 
     fn key_paths(path: &str, paths: &mut Vec<String>) {

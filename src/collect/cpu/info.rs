@@ -5,20 +5,26 @@ use crate::collect::search::Search;
 use crate::collect::{CollectError, KernelFile, Roots, fields, lines, number, split_once, trim};
 use crate::model::Writer;
 
-/// Labels of `node_cpu_info` after `cpu`, and their keys in /proc/cpuinfo.
+/// Labels of `node_cpu_info` after `cpu`, and their keys in /proc/cpuinfo: those of x86 first.
 const LABELS: [&str; 9] =
     ["package", "core", "vendor", "family", "model", "model_name", "microcode", "stepping", "cachesize"];
-const KEYS: [&[u8]; 9] = [
-    b"physical id",
-    b"core id",
-    b"vendor_id",
-    b"cpu family",
-    b"model",
-    b"model name",
-    b"microcode",
-    b"stepping",
-    b"cache size",
+const KEYS: [&[&[u8]]; 9] = [
+    &[b"physical id"],
+    // RISC-V.
+    &[b"core id", b"hart"],
+    // POWER.
+    &[b"vendor_id", b"cpu"],
+    &[b"cpu family"],
+    &[b"model"],
+    // MIPS, RISC-V.
+    &[b"model name", b"cpu model", b"isa"],
+    &[b"microcode"],
+    &[b"stepping"],
+    &[b"cache size"],
 ];
+
+/// The key behind the last processor of POWER with which the machine's own begin, `model` among them.
+const MACHINE: &[u8] = b"timebase";
 
 /// Reads `/proc/cpuinfo`.
 pub(super) struct Info {
@@ -94,13 +100,18 @@ fn processors(text: &[u8]) -> impl Iterator<Item = Processor<'_>> {
     std::iter::from_fn(move || {
         let cpu = lines.find(|(key, _)| *key == b"processor")?.1;
         let mut processor = Processor { cpu, ..Processor::default() };
-        while let Some((key, value)) = lines.next_if(|(key, _)| *key != b"processor") {
+        while let Some((key, value)) = lines.next_if(|(key, _)| !matches!(*key, b"processor" | MACHINE)) {
             match key {
                 b"cpu MHz" => processor.mhz = number(value),
-                b"flags" => processor.flags = value,
+                // POWER: `3425.000000MHz`.
+                b"clock" => processor.mhz = value.strip_suffix(b"MHz").and_then(number),
+                // ARM.
+                b"flags" | b"Features" => processor.flags = value,
                 b"bugs" => processor.bugs = value,
                 _ => {
-                    if let Some((_, label)) = KEYS.iter().zip(&mut processor.labels).find(|(k, _)| **k == key) {
+                    let mut labels = KEYS.iter().zip(&mut processor.labels);
+                    // The first counts: the `isa` of MIPS is not its model.
+                    if let Some((_, label)) = labels.find(|(keys, label)| label.is_empty() && keys.contains(&key)) {
                         *label = value;
                     }
                 }
