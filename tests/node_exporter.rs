@@ -53,8 +53,13 @@ const OLDER: &[(&str, &str)] = &[
 ];
 
 /// Labels that later versions have added to a family.
-const ADDED: &[(&str, &str)] =
-    &[("node_filesystem_", "device_error"), ("node_network_info", "adminstate"), ("node_disk_info", "rotational")];
+const ADDED: &[(&str, &str)] = &[
+    ("node_filesystem_", "device_error"),
+    ("node_network_info", "adminstate"),
+    ("node_disk_info", "rotational"),
+    ("node_network_route_info", "table"),
+    ("node_network_route_info", "type"),
+];
 
 /// Gauges that move all the time, by so much that a sample between two others need not lie between their values.
 const RESTLESS: &str = "^node_(memory_|load|procs_|pressure_|time_seconds|timex_|entropy_|sockstat_|filefd_|processes_|tcp_|\
