@@ -1,29 +1,23 @@
-//! What the whole agent costs, beside node_exporter's scrape in the same run.
+//! What the whole agent costs.
 //!
 //! `cargo bench --bench agent` starts the real binary on embedded defaults and measures, from outside: start to first
-//! answer on /metrics, threshold crossed to webhook called, CPU over a minute of 1 s ticks, resident memory after it. Then it takes host samples in this
-//! process and has `prometheus-node-exporter` scraped with the same collectors, and compares the CPU of one.
+//! answer on /metrics, threshold crossed to webhook called, CPU over a minute of 1 s ticks, resident memory after it.
 //!
 //! `WATCHFIRE_BENCH_SECONDS` sets how long the agent runs (default 60).
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use watchfire::collect::process::ProcessesConfig;
-use watchfire::collect::{CollectorsConfig, Roots, Sampler, Sampling};
-use watchfire::exposition::{Format, Pages};
-use watchfire::model::{Labels, SeriesTable, Timestamp};
+use watchfire::model::Timestamp;
 
 fn main() {
     let seconds = std::env::var("WATCHFIRE_BENCH_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
     first_answer();
     threshold_to_webhook();
     whole_agent(seconds);
-    host_sample();
 }
 
 /// A started program, ended by its id when it goes out of scope.
@@ -195,89 +189,4 @@ fn whole_agent(seconds: u64) {
         megabytes(pid, "RssAnon:"),
         megabytes(pid, "RssFile:")
     );
-}
-
-/// CPU seconds of this process.
-fn own_cpu() -> f64 {
-    cpu_seconds(std::process::id())
-}
-
-const SAME: [&str; 18] = [
-    "cpu",
-    "loadavg",
-    "meminfo",
-    "stat",
-    "vmstat",
-    "pressure",
-    "filefd",
-    "diskstats",
-    "filesystem",
-    "netdev",
-    "netclass",
-    "netstat",
-    "sockstat",
-    "softnet",
-    "uname",
-    "os",
-    "time",
-    "timex",
-];
-
-fn host_sample() {
-    const RUNS: u32 = 200;
-    let table = Arc::new(SeriesTable::new(Labels::empty()));
-    let mut config = CollectorsConfig::default();
-    for info in watchfire::collect::COLLECTORS {
-        if let Some(switch) = config.switch(info.name) {
-            *switch = Some(SAME.contains(&info.name));
-        }
-    }
-    let processes = ProcessesConfig { enabled: false, ..Default::default() };
-    let mut sampler = Sampler::new(config.plan(&processes, &Roots::default()), &table, 100_000);
-    let pages = Pages::new();
-    let mut sample = || {
-        // Every collector runs each time, also those with an interval: as in a scrape.
-        let snapshot = sampler.sample(Timestamp::now(), Sampling::Once);
-        pages.encode(&snapshot, Format::Text).expect("a page").len()
-    };
-    for _ in 0..20 {
-        sample();
-    }
-    let before = own_cpu();
-    for _ in 0..RUNS {
-        sample();
-    }
-    let ours = (own_cpu() - before) / f64::from(RUNS);
-    println!("one host sample            {:.3} ms of CPU, text included", ours * 1e3);
-
-    let Some(binary) = find("prometheus-node-exporter") else {
-        println!("prometheus-node-exporter is not installed: no comparison");
-        return;
-    };
-    let port = free_port();
-    let peer = Command::new(binary)
-        .arg("--collector.disable-defaults")
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .args(SAME.iter().map(|name| format!("--collector.{name}")))
-        .args(["--web.disable-exporter-metrics", "--log.level=error"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("node_exporter starts");
-    let peer = Running(peer);
-    wait_for(port, "/metrics");
-    for _ in 0..20 {
-        get(port, "/metrics");
-    }
-    let before = cpu_seconds(peer.0.id());
-    for _ in 0..RUNS {
-        get(port, "/metrics").expect("an answer");
-    }
-    let theirs = (cpu_seconds(peer.0.id()) - before) / f64::from(RUNS);
-    println!("one node_exporter scrape   {:.3} ms of CPU, the same collectors", theirs * 1e3);
-    println!("ratio                      {:.3} (aim 0.2, at most 0.33)", ours / theirs);
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|d| d.join(program)).find(|p| p.is_file())
 }

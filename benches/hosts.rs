@@ -1,6 +1,6 @@
-//! What one sampling costs on hosts of other sizes, beside node_exporter's scrape of the same kernel files.
+//! What one sampling costs on this host and on hosts of other sizes, beside node_exporter's scrape of the same.
 //!
-//! `cargo bench --bench hosts` grows trees of kernel files (`tests/common/trees.rs`), samples each with the collectors
+//! `cargo bench --bench hosts` measures this host, then grows trees of kernel files (`tests/common/trees.rs`), samples each with the collectors
 //! that both programs run by default, has `prometheus-node-exporter` scraped on it, and prints the CPU of both, the
 //! series, and the allocations of a sampling in the steady state. Files of a disk are not those of a kernel: where it may
 //! (as root), it makes 5,000 real interfaces in a network namespace of its own and measures there too.
@@ -64,6 +64,7 @@ fn main() {
         println!("prometheus-node-exporter is not installed: no comparison");
     }
     println!("CPU of one sampling, every default collector and the text included");
+    measure("this host", &Roots::default(), &[], peer.as_ref());
     for (name, grow) in [
         ("2 CPUs, 1 interface", (|_| {}) as fn(&Host)),
         ("64 CPUs", |h| h.cpus(64)),
