@@ -5,12 +5,15 @@
 //!
 //! `WATCHFIRE_BENCH_SECONDS` sets how long the agent runs (default 60).
 
+mod common;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::{Running, cpu_seconds};
 use watchfire::model::Timestamp;
 
 fn main() {
@@ -18,16 +21,6 @@ fn main() {
     first_answer();
     threshold_to_webhook();
     whole_agent(seconds);
-}
-
-/// A started program, ended by its id when it goes out of scope.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn free_port() -> u16 {
@@ -148,18 +141,6 @@ fn next_alert(receiver: &TcpListener, n: usize) -> Timestamp {
             return Timestamp::from_millis(starts_at.as_millisecond());
         }
     }
-}
-
-/// CPU seconds of all threads of a process, exact to the nanosecond.
-fn cpu_seconds(pid: u32) -> f64 {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a running process");
-    let nanoseconds: u64 = tasks
-        .flatten()
-        .filter_map(|t| {
-            std::fs::read_to_string(t.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok()
-        })
-        .sum();
-    nanoseconds as f64 / 1e9
 }
 
 /// A field of `/proc/PID/status` in MB.

@@ -5,46 +5,27 @@
 //! series, and the allocations of a sampling in the steady state. Files of a disk are not those of a kernel: where it may
 //! (as root), it makes 5,000 real interfaces in a network namespace of its own and measures there too.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod common;
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 #[path = "../tests/common/trees.rs"]
 #[allow(dead_code, reason = "the tests use more of it")]
 mod trees;
 
+use common::{ALLOCATIONS, Counting, Running, cpu_seconds};
 use trees::Host;
 use watchfire::collect::process::ProcessesConfig;
 use watchfire::collect::{COLLECTORS, CollectorsConfig, Roots, Sampler, Sampling};
 use watchfire::exposition::{Format, Pages};
 use watchfire::model::{Labels, SeriesTable, Timestamp};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -201,16 +182,6 @@ impl Peer {
     }
 }
 
-/// Ended by its id when it goes out of scope.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Whether a GET of /metrics is answered with 200.
 fn get(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
@@ -218,16 +189,4 @@ fn get(port: u16) -> bool {
     write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").is_ok()
         && stream.read_to_end(&mut answer).is_ok()
         && answer.starts_with(b"HTTP/1.1 200")
-}
-
-/// CPU seconds of all threads of a process, exact to the nanosecond.
-fn cpu_seconds(pid: u32) -> f64 {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a running process");
-    let nanoseconds: u64 = tasks
-        .flatten()
-        .filter_map(|t| {
-            std::fs::read_to_string(t.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok()
-        })
-        .sum();
-    nanoseconds as f64 / 1e9
 }

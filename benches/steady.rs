@@ -2,36 +2,17 @@
 //!
 //! `cargo bench --bench steady` prints them beside the number of series: in a steady tick none is made per series.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+mod common;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use common::{ALLOCATIONS, Counting};
 use watchfire::collect::process::ProcessesConfig;
 use watchfire::collect::{CollectError, Collector, CollectorsConfig, LaneKind, Planned, Roots, Sampler, Sampling};
 use watchfire::history::{History, HistoryLimits};
 use watchfire::model::{Labels, SeriesTable, Timestamp, Writer};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;

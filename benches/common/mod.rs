@@ -1,0 +1,50 @@
+//! What benchmarks share: a counting allocator, the CPU of a process, a program that is ended with the benchmark.
+#![allow(dead_code, reason = "each benchmark is a crate of its own and uses a part of this")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::process::Child;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The system's allocator, counting.
+pub struct Counting;
+
+pub static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// Ended by its id when it goes out of scope.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// CPU seconds of all threads of a process, exact to the nanosecond.
+pub fn cpu_seconds(pid: u32) -> f64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a running process");
+    let nanoseconds: u64 = tasks
+        .flatten()
+        .filter_map(|t| {
+            std::fs::read_to_string(t.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok()
+        })
+        .sum();
+    nanoseconds as f64 / 1e9
+}
