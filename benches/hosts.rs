@@ -1,9 +1,10 @@
 //! What one sampling costs on this host and on hosts of other sizes, beside node_exporter's scrape of the same.
 //!
-//! `cargo bench --bench hosts` measures this host, then grows trees of kernel files (`tests/common/trees.rs`), samples each with the collectors
-//! that both programs run by default, has `prometheus-node-exporter` scraped on it, and prints the CPU of both, the
-//! series, and the allocations of a sampling in the steady state. Files of a disk are not those of a kernel: where it may
-//! (as root), it makes 5,000 real interfaces in a network namespace of its own and measures there too.
+//! `cargo bench --bench hosts` measures this host, then grows trees of kernel files (`tests/common/trees.rs`), samples each
+//! with the collectors that both programs run by default, has `prometheus-node-exporter` scraped on it, and prints the
+//! CPU of both, the series, and the allocations of a sampling in the steady state. Files of a disk are not those of a
+//! kernel: where it may (as root), it makes 5,000 real interfaces in a network namespace of its own and measures there
+//! too.
 
 mod common;
 
