@@ -21,6 +21,7 @@ const SPELLINGS: &[(&str, &str, &str)] = &[
     ("filesystem", "mount_points_exclude", "collector.filesystem.ignored-mount-points"),
     ("filesystem", "fs_types_exclude", "collector.filesystem.fs-types-exclude"),
     ("filesystem", "fs_types_exclude", "collector.filesystem.ignored-fs-types"),
+    ("netclass", "with_stats", "collector.netclass_rtnl.with-stats"),
     ("netdev", "device_include", "collector.netdev.device-include"),
     ("netdev", "device_include", "collector.netdev.device-whitelist"),
     ("netdev", "device_exclude", "collector.netdev.device-exclude"),

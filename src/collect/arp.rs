@@ -53,7 +53,7 @@ impl Arp {
     pub fn new(config: &ArpConfig, roots: &Roots) -> Arp {
         Arp {
             devices: DeviceFilter::new(&config.device_include, &config.device_exclude),
-            netlink: (config.netlink && roots.is_live()).then(|| Netlink::new(None)),
+            netlink: (config.netlink && roots.is_procfs()).then(|| Netlink::new(None)),
             file: KernelFile::new(roots.proc("net/arp")),
         }
     }

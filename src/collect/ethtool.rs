@@ -192,12 +192,19 @@ fn metric_name(name: &str) -> String {
         ["rx_bytes", "rx_dropped", "rx_errors", "rx_packets", "tx_bytes", "tx_errors", "tx_packets"];
     let total = if TOTALS.contains(&name) { "_total" } else { "" };
     let lower = name.to_ascii_lowercase();
-    let words = lower.trim_start_matches('_').split('_').map(|word| match word {
-        "rx" => "received",
-        "tx" => "transmitted",
-        word => word,
+    let received = spelt_out(lower.trim_start_matches('_'), "rx", "received");
+    format!("node_ethtool_{}{total}", spelt_out(&received, "tx", "transmitted"))
+}
+
+/// Of words that follow one another only every second is spelt out (`tx_tx_timeouts` of virtio is
+/// `transmitted_tx_timeouts`): node_exporter looks for a word with the `_` around it, which two of them share.
+fn spelt_out(name: &str, word: &str, long: &str) -> String {
+    let mut was = false;
+    let words = name.split('_').map(|w| {
+        was = w == word && !was;
+        if was { long } else { w }
     });
-    format!("node_ethtool_{}{total}", words.collect::<Vec<_>>().join("_"))
+    words.collect::<Vec<_>>().join("_")
 }
 
 #[cfg(test)]
@@ -234,6 +241,9 @@ mod tests {
             ("rx__a", "received__a"),
             (" _ align_errors", "align_errors"),
             ("rxq_rx", "rxq_received"),
+            ("rx_tx_x", "received_transmitted_x"),
+            ("tx_tx_timeouts", "transmitted_tx_timeouts"),
+            ("tx_tx_tx", "transmitted_tx_transmitted"),
         ] {
             assert_eq!(metric_name(&sanitized(name.as_bytes())), format!("node_ethtool_{expected}"), "{name}");
         }

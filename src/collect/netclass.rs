@@ -8,6 +8,8 @@
 //! | `node_network_carrier_changes_total`, `_carrier_up_changes_total`, `_carrier_down_changes_total` | counter | |
 //! | `node_network_mtu_bytes` | gauge, bytes | `mtu` |
 //! | `node_network_speed_bytes` | gauge, bytes a second | `speed` |
+//! | `node_network_altnames_info` | gauge, always 1, labelled `device`, `altname` | only over rtnetlink |
+//! | with `with_stats`, what netdev has with `enable_detailed_metrics` | gauge, as in node_exporter | only over rtnetlink |
 //!
 //! All are labelled `device`; the info also `address`, `broadcast`, `duplex`, `operstate`, `adminstate` and `ifalias`.
 //! An attribute that the kernel will not give (the speed of a device that is down) is absent.
@@ -15,7 +17,7 @@
 //! On the running kernel most of this comes in one answer over rtnetlink, and only what that has not (`speed`, `duplex`,
 //! `addr_assign_type`, `dev_id`, `name_assign_type`) from files: opening one costs 4 us, and there are 22 for each device.
 //!
-//! Configuration: `ignored_devices`, `ignore_invalid_speed`, `netlink`.
+//! Configuration: `ignored_devices`, `ignore_invalid_speed`, `netlink`, `with_stats`.
 
 mod live;
 
@@ -27,7 +29,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, openat};
 
 use super::file::may_keep;
-use super::rtnetlink::Rtnetlink;
+use super::rtnetlink::{Rtnetlink, STATS};
 use super::search::Search;
 use super::{CollectError, Collector, Roots, trim};
 use crate::model::{MetricType, Writer};
@@ -41,6 +43,8 @@ crate::section! {
         pub ignore_invalid_speed: bool = false,
         /// Whether the running kernel is asked over rtnetlink for most of it; if not, all is read from sysfs.
         pub netlink: bool = true,
+        /// Whether the devices' counters are exported too, in place of the netdev collector, which is then to be off.
+        pub with_stats: bool = false,
     }
 }
 
@@ -94,6 +98,7 @@ const OPERSTATE: usize = 3;
 pub struct Netclass {
     ignored: Search,
     ignore_invalid_speed: bool,
+    with_stats: bool,
     path: PathBuf,
     /// Of the running kernel; `None` when it is not to be asked.
     netlink: Option<Rtnetlink>,
@@ -124,6 +129,9 @@ struct Device {
     files: [Option<OwnedFd>; live::FILES.len()],
     numbers: [Option<i64>; NUMBERS.len()],
     texts: [Vec<u8>; TEXTS.len()],
+    /// Other names of the device; only the live reader knows them, and the counters.
+    alternatives: Vec<Vec<u8>>,
+    stats: [Option<u64>; STATS],
 }
 
 impl Netclass {
@@ -132,6 +140,7 @@ impl Netclass {
         Netclass {
             ignored: config.ignored_devices.clone(),
             ignore_invalid_speed: config.ignore_invalid_speed,
+            with_stats: config.with_stats,
             path: roots.sys("class/net"),
             netlink: live.then(Rtnetlink::new),
             list_buffer: Vec::with_capacity(8192),
@@ -204,6 +213,7 @@ impl Netclass {
                 family.put([&device.name], value);
             }
         }
+        self.write_live(out);
     }
 }
 
@@ -241,6 +251,8 @@ impl Devices {
             device.ignored = ignored.is_match(name);
             device.close();
             device.numbers = Default::default();
+            device.alternatives.clear();
+            device.stats = Default::default();
         }
         device
     }
@@ -443,7 +455,8 @@ mod tests {
             |name| name.strip_prefix("node_network_").is_some_and(|n| !counters(n)),
             |roots| {
                 let ignored_devices = Search::fixed("(dmz|int)");
-                let config = NetclassConfig { ignored_devices, ignore_invalid_speed: true, netlink: false };
+                let config =
+                    NetclassConfig { ignored_devices, ignore_invalid_speed: true, netlink: false, with_stats: false };
                 Netclass::new(&config, roots)
             },
         );

@@ -40,4 +40,10 @@ impl Roots {
     pub fn is_live(&self) -> bool {
         self.procfs == Path::new("/proc")
     }
+    /// Whether procfs is a running kernel's, be it mounted elsewhere (a container's `/host/proc`), so that netlink, which
+    /// speaks of this process's network namespace, speaks of what its `net/` shows.
+    pub fn is_procfs(&self) -> bool {
+        const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+        self.is_live() || rustix::fs::statfs(&self.procfs).is_ok_and(|s| s.f_type as u64 == PROC_SUPER_MAGIC)
+    }
 }

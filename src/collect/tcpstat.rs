@@ -87,7 +87,7 @@ pub struct Tcpstat {
 impl Tcpstat {
     pub fn new(_: &TcpstatConfig, roots: &Roots) -> Tcpstat {
         Tcpstat {
-            netlink: roots.is_live().then(|| Netlink::new(Some(rustix::net::netlink::SOCK_DIAG))),
+            netlink: roots.is_procfs().then(|| Netlink::new(Some(rustix::net::netlink::SOCK_DIAG))),
             files: [KernelFile::new(roots.proc("net/tcp")), KernelFile::new(roots.proc("net/tcp6"))],
         }
     }

@@ -6,10 +6,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::{Device, Devices, FLAGS, OPERSTATE, SPEED, UP, open_attribute, parse, read_attribute};
+use super::{Device, Devices, FLAGS, Netclass, OPERSTATE, SPEED, UP, open_attribute, parse, read_attribute};
+use crate::collect::netdev::DETAILED;
 use crate::collect::netlink::{attributes, text};
-use crate::collect::rtnetlink::{Link, Rtnetlink};
+use crate::collect::rtnetlink::{IFLA_IFALIAS, Link, Rtnetlink};
 use crate::collect::search::Search;
+use crate::model::Writer;
 
 /// Attributes that only files have, each with whether the kernel gives it only for a device that is up.
 pub(super) const FILES: [(&str, bool); 4] =
@@ -30,13 +32,14 @@ const IFLA_LINK: u16 = 5;
 const IFLA_TXQLEN: u16 = 13;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKMODE: u16 = 17;
-const IFLA_IFALIAS: u16 = 20;
 const IFLA_GROUP: u16 = 27;
 const IFLA_PROMISCUITY: u16 = 30;
 const IFLA_CARRIER: u16 = 33;
 const IFLA_CARRIER_CHANGES: u16 = 35;
 const IFLA_CARRIER_UP_COUNT: u16 = 47;
 const IFLA_CARRIER_DOWN_COUNT: u16 = 48;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_ALLMULTI: u16 = 61;
 
 const IFF_PROMISC: i64 = 0x100;
@@ -74,10 +77,33 @@ impl Devices {
     }
 }
 
+impl Netclass {
+    /// Writes what only rtnetlink tells.
+    pub(super) fn write_live(&self, out: &mut Writer) {
+        let help = "Alternative names of a network device, value is always 1.";
+        let mut alternatives = out.gauge("node_network_altnames_info", help, ["device", "altname"]);
+        for device in self.devices.present() {
+            for name in &device.alternatives {
+                alternatives.put([&device.name, name], 1.0);
+            }
+        }
+        for (i, (name, help, _)) in DETAILED.iter().enumerate().filter(|_| self.with_stats) {
+            let mut family = out.gauge(name, help, ["device"]);
+            for device in self.devices.present() {
+                if let Some(count) = device.stats.get(i).copied().flatten() {
+                    family.put([&device.name], count as f64);
+                }
+            }
+        }
+    }
+}
+
 impl Device {
     /// Takes over what the link says; what files have is left as it is.
     fn take(&mut self, link: &Link) {
         self.present = true;
+        self.stats = link.stats;
+        self.alternatives.clear();
         for i in [ADDRESS, BROADCAST, ALIAS] {
             self.texts[i].clear();
         }
@@ -93,6 +119,10 @@ impl Device {
                 IFLA_ADDRESS => format_address(content, &mut self.texts[ADDRESS]),
                 IFLA_BROADCAST => format_address(content, &mut self.texts[BROADCAST]),
                 IFLA_IFALIAS => self.texts[ALIAS].extend_from_slice(text(content)),
+                IFLA_PROP_LIST => {
+                    let names = attributes(content).filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
+                    self.alternatives.extend(names.map(|(_, name)| text(name).to_vec()));
+                }
                 IFLA_OPERSTATE => {
                     let state = content.first().and_then(|b| OPERSTATES.get(usize::from(*b)));
                     self.texts[OPERSTATE].clear();
@@ -187,5 +217,37 @@ fn format_address(bytes: &[u8], text: &mut Vec<u8>) {
             text.push(b':');
         }
         text.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::netclass::NetclassConfig;
+    use crate::collect::netlink::testing::in_namespace;
+    use crate::collect::testing::Runner;
+    use crate::collect::{Roots, testing::starting};
+
+    #[test]
+    fn alternative_names_and_counters_come_over_rtnetlink() {
+        let commands = [
+            "ip link add dev wf0 type veth peer name wf1",
+            "ip link property add dev wf0 altname wf0-with-a-longer-name altname wf0b",
+        ];
+        in_namespace(&commands, || {
+            // /sys is of the namespace in which it was mounted: only what needs no file is looked at.
+            let run = |with_stats| {
+                let config = NetclassConfig { with_stats, ..NetclassConfig::default() };
+                Runner::new(Netclass::new(&config, &Roots::default())).lines()
+            };
+            let lines = run(false);
+            let expected = [
+                "node_network_altnames_info{device=\"wf0\",altname=\"wf0-with-a-longer-name\"} 1",
+                "node_network_altnames_info{device=\"wf0\",altname=\"wf0b\"} 1",
+            ];
+            assert_eq!(starting(&lines, "node_network_altnames_info"), expected);
+            let counted = |lines: &[String]| lines.iter().any(|l| l.starts_with("node_network_receive_bytes_total"));
+            assert!(!counted(&lines) && counted(&run(true)));
+        });
     }
 }
