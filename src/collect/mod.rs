@@ -87,6 +87,7 @@ pub mod swap;
 pub mod sysctl;
 pub mod tapestats;
 pub mod tcpstat;
+pub mod systemd;
 pub mod textfile;
 pub mod thermal_zone;
 pub mod time;
