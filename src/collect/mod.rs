@@ -33,6 +33,7 @@ pub mod btrfs;
 pub mod buddyinfo;
 pub mod cgroups;
 pub mod conntrack;
+pub mod cgroup;
 pub mod cpu;
 pub mod cpu_vulnerabilities;
 pub mod cpufreq;
