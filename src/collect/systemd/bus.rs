@@ -197,21 +197,19 @@ impl Bus {
         let mut output = Vec::new();
         call.write(serial, &mut output);
         self.send(&output)?;
-        let name = self.name.clone();
-        let mut message = loop {
-            // Taken apart again below: a message that is handed out borrows the connection.
-            let (range, ours) = self.next_message(|m| m.reply_to == serial && m.kind != Kind::Other)?;
-            if ours {
-                let bytes = self.input.get(range).unwrap_or_default();
-                break Message::parse(bytes).map_err(|e| malformed(&name, &e))?;
+        loop {
+            let mut message = self.receive()?;
+            if message.kind == Kind::Other || message.reply_to != serial {
+                continue;
             }
-        };
-        if let Kind::Error(error) = &message.kind {
-            let said = if message.signature.starts_with(b"s") { message.body.string().unwrap_or("") } else { "" };
-            let what = format!("{name}: {}.{} failed: {error}: {said}", call.interface, call.member);
-            return Err(CollectError::Other(what));
+            if let Kind::Error(error) = &message.kind {
+                let said = if message.signature.starts_with(b"s") { message.body.string().unwrap_or("") } else { "" };
+                let what = format!("{}.{} failed: {error}: {said}", call.interface, call.member);
+                return Err(self.failed(&what));
+            }
+            let read = read(&mut message);
+            return read.map_err(|e| malformed(&self.name, &e));
         }
-        read(&mut message).map_err(|e| malformed(&name, &e))
     }
 
     fn authenticate(&mut self) -> Result<(), CollectError> {
@@ -236,15 +234,6 @@ impl Bus {
 
     /// The next message.
     fn receive(&mut self) -> Result<Message<'_>, CollectError> {
-        let (range, _) = self.next_message(|_| true)?;
-        Message::parse(self.input.get(range).unwrap_or_default()).map_err(|e| malformed(&self.name, &e))
-    }
-
-    /// Where the next message lies in the input, and what `look` says of it.
-    fn next_message(
-        &mut self,
-        look: impl FnOnce(&Message<'_>) -> bool,
-    ) -> Result<(std::ops::Range<usize>, bool), CollectError> {
         while self.input.len() - self.read < FIXED_HEADER {
             self.fill()?;
         }
@@ -253,11 +242,10 @@ impl Bus {
         while self.input.len() - self.read < length {
             self.fill()?;
         }
-        let range = self.read..self.read + length;
-        self.read = range.end;
-        let message = Message::parse(self.input.get(range.clone()).unwrap_or_default());
-        let looked = look(&message.map_err(|e| malformed(&self.name, &e))?);
-        Ok((range, looked))
+        let start = self.read;
+        self.read += length;
+        let bytes = self.input.get(start..self.read).unwrap_or_default();
+        Message::parse(bytes).map_err(|e| malformed(&self.name, &e))
     }
 
     /// Reads what has come, at least one byte.
