@@ -278,14 +278,15 @@ fn the_real_tree_of_this_machine() {
     // Cgroups of others may go while they are read, which is no failure.
     result.unwrap();
     let lines = crate::collect::testing::lines(&section);
-    let folder = if hierarchies.is_v2() { "" } else { "memory" };
-    let file = if hierarchies.is_v2() { "memory.stat" } else { "memory.usage_in_bytes" };
-    let memory = starting(&lines, "watchfire_cgroup_memory_usage_bytes");
-    for line in &memory {
-        let path = line.split('"').nth(1).unwrap();
-        let at = hierarchies.base.join(folder).join(&path[1..]);
-        assert!(at.join(file).exists() || !at.exists(), "{line}");
+    let (folder, file) = if hierarchies.is_v2() { ("", "memory.events") } else { ("memory", "memory.oom_control") };
+    let kills = starting(&lines, "watchfire_cgroup_oom_kills_total");
+    for line in &kills {
+        let at = hierarchies.base.join(folder).join(&line.split('"').nth(1).unwrap()[1..]).join(file);
+        // One that has gone since says nothing any more.
+        let Ok(text) = std::fs::read_to_string(&at) else { continue };
+        let said = text.lines().find_map(|l| l.strip_prefix("oom_kill ")).unwrap();
+        assert_eq!(line.rsplit_once(' ').unwrap().1, said, "{line}");
     }
     let counted = starting(&lines, "watchfire_cgroups ");
-    eprintln!("{counted:?}, {} with memory, {} series", memory.len(), lines.len());
+    eprintln!("{counted:?}, {} with memory, {} series", kills.len(), lines.len());
 }
