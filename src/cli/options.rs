@@ -31,6 +31,10 @@ const SPELLINGS: &[(&str, &str, &str)] = &[
     ("qdisc", "device_include", "collector.qdisk.device-include"),
     ("qdisc", "device_exclude", "collector.qdisc.device-exclude"),
     ("qdisc", "device_exclude", "collector.qdisk.device-exclude"),
+    ("systemd", "unit_include", "collector.systemd.unit-include"),
+    ("systemd", "unit_include", "collector.systemd.unit-whitelist"),
+    ("systemd", "unit_exclude", "collector.systemd.unit-exclude"),
+    ("systemd", "unit_exclude", "collector.systemd.unit-blacklist"),
 ];
 
 /// A collector's key as a flag.

@@ -366,6 +366,10 @@ collectors! {
         "Wireless devices, their networks and stations.", "generic netlink (nl80211)";
     ethtool: super::ethtool::EthtoolConfig => super::ethtool::EthtoolCollector, false, Own, 10,
         "What the drivers of network devices count and can do.", "ioctl `SIOCETHTOOL`, `/sys/class/net`";
+    systemd: super::systemd::SystemdConfig => super::systemd::Systemd, false, Own, 15,
+        "The units of systemd and their states.", "D-Bus: `org.freedesktop.systemd1`";
+    cgroup: super::cgroup::CgroupConfig => super::cgroup::Cgroup, false, Own, 5,
+        "CPU, memory, I/O, tasks and pressure by slice, service, scope and container.", "`/sys/fs/cgroup`";
     portable: super::portable::PortableConfig => super::portable::Portable, false, Own, 0,
         "The host by the sysinfo library instead of the kernel's files.", "the sysinfo library";
 }
