@@ -91,8 +91,6 @@ pub struct ForeignFlags {
     disable_exporter_metrics: bool,
     #[arg(long = "runtime.gomaxprocs", hide = true)]
     gomaxprocs: Option<String>,
-    #[arg(long = "collector.netclass_rtnl.with-stats", hide = true)]
-    with_stats: bool,
     #[arg(long = "no-collector.logind", hide = true)]
     no_logind: bool,
     #[arg(long = "no-collector.ntp", hide = true)]
@@ -109,7 +107,6 @@ impl ForeignFlags {
         let given = [
             (self.max_requests.is_some(), "--web.max-requests", "web.max_connections limits what is served at a time"),
             (self.disable_exporter_metrics, "--web.disable-exporter-metrics", "the rules need the agent's own metrics"),
-            (self.with_stats, "--collector.netclass_rtnl.with-stats", "netdev has the statistics"),
             (self.gomaxprocs.is_some(), "--runtime.gomaxprocs", "the agent has few threads"),
         ];
         for (_, flag, why) in given.into_iter().filter(|(given, ..)| *given) {
