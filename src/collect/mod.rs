@@ -119,6 +119,9 @@ pub trait Collector: Send {
     /// What has been written when an error is returned is served all the same.
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError>;
 
+    /// Says that somebody has switched it on by name, before its first run.
+    fn asked_for(&mut self) {}
+
     /// Says before each run what it is for, to a collector that gives rates.
     fn begin(&mut self, _sampling: Sampling) {}
 }

@@ -201,8 +201,12 @@ macro_rules! collectors {
                     }
                     match info.name {
                         $( stringify!($name) if self.is_enabled(info.name) || portable && info.name == "portable" => {
-                            let collector = Box::new(<$type>::new(&config.$name.options, roots));
-                            planned.push(config.$name.plan(info, collector, roots));
+                            let mut collector = Box::new(<$type>::new(&config.$name.options, roots));
+                            let asked_for = config.$name.enabled == Some(true);
+                            if asked_for {
+                                collector.asked_for();
+                            }
+                            planned.push(config.$name.plan(info, collector, &(asked_for, roots)));
                         } )*
                         "processes" if processes.enabled || self.is_enabled("processes") => {
                             let node = self.is_enabled("processes").then_some(&self.processes.options);
@@ -368,7 +372,7 @@ collectors! {
         "What the drivers of network devices count and can do.", "ioctl `SIOCETHTOOL`, `/sys/class/net`";
     systemd: super::systemd::SystemdConfig => super::systemd::Systemd, false, Own, 15,
         "The units of systemd and their states.", "D-Bus: `org.freedesktop.systemd1`";
-    cgroup: super::cgroup::CgroupConfig => super::cgroup::Cgroup, false, Own, 5,
+    cgroup: super::cgroup::CgroupConfig => super::cgroup::Cgroup, true, Own, 5,
         "CPU, memory, I/O, tasks and pressure by slice, service, scope and container.", "`/sys/fs/cgroup`";
     portable: super::portable::PortableConfig => super::portable::Portable, false, Own, 0,
         "The host by the sysinfo library instead of the kernel's files.", "the sysinfo library";

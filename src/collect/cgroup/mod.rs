@@ -21,12 +21,14 @@
 //!
 //! **How many.** Up to 23 series a cgroup. Of more than `max_cgroups` the shallowest are exported, by name within a
 //! depth: slices before services, services before what they contain; the rest is counted. So with the default of 200
-//! there are at most 4,602 series. A host of 500 containers wants `max_cgroups` raised, or `include` to name some.
+//! there are at most 4,602 series. A host of 500 containers wants `max_cgroups` raised, or `include` to name some. On a
+//! host of more than `max_cgroups_unasked`, 50 by default (1,150 series), nothing but their number is exported, unless
+//! somebody has switched the collector on by name: nobody is surprised by the series of hundreds of containers.
 //!
 //! The tree is looked through when the kernel's count of cgroups changes, one that was exported is gone, or a minute has
 //! passed; otherwise only the files are read, 256 of which stay open.
 //!
-//! Configuration: `include`, `exclude`, `max_cgroups`.
+//! Configuration: `include`, `exclude`, `max_cgroups`, `max_cgroups_unasked`.
 
 mod names;
 mod sources;
@@ -49,6 +51,9 @@ crate::section! {
         pub exclude: Search = Search::fixed("\\.(automount|device|mount|swap|socket)$"),
         /// How many are exported at most, the shallowest first; raise it on a host of many containers (23 series each).
         pub max_cgroups: usize = 200,
+        /// Beyond so many, nothing but their number is exported unless the collector is switched on by name; raise it to
+        /// have the services of a larger host without that.
+        pub max_cgroups_unasked: usize = 50,
     }
 }
 
@@ -156,6 +161,8 @@ pub struct Cgroup {
     config: CgroupConfig,
     roots: Roots,
     groups: Groups,
+    /// Somebody has switched the collector on by name.
+    asked_for: bool,
     /// Where they were found, and the count by which changes are noticed.
     found: Option<(Hierarchies, KernelFile)>,
     /// What the count said at the last scan, and when that was; `None`: to be scanned.
@@ -164,11 +171,22 @@ pub struct Cgroup {
 
 impl Cgroup {
     pub fn new(config: &CgroupConfig, roots: &Roots) -> Cgroup {
-        Cgroup { config: config.clone(), roots: roots.clone(), groups: Groups::default(), found: None, scanned: None }
+        Cgroup {
+            config: config.clone(),
+            roots: roots.clone(),
+            groups: Groups::default(),
+            asked_for: false,
+            found: None,
+            scanned: None,
+        }
     }
 }
 
 impl Collector for Cgroup {
+    fn asked_for(&mut self) {
+        self.asked_for = true;
+    }
+
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
         if self.found.is_none() {
             let hierarchies = Hierarchies::find(&self.roots).ok_or_else(|| {
@@ -193,6 +211,9 @@ impl Collector for Cgroup {
                     && !config.exclude.is_match(path.as_bytes())
             };
             self.groups.rescan(hierarchies, config.max_cgroups, wants);
+            if !self.asked_for && self.groups.list.len() + self.groups.dropped > config.max_cgroups_unasked {
+                self.groups.drop_all();
+            }
         }
         let (gone, result) = self.groups.read(hierarchies);
         if gone {
@@ -230,7 +251,8 @@ impl Cgroup {
         out.gauge("watchfire_cgroups", "Cgroups that are exported.", []).put([], self.groups.list.len() as f64);
         out.gauge(
             "watchfire_cgroups_dropped",
-            "Cgroups that are not exported because there are more than collectors.cgroup.max_cgroups.",
+            "Cgroups that are not exported because there are more than collectors.cgroup.max_cgroups, or than \
+             max_cgroups_unasked where the collector is not switched on by name.",
             [],
         )
         .put([], self.groups.dropped as f64);

@@ -61,7 +61,14 @@ const V1: [(&str, &str); 15] = [
 ];
 
 fn build(roots: &Roots) -> Cgroup {
-    Cgroup::new(&CgroupConfig::default(), roots)
+    asked_for(&CgroupConfig::default(), roots)
+}
+
+/// One that somebody has switched on by name.
+fn asked_for(config: &CgroupConfig, roots: &Roots) -> Cgroup {
+    let mut cgroup = Cgroup::new(config, roots);
+    cgroup.asked_for();
+    cgroup
 }
 
 fn of_service() -> Vec<String> {
@@ -159,7 +166,7 @@ fn a_real_cgroup_comes_is_replaced_and_goes() {
     let make = || std::fs::create_dir(&real.0);
 
     let config = CgroupConfig { include: Some(Search::new(&name).unwrap()), ..CgroupConfig::default() };
-    let mut run = Runner::new(Cgroup::new(&config, &roots));
+    let mut run = Runner::new(asked_for(&config, &roots));
     assert_eq!(run.lines(), ["watchfire_cgroups 0", "watchfire_cgroups_dropped 0"]);
     if let Err(e) = make() {
         return eprintln!("skipped: cannot make {}: {e}", real.0.display());
@@ -187,7 +194,7 @@ fn patterns_pick_by_path_whatever_is_above() {
             exclude: Search::fixed(exclude),
             ..CgroupConfig::default()
         };
-        names(&Runner::new(Cgroup::new(&config, &tree.roots())).lines())
+        names(&Runner::new(asked_for(&config, &tree.roots())).lines())
     };
     assert_eq!(names(&Runner::new(build(&tree.roots())).lines()), ["/system.slice", "/system.slice/a.service"]);
     assert_eq!(with(None, "^$").len(), 3);
@@ -224,7 +231,7 @@ fn of_many_containers_the_shallowest_cgroups_are_kept_and_the_rest_is_counted() 
 
     let config = CgroupConfig { max_cgroups: 1000, ..CgroupConfig::default() };
     let before = open_files();
-    let mut run = Runner::new(Cgroup::new(&config, &tree.roots()));
+    let mut run = Runner::new(asked_for(&config, &tree.roots()));
     let lines = run.lines();
     // Other tests open files at the same time.
     assert!(open_files() < before + 256 + 100, "{} files are open, {before} were", open_files());
@@ -237,8 +244,20 @@ fn of_many_containers_the_shallowest_cgroups_are_kept_and_the_rest_is_counted() 
     eprintln!("a run over 754 cgroups, {} series: {:?}", lines.len(), began.elapsed());
 
     let only = CgroupConfig { include: Some(Search::fixed(r"\.scope$")), max_cgroups: 500, ..config };
-    let lines = Runner::new(Cgroup::new(&only, &tree.roots())).lines();
+    let lines = Runner::new(asked_for(&only, &tree.roots())).lines();
     assert_eq!(starting(&lines, "watchfire_cgroups"), ["watchfire_cgroups 500", "watchfire_cgroups_dropped 0"]);
+}
+
+#[test]
+fn a_host_of_many_is_counted_and_no_more_until_somebody_asks_for_them() {
+    let tree = container_host();
+    let unasked = |config: &CgroupConfig| Runner::new(Cgroup::new(config, &tree.roots())).lines();
+    assert_eq!(unasked(&CgroupConfig::default()), ["watchfire_cgroups 0", "watchfire_cgroups_dropped 754"]);
+    let lines = unasked(&CgroupConfig { max_cgroups_unasked: 1000, ..CgroupConfig::default() });
+    assert!(lines.contains(&"watchfire_cgroups 200".to_string()));
+    let few = Tree::new(&V2);
+    let lines = Runner::new(Cgroup::new(&CgroupConfig::default(), &few.roots())).lines();
+    assert!(lines.iter().any(|l| l.contains("a.service")), "a host of few has them without asking");
 }
 
 #[test]

@@ -160,6 +160,13 @@ impl Groups {
         }
     }
 
+    /// Keeps none, and counts them as dropped.
+    pub fn drop_all(&mut self) {
+        self.dropped += self.list.len();
+        self.list.clear();
+        self.open = 0;
+    }
+
     /// Reads all files. Whether a cgroup is gone; and the first thing that is wrong with one, which holds up no other.
     pub fn read(&mut self, hierarchies: &Hierarchies) -> (bool, Result<(), CollectError>) {
         self.buffer.resize(self.buffer.len().max(READ_SIZE), 0);
