@@ -322,9 +322,10 @@ impl Reader<'_> {
             let before = p.known.has(Files::IO);
             let read = self.procfs.read(p.pid, "io").and_then(|text| parse::io(text).ok_or(Unread::Failed));
             if let Some((read_bytes, write_bytes)) = taken(read, p, Files::IO, &mut self.errors.io) {
-                // What came since the last reading counts as far as that is not longer ago than the last tick.
+                // What came since the last reading counts as far as that is not longer ago than the last tick; the time of
+                // the reading is known to the millisecond.
                 let share = match (before, f64::from(self.now.wrapping_sub(p.io_at)) / 1000.0) {
-                    (true, age) if age > self.step.elapsed => (self.step.elapsed / age) as f32,
+                    (true, age) if age > self.step.elapsed + 0.002 => (self.step.elapsed / age) as f32,
                     // All of a new process' bytes are of this tick; of those of the first pass nothing is known.
                     (false, _) if self.first => 0.0,
                     _ => 1.0,
