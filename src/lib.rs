@@ -31,9 +31,10 @@
 //!
 //! Imports run down this picture and never back up. One OS thread, the *tick thread*, has the host sampled, appends to
 //! history and, in the time until the next tick, evaluates rules: one at a time, each within a bound, so that samplings
-//! are on time whatever the rules are, and rules that are not reached go on after the next tick. Collectors run on *lanes*, threads of their own that can be left behind when a read
-//! hangs. The tokio runtime serves HTTP and delivers alerts. What joins them is an immutable [`model::Snapshot`], which
-//! replaces the last one as a whole, and one channel of alerts.
+//! are on time whatever the rules are, and rules that are not reached go on after the next tick. Collectors run on
+//! *lanes*, threads of their own that can be left behind when a read hangs: one that ticks wait for, one for what is slow
+//! by nature, and one each for what may hang. The tokio runtime serves HTTP and delivers alerts. What joins them is an
+//! immutable [`model::Snapshot`], which replaces the last one as a whole, and one channel of alerts.
 
 pub mod agent;
 pub mod alerting;
