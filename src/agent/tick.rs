@@ -256,6 +256,7 @@ impl Ticker {
                 }
                 shown.took = status.duration;
                 shown.series = status.series;
+                shown.no_data = status.no_data;
                 if shown.error != status.error {
                     shown.error.clone_from(&status.error);
                 }

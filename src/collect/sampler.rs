@@ -178,6 +178,7 @@ impl Sampler {
                         entry.series = 0;
                         if stuck {
                             entry.error = Some("hangs: left out until it comes back".to_string());
+                            entry.no_data = false;
                             before.failure = None;
                         }
                     }

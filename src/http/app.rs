@@ -48,6 +48,8 @@ pub struct CollectorState {
     pub series: usize,
     /// Why the last run failed; `None` when it did not.
     pub error: Option<String>,
+    /// It failed only in that what the collector reads is not there.
+    pub no_data: bool,
 }
 
 /// A pending or firing alert.

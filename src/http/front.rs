@@ -5,7 +5,8 @@ use std::fmt::{self, Write};
 use super::{ActiveAlert, CollectorState, Overview};
 use crate::model::Timestamp;
 
-/// What fires comes first, then what may soon; among them the most severe. Of the collectors those that fail come first.
+/// What fires comes first, then what may soon; among them the most severe. Of the collectors those that fail come first;
+/// those that have nothing to read on this host, as most hosts lack most hardware, are listed apart and say so quietly.
 pub(super) fn page(overview: &Overview, telemetry_path: &str, ready: bool, now: Timestamp) -> String {
     let mut out = String::with_capacity(8192);
     // Writing to a string does not fail.
@@ -97,7 +98,9 @@ fn write_alerts(out: &mut String, alerts: &[&ActiveAlert], now: Timestamp) -> fm
 }
 
 fn write_collectors(out: &mut String, collectors: &[CollectorState]) -> fmt::Result {
-    let failing = collectors.iter().filter(|c| c.error.is_some()).count();
+    let (mut absent, mut present): (Vec<&CollectorState>, Vec<_>) =
+        collectors.iter().partition(|c| c.no_data && c.error.is_some());
+    let failing = present.iter().filter(|c| c.error.is_some()).count();
     match failing {
         0 => out.push_str("<h2>Collectors</h2>\n"),
         n => writeln!(out, "<h2>Collectors, <span class=\"bad\">{n} failing</span></h2>")?,
@@ -106,9 +109,8 @@ fn write_collectors(out: &mut String, collectors: &[CollectorState]) -> fmt::Res
         "<table>\n<tr><th>Collector</th><th class=\"n\">Last run</th><th class=\"n\">Series</th>\
          <th class=\"wide\">State</th></tr>\n",
     );
-    let mut sorted: Vec<&CollectorState> = collectors.iter().collect();
-    sorted.sort_by_key(|c| (c.error.is_none(), &c.name));
-    for collector in sorted {
+    present.sort_by_key(|c| (c.error.is_none(), &c.name));
+    for collector in present {
         write!(
             out,
             "<tr><td>{}</td><td class=\"n\">{:.2} ms</td><td class=\"n\">{}</td>",
@@ -122,6 +124,20 @@ fn write_collectors(out: &mut String, collectors: &[CollectorState]) -> fmt::Res
         }
     }
     out.push_str("</table>\n");
+    if absent.is_empty() {
+        return Ok(());
+    }
+    absent.sort_by_key(|c| &c.name);
+    writeln!(
+        out,
+        "<details class=\"quiet\">\n<summary>With nothing to report on this host: {}</summary>\n<table>",
+        absent.len()
+    )?;
+    for collector in absent {
+        let why = collector.error.as_deref().unwrap_or_default();
+        writeln!(out, "<tr><td>{}</td><td class=\"wide\">{}</td></tr>", Escaped(&collector.name), Escaped(why))?;
+    }
+    out.push_str("</table>\n</details>\n");
     Ok(())
 }
 
@@ -182,6 +198,7 @@ table{width:100%;border-collapse:collapse}
 th,td{padding:.3rem .8rem;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 th{font-weight:600;white-space:nowrap;color:var(--quiet);font-size:.9rem}.wide{width:99%}
 td{overflow-wrap:anywhere}td:first-child{white-space:nowrap}.severity{font-weight:600}
+details{margin:.8rem 0}summary{cursor:pointer}
 code{font-size:.85rem;color:var(--quiet)}.quiet{color:var(--quiet)}.good{color:var(--good)}.bad{color:var(--bad)}
 .n{font-variant-numeric:tabular-nums;white-space:nowrap;text-align:right}
 .critical td:first-child{box-shadow:inset 4px 0 var(--bad);color:var(--bad)}
@@ -213,8 +230,19 @@ mod tests {
                 alert("DiskFull", "critical", "firing"),
             ],
             collectors: vec![
-                CollectorState { name: "cpu".into(), took: Duration::from_micros(1500), series: 12, error: None },
+                CollectorState {
+                    name: "cpu".into(),
+                    took: Duration::from_micros(1500),
+                    series: 12,
+                    ..Default::default()
+                },
                 CollectorState { name: "textfile".into(), error: Some(evil.into()), ..Default::default() },
+                CollectorState {
+                    name: "bonding".into(),
+                    error: Some(evil.into()),
+                    no_data: true,
+                    ..Default::default()
+                },
             ],
             ..Default::default()
         };
@@ -226,11 +254,12 @@ mod tests {
             "href=\"/metrics\"",
             "title=\"since 1970-01-01 00:00:00 UTC\">2m 13s<",
             "1 failing",
+            "With nothing to report on this host: 1<",
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }
         assert!(!page.contains("<script") && !page.contains("\" onload"), "{page}");
-        let order = ["DiskFull", "Slow", "Soon", ">textfile<", ">cpu<"].map(|part| page.find(part));
+        let order = ["DiskFull", "Slow", "Soon", ">textfile<", ">cpu<", ">bonding<"].map(|part| page.find(part));
         assert!(order.is_sorted() && order[0].is_some(), "the most important first: {page}");
     }
 
