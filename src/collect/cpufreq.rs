@@ -15,7 +15,9 @@
 use std::path::PathBuf;
 
 use super::devices::{Reading, numbered};
-use super::{CollectError, Collector, Roots, fields};
+use super::file::may_keep;
+use super::sysfs::Folder;
+use super::{CollectError, Collector, KernelFile, Roots, fields};
 use crate::model::Writer;
 
 crate::section! {
@@ -27,6 +29,8 @@ crate::section! {
     }
 }
 
+const GOVERNOR: &str = "scaling_governor";
+const AVAILABLE: &str = "scaling_available_governors";
 /// The file for which the kernel asks the hardware.
 const CURRENT: &str = "cpuinfo_cur_freq";
 
@@ -41,48 +45,126 @@ const FREQUENCIES: [(&str, &str, &str); 7] = [
     ("scaling_max_freq", "node_cpu_scaling_frequency_max_hertz", "Maximum scaled CPU thread frequency in hertz."),
 ];
 
+/// Of these, what the hardware can do does not change.
+const FIXED: [usize; 2] = [2, 3];
+/// After so many runs it is read again all the same: another driver may have been loaded.
+const REFRESH: u32 = 20;
+/// Folders that stay open, and the share of the agent's descriptors that they may be: a 16th.
+const MAX_OPEN: usize = 512;
+const OPEN_PART: u64 = 16;
+
 /// The `cpufreq` collector.
 pub struct Cpufreq {
     folder: PathBuf,
     current: bool,
+    /// Which CPUs there are; where it says nothing, the folder is listed in each run.
+    present: KernelFile,
+    known: Vec<u8>,
+    cpus: Vec<Cpu>,
+    runs: u32,
     reading: Reading,
+}
+
+struct Cpu {
+    number: Vec<u8>,
+    folder: Folder,
+    /// Whether it was so in the last run.
+    scales: bool,
+    kilohertz: [Option<f64>; FREQUENCIES.len()],
+    governor: Vec<u8>,
+    available: Vec<u8>,
 }
 
 impl Cpufreq {
     pub fn new(config: &CpufreqConfig, roots: &Roots) -> Cpufreq {
-        Cpufreq { folder: roots.sys("devices/system/cpu"), current: config.current, reading: Reading::default() }
+        let folder = roots.sys("devices/system/cpu");
+        Cpufreq {
+            present: KernelFile::new(folder.join("present")),
+            folder,
+            current: config.current,
+            known: Vec::new(),
+            cpus: Vec::new(),
+            runs: 0,
+            reading: Reading::default(),
+        }
+    }
+
+    /// Lists the CPUs where they may be others than before.
+    fn list(&mut self) -> Result<(), CollectError> {
+        let present = self.present.read().unwrap_or_default();
+        if !present.is_empty() && self.known == present {
+            return Ok(());
+        }
+        self.known = present.to_vec();
+        let listed = numbered(&self.folder, "cpu")?;
+        if !self.cpus.iter().map(|c| &c.number).eq(listed.iter().map(|(number, _)| number)) {
+            let cpu = |(number, folder): (Vec<u8>, PathBuf)| Cpu {
+                number,
+                folder: Folder::new(folder.join("cpufreq")),
+                scales: false,
+                kilohertz: [None; FREQUENCIES.len()],
+                governor: Vec::new(),
+                available: Vec::new(),
+            };
+            self.cpus = listed.into_iter().map(cpu).collect();
+        }
+        Ok(())
+    }
+}
+
+impl Cpu {
+    /// Reads what there is; `all`: what does not change too.
+    fn read(&mut self, mut all: bool, keep_open: bool, current: bool, reading: &mut Reading) {
+        let mut governor = reading.text_in(&self.folder, GOVERNOR);
+        if governor.is_none() || !self.scales {
+            // It has been off line, or is new.
+            all = true;
+            if keep_open {
+                self.folder.open();
+                governor = reading.text_in(&self.folder, GOVERNOR);
+            }
+        }
+        // A host that cannot scale has no such folder, and failed look-ups are all it costs.
+        self.scales = governor.is_some();
+        let Some(governor) = governor else { return };
+        self.governor.clear();
+        self.governor.extend_from_slice(governor);
+        for (i, (file, ..)) in FREQUENCIES.iter().enumerate() {
+            if all || !FIXED.contains(&i) {
+                let wanted = *file != CURRENT || current;
+                self.kilohertz[i] = if wanted { reading.number_in(&self.folder, file) } else { None };
+            }
+        }
+        if all {
+            self.available.clear();
+            self.available.extend_from_slice(reading.text_in(&self.folder, AVAILABLE).unwrap_or_default());
+        }
     }
 }
 
 impl Collector for Cpufreq {
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
-        let mut cpus = Vec::new();
-        for (cpu, folder) in numbered(&self.folder, "cpu")? {
-            let folder = folder.join("cpufreq");
-            // A host that cannot scale has no such folder, and one failed look-up a CPU is all it costs.
-            let Some(governor) = self.reading.text(&folder.join("scaling_governor")).map(<[u8]>::to_vec) else {
-                continue;
-            };
-            let kilohertz = FREQUENCIES.map(|(file, ..)| match file {
-                CURRENT if !self.current => None,
-                _ => self.reading.number(&folder.join(file)),
-            });
-            let [available] = self.reading.texts(&folder, ["scaling_available_governors"]);
-            cpus.push((cpu, kilohertz, governor, available.unwrap_or_default()));
+        self.list()?;
+        let all = self.runs.is_multiple_of(REFRESH);
+        self.runs = self.runs.wrapping_add(1);
+        let keep = may_keep(MAX_OPEN, OPEN_PART);
+        for (i, cpu) in self.cpus.iter_mut().enumerate() {
+            cpu.read(all, i < keep, self.current, &mut self.reading);
         }
+        let cpus = || self.cpus.iter().filter(|c| c.scales);
         for (i, (_, metric, help)) in FREQUENCIES.iter().enumerate() {
             let mut family = out.gauge(metric, help, ["cpu"]);
-            for (cpu, kilohertz, ..) in &cpus {
-                if let Some(kilohertz) = kilohertz[i] {
-                    family.put([cpu], kilohertz * 1000.0);
+            for cpu in cpus() {
+                if let Some(kilohertz) = cpu.kilohertz[i] {
+                    family.put([&cpu.number], kilohertz * 1000.0);
                 }
             }
         }
         let help = "Current enabled CPU frequency governor.";
         let mut family = out.gauge("node_cpu_scaling_governor", help, ["cpu", "governor"]);
-        for (cpu, _, governor, available) in &cpus {
-            for each in fields(available) {
-                family.put([cpu, each], f64::from(u8::from(each == governor)));
+        for cpu in cpus() {
+            for each in fields(&cpu.available) {
+                family.put([&cpu.number, each], f64::from(u8::from(each == cpu.governor)));
             }
         }
         self.reading.finish()

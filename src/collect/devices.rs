@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::sysfs::{Attributes, names};
+use super::sysfs::{Attributes, Folder, names};
 use super::{CollectError, number};
 
 /// A device's name, or what is left of it behind a prefix, and its folder.
@@ -44,14 +44,22 @@ pub(super) struct Reading {
 
 impl Reading {
     pub fn text(&mut self, path: &Path) -> Option<&[u8]> {
-        match self.attributes.text(path) {
-            Ok(text) => text,
-            Err(CollectError::Read { error, .. }) if error.kind() == std::io::ErrorKind::PermissionDenied => None,
-            Err(error) => {
-                self.fault.get_or_insert(error);
-                None
-            }
+        permitted(self.attributes.text(path), &mut self.fault)
+    }
+
+    pub fn text_in(&mut self, folder: &Folder, name: &str) -> Option<&[u8]> {
+        permitted(self.attributes.text_in(folder, name), &mut self.fault)
+    }
+
+    /// A decimal number in a folder that may be open.
+    pub fn number_in(&mut self, folder: &Folder, name: &str) -> Option<f64> {
+        let text = permitted(self.attributes.text_in(folder, name), &mut self.fault)?;
+        let read = number(text).filter(|n| n.is_finite());
+        if read.is_none() {
+            let what = format!("{:?} is no number", String::from_utf8_lossy(text));
+            self.fault.get_or_insert_with(|| CollectError::parse(&folder.path_of(name), 0, what));
         }
+        read
     }
 
     /// A number, decimal or after 0x hexadecimal.
@@ -88,6 +96,18 @@ impl Reading {
     /// Ends the run: what was wrong in it.
     pub fn finish(&mut self) -> Result<(), CollectError> {
         self.fault.take().map_or(Ok(()), Err)
+    }
+}
+
+/// What was read, if this user may read it; what else is wrong is kept as the run's fault.
+fn permitted<'b>(read: Result<Option<&'b [u8]>, CollectError>, fault: &mut Option<CollectError>) -> Option<&'b [u8]> {
+    match read {
+        Ok(text) => text,
+        Err(CollectError::Read { error, .. }) if error.kind() == std::io::ErrorKind::PermissionDenied => None,
+        Err(error) => {
+            fault.get_or_insert(error);
+            None
+        }
     }
 }
 

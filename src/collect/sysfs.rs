@@ -1,17 +1,18 @@
 //! What collectors of sysfs trees share: folders in order, and attributes that may be absent.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::{Errno, read};
 
 use super::{CollectError, number, trim};
 
-/// The kernel gives an attribute in one page; a few binary ones are longer.
-const MAX_ATTRIBUTE: u64 = 64 << 10;
+/// The kernel gives an attribute in one page of 4 KiB or more; a few binary ones are longer.
+const PAGE: usize = 4096;
+const MAX_ATTRIBUTE: usize = 64 << 10;
 /// More entries than any folder of these trees has; what a broken or hostile tree holds beyond is not looked at.
 const MAX_ENTRIES: usize = 65_536;
 
@@ -48,12 +49,43 @@ impl Attributes {
     /// An attribute's text, without white space around it. `None`: there is no such attribute, or the driver has no value
     /// for it now (a sensor that is not connected, a device that is down or asleep).
     pub fn text(&mut self, path: &Path) -> Result<Option<&[u8]>, CollectError> {
-        self.buffer.clear();
-        let read = File::open(path).and_then(|f| f.take(MAX_ATTRIBUTE).read_to_end(&mut self.buffer));
-        match read {
-            Ok(_) => Ok(Some(trim(&self.buffer))),
-            Err(e) if is_absent(&e) => Ok(None),
-            Err(e) => Err(CollectError::read(path, e)),
+        match self.fill(CWD, path) {
+            Ok(length) => Ok(Some(trim(self.buffer.get(..length).unwrap_or_default()))),
+            Err(e) if is_absent(e) => Ok(None),
+            Err(e) => Err(CollectError::read(path, e.into())),
+        }
+    }
+
+    /// The same of an attribute in a folder that may be open.
+    pub fn text_in(&mut self, folder: &Folder, name: &str) -> Result<Option<&[u8]>, CollectError> {
+        let Some(open) = &folder.open else { return self.text(&folder.path_of(name)) };
+        match self.fill(open, Path::new(name)) {
+            Ok(length) => Ok(Some(trim(self.buffer.get(..length).unwrap_or_default()))),
+            Err(e) if is_absent(e) => Ok(None),
+            Err(e) => Err(CollectError::read(&folder.path_of(name), e.into())),
+        }
+    }
+
+    /// Reads a file into the buffer; how many bytes there are.
+    fn fill(&mut self, folder: impl AsFd, path: &Path) -> rustix::io::Result<usize> {
+        let file = openat(folder, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        self.buffer.resize(self.buffer.len().max(PAGE), 0);
+        let mut length = 0;
+        loop {
+            let room = self.buffer.get_mut(length..).unwrap_or_default();
+            let wanted = room.len();
+            match read(&file, room) {
+                Ok(n) => {
+                    length += n;
+                    // What fits is given at once: less than there is room for is all.
+                    if n < wanted || length >= MAX_ATTRIBUTE {
+                        return Ok(length);
+                    }
+                }
+                Err(Errno::INTR) => continue,
+                Err(e) => return Err(e),
+            }
+            self.buffer.resize(2 * length, 0);
         }
     }
 
@@ -67,8 +99,31 @@ impl Attributes {
     }
 }
 
+/// A device's folder, which may stay open: a look-up below it costs half of one by its whole path.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    open: Option<OwnedFd>,
+}
+
+impl Folder {
+    pub fn new(path: PathBuf) -> Folder {
+        Folder { path, open: None }
+    }
+
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Opens it, again if it is open: it may have been removed and be there anew.
+    pub fn open(&mut self) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        self.open = openat(CWD, &self.path, flags, Mode::empty()).ok();
+    }
+}
+
 /// Whether an error only says that there is nothing to read.
-fn is_absent(error: &io::Error) -> bool {
+fn is_absent(error: Errno) -> bool {
     const NOTHING: [Errno; 11] = [
         Errno::AGAIN,
         Errno::NOENT,
@@ -82,7 +137,7 @@ fn is_absent(error: &io::Error) -> bool {
         Errno::OPNOTSUPP,
         Errno::TIMEDOUT,
     ];
-    NOTHING.iter().any(|e| error.raw_os_error() == Some(e.raw_os_error()))
+    NOTHING.contains(&error)
 }
 
 #[cfg(test)]
