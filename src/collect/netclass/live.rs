@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::{Device, Devices, FLAGS, Netclass, OPERSTATE, SPEED, UP, open_attribute, parse, read_attribute};
 use crate::collect::netdev::DETAILED;
@@ -171,10 +171,11 @@ impl Device {
 
     fn read_files(&mut self, class: &OwnedFd, buffer: &mut [u8]) {
         let is_up = self.numbers[FLAGS].is_some_and(|flags| flags & UP != 0);
-        let path = |file: &str| PathBuf::from(OsStr::from_bytes(&self.name)).join(file);
+        let mut path = PathBuffer::default();
         if self.numbers[DEVICE_ID].is_none() {
             // It belongs to the port, and never changes.
-            let read = open_attribute(class, &path("dev_id")).and_then(|f| read_attribute(&f, buffer).map(parse));
+            let read = open_attribute(class, path.of(&self.name, "dev_id"))
+                .and_then(|f| read_attribute(&f, buffer).map(parse));
             self.numbers[DEVICE_ID] = read.ok().flatten();
         }
         for (i, (file, only_up)) in FILES.into_iter().enumerate() {
@@ -182,7 +183,7 @@ impl Device {
                 None
             } else {
                 if self.files[i].is_none() {
-                    self.files[i] = open_attribute(class, &path(file)).ok();
+                    self.files[i] = open_attribute(class, path.of(&self.name, file)).ok();
                 }
                 self.files[i].as_ref().and_then(|f| read_attribute(f, buffer).ok())
             };
@@ -196,6 +197,25 @@ impl Device {
                 _ => self.numbers[NAME_ASSIGN_TYPE] = text.and_then(parse),
             }
         }
+    }
+}
+
+/// The place of a path, so that none is allocated for each file of each device.
+struct PathBuffer([u8; 64]);
+
+impl Default for PathBuffer {
+    fn default() -> Self {
+        PathBuffer([0; 64])
+    }
+}
+
+impl PathBuffer {
+    /// `DEVICE/FILE`; nothing, which cannot be opened, where the kernel has let a name be longer than it does.
+    fn of(&mut self, device: &[u8], file: &str) -> &Path {
+        let pieces = device.iter().chain(b"/").chain(file.as_bytes());
+        let length = device.len() + 1 + file.len();
+        self.0.iter_mut().zip(pieces).for_each(|(to, from)| *to = *from);
+        Path::new(OsStr::from_bytes(self.0.get(..length).unwrap_or_default()))
     }
 }
 
