@@ -85,6 +85,8 @@ const NUMBERS: [(&str, MetricType, &str, &str); 17] = {
         property!("type", Gauge, "protocol_type"),
     ]
 };
+/// Of these, what a device has for as long as it is there, or changes as seldom as its name; see [`REFRESH`].
+const FIXED_NUMBERS: [usize; 5] = [0, 5, 8, 12, 16];
 const FLAGS: usize = 7;
 const SPEED: usize = 14;
 /// `IFF_UP` of the flags.
@@ -92,7 +94,10 @@ const UP: i64 = 1;
 
 /// Attributes that are texts.
 const TEXTS: [&str; 5] = ["address", "broadcast", "duplex", "operstate", "ifalias"];
+const FIXED_TEXT: usize = 1;
 const OPERSTATE: usize = 3;
+/// What is fixed is read again after so many runs.
+const REFRESH: u8 = 20;
 
 /// The `netclass` collector.
 pub struct Netclass {
@@ -124,6 +129,8 @@ struct Device {
     identity: u64,
     ignored: bool,
     present: bool,
+    /// Runs until what is fixed is read again.
+    fixed_for: u8,
     folder: Option<OwnedFd>,
     /// Of the attributes that the live reader takes from files.
     files: [Option<OwnedFd>; live::FILES.len()],
@@ -251,6 +258,7 @@ impl Devices {
             device.ignored = ignored.is_match(name);
             device.close();
             device.numbers = Default::default();
+            device.fixed_for = 0;
             device.alternatives.clear();
             device.stats = Default::default();
         }
@@ -286,21 +294,29 @@ impl Device {
                 Err(_) => return Ok(()),
             },
         };
+        let all = self.fixed_for == 0;
+        self.fixed_for = self.fixed_for.checked_sub(1).unwrap_or(REFRESH);
         let mut result = Ok(());
-        for (text, file) in self.texts.iter_mut().zip(TEXTS) {
+        for (i, (text, file)) in self.texts.iter_mut().zip(TEXTS).enumerate() {
+            if !all && i == FIXED_TEXT && !text.is_empty() {
+                continue;
+            }
             let read = open_attribute(&folder, Path::new(file)).and_then(|f| read_attribute(&f, buffer));
             text.clear();
             text.extend_from_slice(read.unwrap_or_default());
         }
-        for (number, (file, ..)) in self.numbers.iter_mut().zip(NUMBERS) {
+        for (i, (number, (file, ..))) in self.numbers.iter_mut().zip(NUMBERS).enumerate() {
+            if !all && FIXED_NUMBERS.contains(&i) && number.is_some() {
+                continue;
+            }
             let text = open_attribute(&folder, Path::new(file)).and_then(|f| read_attribute(&f, buffer)).ok();
             *number = text.and_then(parse);
+            self.present |= number.is_some();
             if let Some(text) = text.filter(|_| number.is_none()) {
                 result = Err((file, format!("{:?} is not a number", String::from_utf8_lossy(text))));
             }
         }
-        // A device always has an index: without one, this was the folder of a device that is gone.
-        self.present = self.numbers.iter().any(Option::is_some);
+        // A device always has flags: without any number, this was the folder of a device that is gone.
         self.folder = self.present.then_some(folder);
         result
     }
