@@ -35,6 +35,10 @@ impl Search {
         self.text.is_empty()
     }
 
+    pub fn regex(&self) -> &Regex {
+        &self.regex
+    }
+
     pub fn is_match(&self, text: &[u8]) -> bool {
         self.regex.is_match(text)
     }

@@ -36,6 +36,8 @@ mod tree;
 
 use std::time::{Duration, Instant};
 
+pub(in crate::collect) use self::names::Place;
+
 use self::sources::Metric;
 use self::tree::{Groups, Hierarchies};
 use super::search::Search;

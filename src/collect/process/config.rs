@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
+use crate::collect::search::Search;
 use crate::yaml::{Faults, Node};
+
+/// What of a command line looks like a secret: the value of a word that says so, and a password within a URL.
+pub(super) const REDACT: &str = concat!(
+    r"(?i)(?:pass(?:word|wd|phrase)?|token|secret|api[-_]?key|access[-_]?key|credentials?|authorization)",
+    r"[=: ]+(?:(?:bearer|basic) )?(\S+)|://[^/\s:@]*:([^@\s]+)@"
+);
 
 crate::section! {
     check = check;
@@ -10,13 +17,25 @@ crate::section! {
     pub struct ProcessesConfig {
         /// Whether groups (`namedprocess_namegroup_*`) and top processes (`watchfire_process_*`) are served.
         pub enabled: bool = true,
-        /// How many processes are served by themselves: this many by CPU, by memory and by I/O.
+        /// Whether each birth, program executed and end is taken from the kernel, so that no process is missed however
+        /// short it lives; needs CAP_NET_ADMIN.
+        pub events: bool = true,
+        /// How many processes are served by themselves: this many by CPU, by memory, by I/O and by open files.
         pub top: usize = 10,
         /// How long a process must have been at the top before it is served: on a host that builds or runs scripts, the
         /// top is full of processes that live for a second, and each would leave series in the history.
         pub top_after: Duration = Duration::from_secs(5),
         /// How long a process that left the top is still served, so that graphs are not confetti.
         pub top_grace: Duration = Duration::from_secs(30),
+        /// Whether the top processes have their command line as a label; it may hold what is not for everybody.
+        pub command_lines: bool = false,
+        /// What of a command line is replaced by `[redacted]`: what the groups of this pattern match, or all that it
+        /// matches if it has none.
+        pub redact: Search = Search::fixed(REDACT),
+        /// Whether proportional memory is read, in which a page counts by how many processes have it.
+        pub smaps: bool = true,
+        /// How often it is read of each process; it takes at most a thousandth of a CPU, and so longer if it is much.
+        pub smaps_interval: Duration = Duration::from_secs(60),
         /// How many groups there may be; processes past that go to the group `other`.
         pub max_groups: usize = 200,
         /// After how many ticks a process is read again even though nothing shows that it has run. 1 reads all of every

@@ -187,6 +187,6 @@ impl ThreadStates {
 }
 
 fn thread_state(procfs: &mut ProcFs, pid: u32, tid: u32) -> Result<u8, Unread> {
-    let text = procfs.read_thread(pid, tid)?;
+    let text = procfs.read_thread(pid, tid, "stat")?;
     parse::stat(text).map(|stat| stat.state).ok_or(Unread::Failed)
 }

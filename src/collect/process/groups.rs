@@ -1,19 +1,16 @@
-//! Groups of processes under one name, as process-exporter gives them: `namedprocess_namegroup_*`.
+//! Groups of processes under one name, as process-exporter gives them.
 //!
-//! The name is the process' `comm`; kernel threads are all in the group of their parent, `kthreadd`. A process that
-//! takes another name goes to that group with what it uses from then on. A group that has lost its last process stays,
-//! with its counters and `num_procs` 0, so that its end can be seen. Past `processes.max_groups` the group that has been
-//! empty longest, for a quarter of an hour at least, makes room for a new one; if there is none, the processes go to
-//! `other`.
+//! A group that has lost its last process stays, with its counters and `num_procs` 0, so that its end can be seen. Past
+//! `processes.max_groups` the group that has been empty longest, for a quarter of an hour at least, makes room for a new
+//! one; if there is none, the processes go to `other`. Groups that are wanted are there from the start, and stay.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
 
-use super::pass::CLOCK_TICKS;
+use super::exits::{Exits, Reason};
 use super::table::{Counts, Files, Process};
-use crate::model::Writer;
 
 /// How long a group must have been empty before it makes room for another.
 const EMPTY_FOR: Duration = Duration::from_secs(900);
@@ -22,27 +19,44 @@ const EMPTY_FOR: Duration = Duration::from_secs(900);
 const OTHER: &str = "other";
 
 /// A group's place in [`Groups`].
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct GroupId(u32);
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct GroupId(pub(super) u32);
+
+impl GroupId {
+    /// Of a process that is in no group.
+    pub const NONE: GroupId = GroupId(u32::MAX);
+}
+
+impl Default for GroupId {
+    fn default() -> GroupId {
+        GroupId::NONE
+    }
+}
 
 /// What the processes of a group have and are at this moment.
 #[derive(Clone, Copy, Default, Debug)]
-struct Now {
-    processes: u32,
-    threads: u64,
-    resident_bytes: u64,
-    virtual_bytes: u64,
-    swapped_bytes: u64,
-    open_files: u64,
-    worst_ratio: f64,
+pub(super) struct Now {
+    pub processes: u32,
+    pub threads: u64,
+    pub resident_bytes: u64,
+    pub virtual_bytes: u64,
+    pub swapped_bytes: u64,
+    pub proportional_bytes: u64,
+    pub proportional_swapped_bytes: u64,
+    pub open_files: u64,
+    pub worst_ratio: f64,
     /// Clock ticks since boot.
-    oldest: Option<u64>,
+    pub oldest: Option<u64>,
     /// By [`STATES`].
-    states: [u32; STATES.len()],
+    pub states: [u32; STATES.len()],
+    /// The longest that one of them has been waiting in the kernel, milliseconds.
+    pub waiting: u32,
+    /// Zombies that one of them has not waited for.
+    pub zombie_children: u32,
 }
 
 /// process-exporter's words for states; all others are the last.
-const STATES: [&str; 5] = ["Running", "Sleeping", "Waiting", "Zombie", "Other"];
+pub(super) const STATES: [&str; 5] = ["Running", "Sleeping", "Waiting", "Zombie", "Other"];
 
 fn state_index(letter: u8) -> usize {
     match letter {
@@ -55,12 +69,19 @@ fn state_index(letter: u8) -> usize {
 }
 
 #[derive(Debug)]
-struct Group {
-    name: Box<str>,
-    counts: Counts,
-    now: Now,
+pub(super) struct Group {
+    pub name: Box<str>,
+    pub counts: Counts,
+    pub now: Now,
     /// What could be read of any of its processes at all.
-    known: Files,
+    pub known: Files,
+    pub exits: Exits,
+    /// How many processes there should be at least.
+    pub wanted: Option<u32>,
+    /// Whether one of them has ever waited for a second in the kernel, and whether one has ever left a zombie: what is
+    /// always 0 need not be served.
+    pub ever_waited: bool,
+    pub ever_left_zombies: bool,
     last_seen: Instant,
 }
 
@@ -89,16 +110,8 @@ impl Groups {
         }
     }
 
-    /// The group of a process, made if there is none.
-    pub fn of(&mut self, process: &Process) -> GroupId {
-        if process.kernel_thread {
-            return self.named("kthreadd");
-        }
-        let comm = process.comm;
-        self.named(&String::from_utf8_lossy(comm.as_bytes()))
-    }
-
-    fn named(&mut self, name: &str) -> GroupId {
+    /// The group of this name, made if there is none.
+    pub fn named(&mut self, name: &str) -> GroupId {
         if let Some(id) = self.find(name) {
             return id;
         }
@@ -108,10 +121,23 @@ impl Groups {
         if let Some(place) = self.longest_empty() {
             return self.insert(name, Some(place));
         }
+        self.other()
+    }
+
+    /// The group of those for which there is none.
+    pub fn other(&mut self) -> GroupId {
         // One more than there may be, once, unless a process has that very name.
         let other = self.find(OTHER).unwrap_or_else(|| self.insert(OTHER, None));
         self.other = Some(other);
         other
+    }
+
+    /// There should be so many processes in the group of this name.
+    pub fn want(&mut self, name: &str, processes: u32) {
+        let id = self.find(name).unwrap_or_else(|| self.insert(name, None));
+        if let Some(group) = self.groups.get_mut(id.0 as usize) {
+            group.wanted = Some(processes);
+        }
     }
 
     fn find(&mut self, name: &str) -> Option<GroupId> {
@@ -123,7 +149,8 @@ impl Groups {
     }
 
     fn longest_empty(&self) -> Option<u32> {
-        let (at, group) = self.groups.iter().enumerate().min_by_key(|(_, g)| g.last_seen)?;
+        let unwanted = self.groups.iter().enumerate().filter(|(_, group)| group.wanted.is_none());
+        let (at, group) = unwanted.min_by_key(|(_, group)| group.last_seen)?;
         let empty = group.now.processes == 0 && self.now.saturating_duration_since(group.last_seen) >= EMPTY_FOR;
         (empty && self.other != Some(GroupId(at as u32))).then_some(at as u32)
     }
@@ -134,6 +161,10 @@ impl Groups {
             counts: Counts::default(),
             now: Now::default(),
             known: Files::default(),
+            exits: Exits::default(),
+            wanted: None,
+            ever_waited: false,
+            ever_left_zombies: false,
             last_seen: self.now,
         };
         let at = place.unwrap_or(self.groups.len() as u32);
@@ -168,9 +199,21 @@ impl Groups {
         }
     }
 
+    /// Counts processes of the group that have ended for this reason; `peak_bytes` is the most memory that one had.
+    pub fn ended(&mut self, id: GroupId, reason: Reason, processes: u32, peak_bytes: u64) {
+        if let Some(group) = self.groups.get_mut(id.0 as usize) {
+            group.exits.add(reason, processes, peak_bytes, self.now);
+        }
+    }
+
     /// Begins a pass at this time.
     pub fn begin(&mut self, now: Instant) {
         self.now = now;
+    }
+
+    /// When this pass began.
+    pub fn now(&self) -> Instant {
+        self.now
     }
 
     /// Begins to count who is there.
@@ -180,17 +223,20 @@ impl Groups {
         }
     }
 
-    /// Counts a process in its group.
-    pub fn count(&mut self, p: &Process) {
+    /// Counts a process in its group. `page_size`: bytes; `ms`: the time of this pass as rows have it.
+    pub fn count(&mut self, p: &Process, page_size: u64, ms: u32) {
         let Some(group) = self.groups.get_mut(p.group.0 as usize) else { return };
         group.last_seen = self.now;
         group.known.insert(p.known);
         let now = &mut group.now;
         now.processes += 1;
         now.threads += u64::from(p.threads);
-        now.resident_bytes = now.resident_bytes.saturating_add(p.resident_bytes);
-        now.virtual_bytes = now.virtual_bytes.saturating_add(p.virtual_bytes);
-        now.swapped_bytes = now.swapped_bytes.saturating_add(p.swapped_bytes);
+        let add = |sum: &mut u64, bytes: u64| *sum = sum.saturating_add(bytes);
+        add(&mut now.resident_bytes, u64::from(p.resident_pages).saturating_mul(page_size));
+        add(&mut now.virtual_bytes, p.virtual_bytes);
+        add(&mut now.swapped_bytes, u64::from(p.swapped_kib) << 10);
+        add(&mut now.proportional_bytes, u64::from(p.proportional_kib) << 10);
+        add(&mut now.proportional_swapped_bytes, u64::from(p.proportional_swapped_kib) << 10);
         now.open_files += u64::from(p.open_files);
         if p.known.has(Files::LIMITS) && p.max_files > 0 {
             now.worst_ratio = now.worst_ratio.max(f64::from(p.open_files) / f64::from(p.max_files));
@@ -199,130 +245,57 @@ impl Groups {
         if let Some(state) = now.states.get_mut(state_index(p.state)) {
             *state += 1;
         }
+        if p.state == b'D' {
+            now.waiting = now.waiting.max(ms.wrapping_sub(p.waiting_since));
+            group.ever_waited |= now.waiting >= 1000;
+        }
     }
 
-    /// Writes all families. `boot_time`: seconds since 1970.
-    pub fn write(&self, out: &mut Writer, boot_time: Option<u64>) {
-        self.write_gauges(out, boot_time);
-        self.write_counters(out);
-        out.gauge("watchfire_process_groups", "Groups of processes, empty ones too.", [])
-            .put([], self.groups.len() as f64);
-        let folded = self.other.and_then(|id| self.groups.get(id.0 as usize)).map_or(0, |g| g.now.processes);
-        out.gauge(
-            "watchfire_process_groups_overflow_processes",
-            "Processes in the group other because processes.max_groups was reached.",
-            [],
-        )
-        .put([], f64::from(folded));
+    /// Counts a zombie whose parent is in this group.
+    pub fn count_zombie_child(&mut self, id: GroupId) {
+        if let Some(group) = self.groups.get_mut(id.0 as usize) {
+            group.now.zombie_children += 1;
+            group.ever_left_zombies = true;
+        }
     }
 
-    fn in_order(&self) -> impl Iterator<Item = &Group> {
+    /// All groups, empty ones too.
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Processes in the group `other` because there may be no more groups.
+    pub fn overflow(&self) -> u32 {
+        self.other.and_then(|id| self.groups.get(id.0 as usize)).map_or(0, |group| group.now.processes)
+    }
+
+    /// By name.
+    pub fn in_order(&self) -> impl Iterator<Item = &Group> {
         self.order.iter().filter_map(|at| self.groups.get(*at as usize))
     }
 
-    /// A gauge or counter with no other label than the group; a group for which there is no value is left out.
-    fn family(&self, out: &mut Writer, counter: bool, name: &str, help: &str, value: impl Fn(&Group) -> Option<f64>) {
-        let mut family = match counter {
-            true => out.counter(name, help, ["groupname"]),
-            false => out.gauge(name, help, ["groupname"]),
-        };
-        for group in self.in_order() {
-            if let Some(value) = value(group) {
-                family.put([group.name.as_bytes()], value);
+    /// The same, for what changes with being served.
+    pub fn each_in_order(&mut self, mut each: impl FnMut(&mut Group)) {
+        for at in &self.order {
+            if let Some(group) = self.groups.get_mut(*at as usize) {
+                each(group);
             }
         }
-    }
-
-    fn write_gauges(&self, out: &mut Writer, boot_time: Option<u64>) {
-        let gauge = |out: &mut Writer, name, help, value: fn(&Now) -> u64| {
-            self.family(out, false, name, help, |group| Some(value(&group.now) as f64));
-        };
-        gauge(out, "namedprocess_namegroup_num_procs", "number of processes in this group", |g| g.processes.into());
-        gauge(out, "namedprocess_namegroup_num_threads", "Number of threads", |g| g.threads);
-
-        let mut memory = out.gauge(
-            "namedprocess_namegroup_memory_bytes",
-            "number of bytes of memory in use",
-            ["groupname", "memtype"],
-        );
-        for Group { name, now, known, .. } in self.in_order() {
-            let name = name.as_bytes();
-            memory.put([name, b"resident"], now.resident_bytes as f64);
-            if known.has(Files::STATUS) {
-                memory.put([name, b"swapped"], now.swapped_bytes as f64);
-            }
-            memory.put([name, b"virtual"], now.virtual_bytes as f64);
-        }
-
-        let name = "namedprocess_namegroup_open_filedesc";
-        let help = "number of open file descriptors for this group";
-        self.family(out, false, name, help, |g| g.known.has(Files::FD).then_some(g.now.open_files as f64));
-        let name = "namedprocess_namegroup_worst_fd_ratio";
-        let help = "the worst (closest to 1) ratio between open fds and max fds among all procs in this group";
-        self.family(out, false, name, help, |g| {
-            (g.known.has(Files::FD) && g.known.has(Files::LIMITS)).then_some(g.now.worst_ratio)
-        });
-        let name = "namedprocess_namegroup_oldest_start_time_seconds";
-        let help = "start time in seconds since 1970/01/01 of oldest process in group";
-        self.family(out, false, name, help, |g| {
-            Some(boot_time?.saturating_add(g.now.oldest? / CLOCK_TICKS as u64) as f64)
-        });
-
-        let name = "namedprocess_namegroup_states";
-        let help = "Number of processes in states Running, Sleeping, Waiting, Zombie, or Other";
-        let mut states = out.gauge(name, help, ["groupname", "state"]);
-        for group in self.in_order() {
-            for (state, count) in STATES.iter().zip(group.now.states) {
-                states.put([group.name.as_bytes(), state.as_bytes()], f64::from(count));
-            }
-        }
-    }
-
-    fn write_counters(&self, out: &mut Writer) {
-        let labels = ["groupname", "mode"];
-        let mut cpu = out.counter("namedprocess_namegroup_cpu_seconds_total", "Cpu user usage in seconds", labels);
-        for Group { name, counts, .. } in self.in_order() {
-            cpu.put([name.as_bytes(), b"system"], counts.system as f64 / CLOCK_TICKS);
-            cpu.put([name.as_bytes(), b"user"], counts.user as f64 / CLOCK_TICKS);
-        }
-        let labels = ["groupname", "ctxswitchtype"];
-        let name = "namedprocess_namegroup_context_switches_total";
-        let mut switches = out.counter(name, "Context switches", labels);
-        for Group { name, counts, .. } in self.in_order().filter(|g| g.known.has(Files::STATUS)) {
-            switches.put([name.as_bytes(), b"nonvoluntary"], counts.nonvoluntary as f64);
-            switches.put([name.as_bytes(), b"voluntary"], counts.voluntary as f64);
-        }
-        let counter = |out: &mut Writer, name, help, file, value: fn(&Counts) -> u64| {
-            self.family(out, true, name, help, |g| g.known.has(file).then(|| value(&g.counts) as f64));
-        };
-        let name = "namedprocess_namegroup_major_page_faults_total";
-        counter(out, name, "Major page faults", Files::STAT, |c| c.major_faults);
-        let name = "namedprocess_namegroup_minor_page_faults_total";
-        counter(out, name, "Minor page faults", Files::STAT, |c| c.minor_faults);
-        let name = "namedprocess_namegroup_read_bytes_total";
-        counter(out, name, "number of bytes read by this group", Files::IO, |c| c.read_bytes);
-        let name = "namedprocess_namegroup_write_bytes_total";
-        counter(out, name, "number of bytes written by this group", Files::IO, |c| c.write_bytes);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::process::table::Comm;
-
-    fn process(comm: &str) -> Process {
-        let mut p = Process::new(1);
-        p.comm = Comm::new(comm.as_bytes());
-        p
-    }
 
     /// A pass that sees these.
-    fn groups_of(groups: &mut Groups, comms: &[&str]) -> Vec<String> {
-        let mut processes: Vec<Process> = comms.iter().map(|comm| process(comm)).collect();
-        processes.iter_mut().for_each(|p| p.group = groups.of(p));
+    fn groups_of(groups: &mut Groups, names: &[&str]) -> Vec<String> {
+        let mut processes: Vec<Process> = Vec::new();
+        for name in names {
+            processes.push(Process { group: groups.named(name), ..Process::new(1) });
+        }
         groups.begin_count();
-        processes.iter().for_each(|p| groups.count(p));
+        processes.iter().for_each(|p| groups.count(p, 4096, 0));
         processes.iter().map(|p| groups.name(p.group).to_string()).collect()
     }
 
@@ -351,11 +324,20 @@ mod tests {
     }
 
     #[test]
-    fn kernel_threads_are_in_the_group_of_their_parent() {
-        let mut groups = Groups::new(9);
-        let mut p = process("kworker/0:1");
-        p.kernel_thread = true;
-        let id = groups.of(&p);
-        assert_eq!(groups.name(id), "kthreadd");
+    fn a_wanted_group_is_there_before_its_processes_and_never_makes_room() {
+        let mut groups = Groups::new(1);
+        groups.want("db", 2);
+        assert_eq!(groups.in_order().map(|g| (&*g.name, g.wanted)).collect::<Vec<_>>(), [("db", Some(2))]);
+        groups.begin(Instant::now() + 2 * EMPTY_FOR);
+        assert_eq!(groups_of(&mut groups, &["web", "db"]), ["other", "db"]);
+    }
+
+    #[test]
+    fn a_process_in_no_group_counts_in_none() {
+        let mut groups = Groups::new(1);
+        groups.begin_count();
+        groups.count(&Process::new(1), 4096, 0);
+        groups.add(GroupId::NONE, &Counts { user: 1, ..Counts::default() });
+        assert_eq!(groups.len(), 0);
     }
 }

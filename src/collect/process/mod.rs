@@ -21,12 +21,20 @@
 //!
 //! `collectors.processes` has the keys of [`ProcessesCollectorConfig`], `processes` those of [`ProcessesConfig`].
 
+mod accounts;
 mod config;
 mod counts;
+mod ends;
+mod events;
+mod exits;
+mod families;
 mod groups;
+mod namer;
+mod oom;
 mod parse;
 mod pass;
 mod procfs;
+mod smaps;
 mod table;
 mod top;
 mod users;
@@ -38,10 +46,14 @@ pub use table::Comm;
 pub use top::{TopProcess, TopProcesses};
 
 use counts::{Counts, NodeProcesses};
+use ends::Ends;
+use events::{AtExec, Events};
+use families::Facts;
 use groups::Groups;
+use namer::Namer;
 use pass::{Options, Pass, ReadErrors};
-use top::{Terms, Top};
-use users::Users;
+use smaps::Smaps;
+use top::{CommandLines, Terms, Top};
 
 use super::file::may_keep;
 use super::{CollectError, Collector, KernelFile, Roots, Sampling};
@@ -55,6 +67,7 @@ pub struct Processes {
     pass: Pass,
     groups: Groups,
     top: Top,
+    smaps: Option<Smaps>,
     host: Host,
     /// `collectors.processes`.
     node: Option<NodeProcesses>,
@@ -74,9 +87,10 @@ impl Processes {
         };
         let terms = Terms { n: config.top, after: config.top_after, grace: config.top_grace };
         Processes {
-            pass: Pass::new(roots, options),
+            pass: Pass::new(roots, options, Ends::new(roots, None), Namer),
             groups: Groups::new(config.max_groups),
-            top: Top::new(terms, Users::new(roots)),
+            top: Top::new(terms, CommandLines::new(config.command_lines.then(|| config.redact.regex().clone())), roots),
+            smaps: (config.enabled && config.smaps).then(|| Smaps::new(config.smaps_interval)),
             host: Host::new(roots),
             node: node.map(|node| NodeProcesses::new(node, roots)),
             details: config.enabled,
@@ -116,13 +130,24 @@ impl Collector for Processes {
         let counts = Counts::of(&self.pass.table);
         if self.details {
             self.host.update();
-            self.groups.begin_count();
-            for process in self.pass.table.rows().iter().filter(|p| p.is_known()) {
-                self.groups.count(process);
+            let Pass { table, procfs, .. } = &mut self.pass;
+            if let Some(smaps) = &mut self.smaps {
+                smaps.run(table, procfs, now);
             }
-            self.top.update(&self.pass.table, now);
+            self.groups.begin_count();
+            let ms = self.pass.ms(now);
+            for process in self.pass.table.rows().iter().filter(|p| p.is_known()) {
+                self.groups.count(process, self.pass.page_size, ms);
+                if process.state == b'Z'
+                    && let Some(parent) = self.pass.table.get(process.ppid)
+                {
+                    self.groups.count_zombie_child(parent.group);
+                }
+            }
+            self.top.update(&self.pass.table, &mut self.pass.procfs, self.pass.page_size, now);
             // What seldom comes or goes stands first: from the first change on, the layout is made anew.
-            self.groups.write(out, self.host.boot_time);
+            let exits = self.pass.ends.events().is_some_and(Events::tells_exits);
+            self.groups.write(out, Facts { boot_time: self.host.boot_time, exits });
             write_errors(out, &self.pass.errors);
             counts.write_states(out);
         }
@@ -131,7 +156,12 @@ impl Collector for Processes {
             None => Ok(()),
         };
         if self.details {
-            self.top.write(out, &self.pass.table, &self.groups, self.host.memory);
+            let host = top::Host {
+                memory: self.host.memory,
+                page_size: self.pass.page_size,
+                boot_time: self.host.boot_time,
+            };
+            self.top.write(out, &self.pass.table, &self.groups, host);
         }
         written
     }

@@ -12,6 +12,8 @@ pub(super) struct Stat<'a> {
     pub comm: &'a [u8],
     /// Field 3.
     pub state: u8,
+    /// Field 4.
+    pub ppid: u32,
     /// Field 9.
     pub kernel_thread: bool,
     /// Fields 10 and 12.
@@ -20,6 +22,9 @@ pub(super) struct Stat<'a> {
     /// Fields 14 and 15, clock ticks.
     pub user: u64,
     pub system: u64,
+    /// Fields 16 and 17: of children that it has waited for, and theirs; clock ticks.
+    pub children_user: u64,
+    pub children_system: u64,
     /// Field 20.
     pub threads: u32,
     /// Field 22, clock ticks since boot.
@@ -45,12 +50,15 @@ pub(super) fn stat(text: &[u8]) -> Option<Stat<'_>> {
     Some(Stat {
         comm,
         state,
-        kernel_thread: field(5)? & PF_KTHREAD != 0,
+        ppid: u32::try_from(field(0)?).ok()?,
+        kernel_thread: field(4)? & PF_KTHREAD != 0,
         minor_faults: field(0)?,
         major_faults: field(1)?,
         user: field(1)?,
         system: field(0)?,
-        threads: u32::try_from(field(4)?).ok()?,
+        children_user: field(0)?,
+        children_system: field(0)?,
+        threads: u32::try_from(field(2)?).ok()?,
         start: field(1)?,
         virtual_bytes: field(0)?,
         resident_pages: field(0)?,
@@ -94,13 +102,30 @@ pub(super) fn status(text: &[u8]) -> Option<Status> {
     Some(status)
 }
 
+/// /proc/PID/smaps_rollup.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Smaps {
+    /// `Pss` and `SwapPss`.
+    pub proportional_kib: u64,
+    pub proportional_swapped_kib: u64,
+}
+
+pub(super) fn smaps_rollup(text: &[u8]) -> Option<Smaps> {
+    Some(Smaps {
+        proportional_kib: line_value(text, b"Pss:")?,
+        proportional_swapped_kib: line_value(text, b"SwapPss:").unwrap_or(0),
+    })
+}
+
 /// `read_bytes` and `write_bytes` of /proc/PID/io.
 pub(super) fn io(text: &[u8]) -> Option<(u64, u64)> {
-    let value = |name: &[u8]| {
-        let line = lines(text).find(|line| line.starts_with(name))?;
-        integer(fields(line).nth(1)?)
-    };
-    Some((value(b"read_bytes:")?, value(b"write_bytes:")?))
+    Some((line_value(text, b"read_bytes:")?, line_value(text, b"write_bytes:")?))
+}
+
+/// The number that follows this word at the start of a line.
+fn line_value(text: &[u8], name: &[u8]) -> Option<u64> {
+    let line = lines(text).find(|line| line.starts_with(name))?;
+    integer(fields(line).nth(1)?)
 }
 
 /// Nanoseconds on a CPU, of /proc/PID/schedstat, which is of the main thread alone; `None` where the kernel does not
@@ -109,6 +134,37 @@ pub(super) fn schedstat(text: &[u8]) -> Option<u64> {
     let mut numbers = fields(text).map(integer);
     let (ran, waited, times) = (numbers.next()??, numbers.next()??, numbers.next()??);
     (ran != 0 || waited != 0 || times != 0).then_some(ran)
+}
+
+/// Nanoseconds that the thread was able to run and had no CPU, of /proc/PID/schedstat.
+pub(super) fn run_queue_ns(text: &[u8]) -> Option<u64> {
+    integer(fields(text).nth(1)?)
+}
+
+/// Clock ticks that the main thread has waited for disks, field 42 of /proc/PID/stat.
+pub(super) fn block_io_ticks(text: &[u8]) -> Option<u64> {
+    let close = memchr::memrchr(b')', text)?;
+    integer(fields(text.get(close + 1..)?).nth(39)?)
+}
+
+/// The path of the cgroup, of /proc/PID/cgroup: that of version 2 or of systemd's own hierarchy, whichever is not the
+/// root; else the longest of version 1's.
+pub(super) fn cgroup(text: &[u8]) -> &[u8] {
+    let mut best: (u8, &[u8]) = (0, b"/");
+    for line in lines(text) {
+        let mut parts = line.splitn(3, |b| *b == b':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        let rank = match controllers {
+            _ if path == b"/" => 0,
+            b"" => 3,
+            b"name=systemd" => 2,
+            _ => 1,
+        };
+        if (rank, path.len()) > (best.0, best.1.len()) && rank > 0 {
+            best = (rank, path);
+        }
+    }
+    best.1
 }
 
 /// The soft limit of open files, of /proc/PID/limits; `u64::MAX` for none.
@@ -156,11 +212,14 @@ mod tests {
             Stat {
                 comm: b"cat",
                 state: b'R',
+                ppid: 21131,
                 kernel_thread: false,
                 minor_faults: 101,
                 major_faults: 7,
                 user: 3,
                 system: 4,
+                children_user: 0,
+                children_system: 0,
                 threads: 1,
                 start: 206958,
                 virtual_bytes: 3133440,
@@ -190,6 +249,30 @@ mod tests {
         assert_eq!(open_files_limit(limits), Some(1024));
         assert_eq!(open_files_limit(b"Max open files   unlimited  unlimited  files\n"), Some(u64::MAX));
         assert_eq!(value_of(b"MemTotal:  100 kB\nMemFree: 7 kB\n", b"MemFree:"), Some(7));
+    }
+
+    #[test]
+    fn the_cgroup_is_the_one_that_says_most() {
+        for (text, path) in [
+            ("0::/system.slice/ssh.service\n", "/system.slice/ssh.service"),
+            ("12:cpu,cpuacct:/a/b\n1:name=systemd:/user.slice\n0::/\n", "/user.slice"),
+            ("2:memory:/docker/x\n1:cpu:/\n", "/docker/x"),
+            ("0::/\n", "/"),
+            ("", "/"),
+            ("0::/a:b\nbroken\n", "/a:b"),
+        ] {
+            assert_eq!(cgroup(text.as_bytes()), path.as_bytes());
+        }
+    }
+
+    #[test]
+    fn delays_and_proportional_memory() {
+        assert_eq!(run_queue_ns(b"990466 71056 3\n"), Some(71056));
+        assert_eq!(block_io_ticks(STAT), Some(0));
+        let rollup = b"55d0-7ffc ---p 00000000 00:00 0   [rollup]\nRss:   2312 kB\nPss:    251 kB\nPss_Dirty: 9 kB\nSwapPss:  4 kB\n";
+        let smaps = Smaps { proportional_kib: 251, proportional_swapped_kib: 4 };
+        assert_eq!(smaps_rollup(rollup), Some(smaps));
+        assert_eq!(smaps_rollup(b""), None, "of a kernel thread");
     }
 
     proptest! {

@@ -17,10 +17,12 @@
 
 use std::time::Instant;
 
-use super::groups::Groups;
+use super::ends::{Ends, Waited};
+use super::groups::{GroupId, Groups};
+use super::namer::Namer;
 use super::parse;
 use super::procfs::{ProcFs, Unread};
-use super::table::{Comm, Counts, Files, Process, Table, Used};
+use super::table::{Comm, Counts, Files, Process, TICK_NS, Table, Used, take};
 use crate::collect::window::{Step, Window};
 use crate::collect::{CollectError, Roots, Sampling};
 
@@ -54,6 +56,8 @@ pub(super) struct Pass {
     pub table: Table,
     pub procfs: ProcFs,
     pub errors: ReadErrors,
+    pub ends: Ends,
+    namer: Namer,
     options: Options,
     pids: Vec<u32>,
     tick: u32,
@@ -62,14 +66,31 @@ pub(super) struct Pass {
     window: Window,
     kept: usize,
     pub page_size: u64,
+    found: Found,
 }
 
+/// What a pass comes across and deals with at its end.
+#[derive(Default)]
+struct Found {
+    /// Processes that have ended.
+    gone: Vec<Process>,
+    /// Parents whose children have used more.
+    waited: Vec<Waited>,
+    /// Processes that are in no group by themselves, and what they have used.
+    nameless: Vec<(u32, Counts)>,
+}
+
+/// The longest line of ancestors that is followed.
+const MOST_ANCESTORS: usize = 64;
+
 impl Pass {
-    pub fn new(roots: &Roots, options: Options) -> Pass {
+    pub fn new(roots: &Roots, options: Options, ends: Ends, namer: Namer) -> Pass {
         Pass {
             table: Table::default(),
             procfs: ProcFs::new(roots),
             errors: ReadErrors::default(),
+            ends,
+            namer,
             options,
             pids: Vec::new(),
             tick: 0,
@@ -78,35 +99,69 @@ impl Pass {
             window: Window::default(),
             kept: 0,
             page_size: rustix::param::page_size() as u64,
+            found: Found::default(),
         }
     }
 
     /// Reads what has changed; what the processes have used since the last pass is added to their groups.
     pub fn run(&mut self, groups: &mut Groups, sampling: Sampling) -> Result<(), CollectError> {
+        let listed = Instant::now();
         self.procfs.list(&mut self.pids)?;
+        let rescan = self.ends.begin(&mut self.table);
         let now = Instant::now();
+        let step = self.window.step(now, sampling);
         let mut reader = Reader {
             procfs: &mut self.procfs,
+            namer: &mut self.namer,
             groups,
             errors: &mut self.errors,
             options: self.options,
-            page_size: self.page_size,
             tick: self.tick,
             first: self.first,
+            rescan,
             now: now.duration_since(self.began).as_millis() as u32,
-            step: self.window.step(now, sampling),
+            step,
             // Closing is seen with the next pass: until then fewer are opened than could be.
             may_keep: self.options.kept_files.saturating_sub(self.kept),
+            used: Counts::default(),
+            newborn: false,
+            nameless: false,
+            found: &mut self.found,
         };
-        self.table.update(&self.pids, |process, new| {
-            let there = if new { reader.admit(process) } else { reader.visit(process) };
-            reader.rate(process);
-            there
-        });
+        let mut gone = Vec::new();
+        self.table.update(
+            &self.pids,
+            |process, new| {
+                let there = if new { reader.admit(process) } else { reader.visit(process) };
+                reader.rate(process);
+                there
+            },
+            |process| gone.push(process),
+        );
+        self.found.gone.append(&mut gone);
+        self.name_by_ancestors(groups);
+        let Found { gone, waited, .. } = &mut self.found;
+        self.ends.finish(&mut self.table, groups, &mut self.namer, gone, waited, listed);
         self.kept = self.table.rows().iter().filter(|p| p.kept.is_some()).count();
         self.first = false;
         self.tick = self.tick.wrapping_add(1);
         Ok(())
+    }
+
+    /// The time of this pass, as rows have it.
+    pub fn ms(&self, now: Instant) -> u32 {
+        now.saturating_duration_since(self.began).as_millis() as u32
+    }
+
+    /// A process that is in no group by itself is in that of its next ancestor that is in one.
+    fn name_by_ancestors(&mut self, groups: &mut Groups) {
+        for (pid, used) in self.found.nameless.drain(..) {
+            let group = self.table.get(pid).map_or(GroupId::NONE, |p| ancestors_group(&self.table, p.ppid));
+            groups.add(group, &used);
+            if let Some(process) = self.table.get_mut(pid) {
+                process.group = group;
+            }
+        }
     }
 
     /// Bytes that grow with the number of processes.
@@ -115,20 +170,41 @@ impl Pass {
     }
 }
 
+/// The group of the process `pid`, or of its next ancestor that is in one.
+pub(super) fn ancestors_group(table: &Table, mut pid: u32) -> GroupId {
+    for _ in 0..MOST_ANCESTORS {
+        match table.get(pid) {
+            Some(process) if process.group != GroupId::NONE => return process.group,
+            Some(process) => pid = process.ppid,
+            None => break,
+        }
+    }
+    GroupId::NONE
+}
+
 /// What a pass needs for each process.
 struct Reader<'a> {
     procfs: &'a mut ProcFs,
+    namer: &'a mut Namer,
     groups: &'a mut Groups,
     errors: &'a mut ReadErrors,
     options: Options,
-    page_size: u64,
     tick: u32,
     /// Whether this is the first pass: what was used before it is not ours to count.
     first: bool,
+    /// Whether all processes are read in full, since it is not known what has happened.
+    rescan: bool,
     /// Milliseconds, which wrap around.
     now: u32,
     step: Step,
     may_keep: usize,
+    /// What the process at hand has used since it was last read.
+    used: Counts,
+    /// Whether it was born since the last pass, so that all it has used is new.
+    newborn: bool,
+    /// Whether it is in no group by itself.
+    nameless: bool,
+    found: &'a mut Found,
 }
 
 /// What reading `stat` showed.
@@ -146,6 +222,7 @@ impl Reader<'_> {
     /// As process-exporter does, one that is there in the first pass counts from now on, and one that comes later from
     /// its birth.
     fn admit(&mut self, p: &mut Process) -> bool {
+        self.begin(!self.first);
         match self.stat(p) {
             Ok(_) => {}
             Err(Unread::Gone) => return false,
@@ -157,15 +234,25 @@ impl Reader<'_> {
         }
         self.details(p);
         self.limits(p);
-        let before = if self.first { p.counts } else { Counts::default() };
-        self.account(p, &before, None);
+        if self.first {
+            self.used = Counts::default();
+        }
+        self.account(p, None);
         true
+    }
+
+    /// Begins with a process.
+    fn begin(&mut self, newborn: bool) {
+        self.used = Counts::default();
+        self.newborn = newborn;
+        self.nameless = false;
     }
 
     /// Brings a process up to date; `false` when it has ended.
     fn visit(&mut self, p: &mut Process) -> bool {
+        self.begin(false);
         let part = p.pid.wrapping_add(self.tick);
-        let due = part.is_multiple_of(self.options.refresh_ticks);
+        let due = part.is_multiple_of(self.options.refresh_ticks) || p.executed || self.rescan;
         if !p.is_known() {
             return !due || self.admit_hidden(p);
         }
@@ -184,7 +271,6 @@ impl Reader<'_> {
             p.io_at = self.now;
             return true;
         }
-        let before = p.counts;
         let changed = match self.stat(p) {
             Ok(Seen::Same { changed }) => changed || ran.is_some() && !slept,
             Ok(Seen::Other) | Err(Unread::Gone) => return self.replace(p),
@@ -192,6 +278,9 @@ impl Reader<'_> {
             Err(_) => return true,
         };
         let on_cpu = ran.map(|now| now.saturating_sub(p.ran));
+        if on_cpu.is_some_and(|ns| ns > 0) {
+            p.waiting_since = self.now;
+        }
         match ran {
             Some(ran) => p.ran = ran,
             // It has come back to one thread, or never had another.
@@ -207,7 +296,7 @@ impl Reader<'_> {
                 self.limits(p);
             }
         }
-        self.account(p, &before, on_cpu);
+        self.account(p, on_cpu);
         true
     }
 
@@ -221,13 +310,14 @@ impl Reader<'_> {
 
     /// The pid of a process that has ended may be that of a new one.
     fn replace(&mut self, p: &mut Process) -> bool {
-        *p = Process::new(p.pid);
+        let old = std::mem::replace(p, Process::new(p.pid));
+        self.found.gone.push(old);
         self.admit(p)
     }
 
     /// Reads `stat` into the row.
     fn stat(&mut self, p: &mut Process) -> Result<Seen, Unread> {
-        let page_size = self.page_size;
+        let now = self.now;
         let several = p.threads > 1 || p.is_known() && (p.ran == 0 || self.options.refresh_ticks == 1);
         let text = if several { self.kept(p, Files::STAT) } else { self.procfs.read(p.pid, "stat") };
         let parsed = text.and_then(|text| parse::stat(text).ok_or(Unread::Failed));
@@ -241,35 +331,62 @@ impl Reader<'_> {
         if p.is_known() && p.start != stat.start {
             return Ok(Seen::Other);
         }
-        let resident_bytes = stat.resident_pages.saturating_mul(page_size);
+        let fresh = !p.is_known();
         let comm = Comm::new(if stat.kernel_thread { worker(stat.comm) } else { stat.comm });
-        let renamed = !p.is_known() || p.comm != comm;
-        let changed = renamed
-            || p.counts.user != stat.user
-            || p.counts.system != stat.system
-            || p.counts.minor_faults != stat.minor_faults
-            || p.counts.major_faults != stat.major_faults
+        let named = fresh || p.executed || p.comm != comm;
+        let ticks = |counter: &mut u64, ticks| take(counter, ticks, fresh).saturating_mul(TICK_NS);
+        let used = Counts {
+            user: ticks(&mut p.read.user, stat.user),
+            system: ticks(&mut p.read.system, stat.system),
+            minor_faults: p.read.minor_faults.take(stat.minor_faults, fresh),
+            major_faults: p.read.major_faults.take(stat.major_faults, fresh),
+            ..Counts::default()
+        };
+        let waited = ticks(&mut p.children, stat.children_user.saturating_add(stat.children_system));
+        let waited_system = stat.children_system;
+        let resident_pages = u32::try_from(stat.resident_pages).unwrap_or(u32::MAX);
+        let worked = used != Counts::default();
+        let changed = named
+            || worked
             || p.virtual_bytes != stat.virtual_bytes
-            || p.resident_bytes != resident_bytes
+            || p.resident_pages != resident_pages
             || p.threads != stat.threads;
-        p.counts.user = stat.user;
-        p.counts.system = stat.system;
-        p.counts.minor_faults = stat.minor_faults;
-        p.counts.major_faults = stat.major_faults;
+        if worked || p.state != stat.state {
+            p.waiting_since = now;
+        }
         p.virtual_bytes = stat.virtual_bytes;
-        p.resident_bytes = resident_bytes;
+        p.resident_pages = resident_pages;
         p.threads = stat.threads;
         p.start = stat.start;
         p.state = stat.state;
+        p.ppid = stat.ppid;
         p.kernel_thread = stat.kernel_thread;
         p.known.insert(Files::STAT);
-        if renamed {
+        self.used = used;
+        // What the children of one that was there before us have used is not ours to count.
+        if waited > 0 && (!fresh || self.newborn) {
+            let system = (waited as f64 * waited_system as f64 / p.children.max(1) as f64) as u64;
+            self.found.waited.push(Waited { pid: p.pid, ns: waited, system });
+        }
+        if named {
             p.comm = comm;
-            p.group = self.groups.of(p);
+            p.executed = false;
             // A program that was executed may be of another user.
             p.closed = Files::default();
+            self.name(p);
         }
         Ok(Seen::Same { changed })
+    }
+
+    /// Finds the group of a process.
+    fn name(&mut self, p: &mut Process) {
+        match self.namer.name(p, self.procfs) {
+            Some(name) => p.group = self.groups.named(&name),
+            None => {
+                p.group = GroupId::NONE;
+                self.nameless = self.namer.children();
+            }
+        }
     }
 
     /// Reads a file that may stay open.
@@ -304,12 +421,18 @@ impl Reader<'_> {
             return;
         }
         if !p.closed.has(Files::STATUS) {
+            let before = p.known.has(Files::STATUS);
             let read = self.procfs.read(p.pid, "status").and_then(|text| parse::status(text).ok_or(Unread::Failed));
             if let Some(status) = taken(read, p, Files::STATUS, &mut self.errors.status) {
                 p.uid = status.uid;
-                p.swapped_bytes = status.swapped;
-                p.counts.voluntary = status.voluntary;
-                p.counts.nonvoluntary = status.nonvoluntary;
+                p.swapped_kib = u32::try_from(status.swapped >> 10).unwrap_or(u32::MAX);
+                let voluntary = p.read.voluntary.take(status.voluntary, !before);
+                let nonvoluntary = p.read.nonvoluntary.take(status.nonvoluntary, !before);
+                // Of one that is read for the first time only now, nobody knows when it was.
+                if before || self.newborn {
+                    self.used.voluntary = voluntary;
+                    self.used.nonvoluntary = nonvoluntary;
+                }
             }
         }
         // One that has ended but is not waited for has neither files nor anything new to tell of its I/O. One with more
@@ -330,10 +453,14 @@ impl Reader<'_> {
                     (false, _) if self.first => 0.0,
                     _ => 1.0,
                 };
-                p.used.read_bytes += read_bytes.saturating_sub(p.counts.read_bytes) as f32 * share;
-                p.used.write_bytes += write_bytes.saturating_sub(p.counts.write_bytes) as f32 * share;
-                p.counts.read_bytes = read_bytes;
-                p.counts.write_bytes = write_bytes;
+                let read_bytes = take(&mut p.read.read_bytes, read_bytes, !before);
+                let write_bytes = take(&mut p.read.write_bytes, write_bytes, !before);
+                p.used.read_bytes += read_bytes as f32 * share;
+                p.used.write_bytes += write_bytes as f32 * share;
+                if before || self.newborn {
+                    self.used.read_bytes = read_bytes;
+                    self.used.write_bytes = write_bytes;
+                }
                 p.io_at = self.now;
             }
         }
@@ -356,12 +483,13 @@ impl Reader<'_> {
         }
     }
 
-    /// Adds what was used since `before`, and what the main thread ran, where that is known more finely.
-    fn account(&mut self, p: &mut Process, before: &Counts, on_cpu: Option<u64>) {
-        let used = p.counts.since(before);
-        self.groups.add(p.group, &used);
-        let ticks = || used.user.saturating_add(used.system) as f64 / CLOCK_TICKS;
-        p.used.cpu += on_cpu.map_or_else(ticks, |ns| ns as f64 / 1e9) as f32;
+    /// Adds what was used, and what the main thread ran, where that is known more finely.
+    fn account(&mut self, p: &mut Process, on_cpu: Option<u64>) {
+        match self.nameless {
+            true => self.found.nameless.push((p.pid, self.used)),
+            false => self.groups.add(p.group, &self.used),
+        }
+        p.used.cpu += (on_cpu.unwrap_or_else(|| self.used.cpu()) as f64 / 1e9) as f32;
     }
 
     /// Makes rates of what the process has used.

@@ -149,11 +149,30 @@ impl ProcFs {
         Ok(numbers_in(&folder, &mut self.entries, tids)?)
     }
 
-    /// The text of /proc/PID/task/TID/stat.
-    pub(super) fn read_thread(&mut self, pid: u32, tid: u32) -> Result<&[u8], Unread> {
+    /// The first bytes of /proc/PID/`file`, which may have very many.
+    pub(super) fn read_start(&mut self, pid: u32, file: &str, most: usize) -> Result<&[u8], Unread> {
+        let file = self.open(pid, file)?;
+        if self.buffer.len() < most {
+            self.buffer.resize(most, 0);
+        }
+        let mut length = 0;
+        while length < most {
+            match rustix::io::pread(&file, &mut self.buffer[length..most], length as u64) {
+                Ok(0) => break,
+                Ok(n) => length += n,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(&self.buffer[..length])
+    }
+
+    /// The text of /proc/PID/task/TID/`file`.
+    pub(super) fn read_thread(&mut self, pid: u32, tid: u32, file: &str) -> Result<&[u8], Unread> {
         self.set_name(pid, "task/");
         self.name.push_str(itoa::Buffer::new().format(tid));
-        self.name.push_str("/stat");
+        self.name.push('/');
+        self.name.push_str(file);
         let file = self.open_at(OFlags::RDONLY)?;
         self.read_open(&file)
     }

@@ -32,15 +32,14 @@ impl std::fmt::Debug for Comm {
     }
 }
 
-/// What a process has used since it began.
+/// What processes have used.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Counts {
-    /// Clock ticks.
+    /// CPU time in user mode and in the kernel, nanoseconds.
     pub user: u64,
     pub system: u64,
     pub minor_faults: u64,
     pub major_faults: u64,
-    /// Of the main thread: what /proc/PID/status says.
     pub voluntary: u64,
     pub nonvoluntary: u64,
     pub read_bytes: u64,
@@ -48,28 +47,73 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// What has come since `before`. The kernel's numbers can go back, as the context switches do when a thread other
-    /// than the main one executes a program: that is nothing, not less.
-    pub fn since(&self, before: &Counts) -> Counts {
-        self.each(before, u64::saturating_sub)
-    }
-
     pub fn add(&mut self, more: &Counts) {
-        *self = self.each(more, u64::saturating_add);
+        let add = |sum: &mut u64, more| *sum = sum.saturating_add(more);
+        add(&mut self.user, more.user);
+        add(&mut self.system, more.system);
+        add(&mut self.minor_faults, more.minor_faults);
+        add(&mut self.major_faults, more.major_faults);
+        add(&mut self.voluntary, more.voluntary);
+        add(&mut self.nonvoluntary, more.nonvoluntary);
+        add(&mut self.read_bytes, more.read_bytes);
+        add(&mut self.write_bytes, more.write_bytes);
     }
 
-    fn each(&self, other: &Counts, f: fn(u64, u64) -> u64) -> Counts {
-        Counts {
-            user: f(self.user, other.user),
-            system: f(self.system, other.system),
-            minor_faults: f(self.minor_faults, other.minor_faults),
-            major_faults: f(self.major_faults, other.major_faults),
-            voluntary: f(self.voluntary, other.voluntary),
-            nonvoluntary: f(self.nonvoluntary, other.nonvoluntary),
-            read_bytes: f(self.read_bytes, other.read_bytes),
-            write_bytes: f(self.write_bytes, other.write_bytes),
+    /// Nanoseconds of CPU time.
+    pub fn cpu(&self) -> u64 {
+        self.user.saturating_add(self.system)
+    }
+}
+
+/// Nanoseconds in a clock tick, the unit of CPU times in /proc/PID/stat.
+pub(super) const TICK_NS: u64 = 10_000_000;
+
+/// The kernel's counters of a process as they were last read, as small as they can be: of those that a process does not
+/// take past 2^31 between two readings, the low bits tell what has come.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Reading {
+    /// Clock ticks.
+    pub user: u64,
+    pub system: u64,
+    pub read_bytes: u64,
+    pub write_bytes: u64,
+    pub minor_faults: Low,
+    pub major_faults: Low,
+    /// Of the main thread: what /proc/PID/status says.
+    pub voluntary: Low,
+    pub nonvoluntary: Low,
+}
+
+impl Reading {
+    /// Nanoseconds of CPU time.
+    pub fn cpu(&self) -> u64 {
+        self.user.saturating_add(self.system).saturating_mul(TICK_NS)
+    }
+}
+
+/// The low bits of a counter.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Low(u32);
+
+impl Low {
+    /// Takes a new reading, and says what has come since the last one; all of it, if it is the first. The kernel's numbers
+    /// can go back, as the context switches do when a thread other than the main one executes a program: that is nothing,
+    /// not less.
+    pub fn take(&mut self, now: u64, first: bool) -> u64 {
+        let low = now as u32;
+        let more = low.wrapping_sub(std::mem::replace(&mut self.0, low));
+        match first {
+            true => now,
+            false if more > i32::MAX as u32 => 0,
+            false => more.into(),
         }
     }
+}
+
+/// The same for a counter that is kept whole.
+pub(super) fn take(counter: &mut u64, now: u64, first: bool) -> u64 {
+    let last = std::mem::replace(counter, now);
+    if first { now } else { now.saturating_sub(last) }
 }
 
 /// What a process has used since the last tick.
@@ -92,6 +136,7 @@ impl Files {
     pub const FD: Files = Files(8);
     pub const LIMITS: Files = Files(16);
     pub const SCHEDSTAT: Files = Files(32);
+    pub const SMAPS: Files = Files(64);
 
     pub fn has(self, file: Files) -> bool {
         self.0 & file.0 != 0
@@ -104,17 +149,23 @@ impl Files {
 }
 
 /// A process.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Process {
-    pub counts: Counts,
+    pub read: Reading,
     /// Clock ticks since boot; with the pid, what tells one process from all others.
     pub start: u64,
     pub virtual_bytes: u64,
-    pub resident_bytes: u64,
-    pub swapped_bytes: u64,
     /// Nanoseconds on a CPU, of a process with one thread, as far as the kernel counts them; else 0.
     pub ran: u64,
+    /// CPU time of the children that it has waited for, and of theirs: clock ticks.
+    pub children: u64,
+    pub resident_pages: u32,
+    pub swapped_kib: u32,
+    /// Its share of what it has in memory and in swap, where each page counts by how many processes have it.
+    pub proportional_kib: u32,
+    pub proportional_swapped_kib: u32,
     pub pid: u32,
+    pub ppid: u32,
     pub group: GroupId,
     pub threads: u32,
     pub open_files: u32,
@@ -123,6 +174,8 @@ pub(super) struct Process {
     pub uid: u32,
     /// When `io` was last read: milliseconds, which wrap around.
     pub io_at: u32,
+    /// Since when it waits in the kernel and cannot be interrupted, while it is in state `D`: likewise.
+    pub waiting_since: u32,
     /// Over the time since the last tick: CPUs used, bytes a second.
     pub cpu_ratio: f32,
     pub read_rate: f32,
@@ -143,37 +196,20 @@ pub(super) struct Process {
     pub denied: Files,
     /// Which file `kept` is.
     pub kept_schedstat: bool,
+    /// It has executed a program since it was last read.
+    pub executed: bool,
+    /// Its end has been reported and counted, though it may still be there, to be waited for.
+    pub ended: bool,
 }
 
 impl Process {
     pub fn new(pid: u32) -> Process {
-        Process {
-            counts: Counts::default(),
-            start: 0,
-            virtual_bytes: 0,
-            resident_bytes: 0,
-            swapped_bytes: 0,
-            ran: 0,
-            pid,
-            group: GroupId::default(),
-            threads: 0,
-            open_files: 0,
-            max_files: 0,
-            uid: 0,
-            io_at: 0,
-            cpu_ratio: 0.0,
-            read_rate: 0.0,
-            write_rate: 0.0,
-            used: Used::default(),
-            kept: None,
-            comm: Comm::default(),
-            state: 0,
-            kernel_thread: false,
-            known: Files::default(),
-            closed: Files::default(),
-            denied: Files::default(),
-            kept_schedstat: false,
-        }
+        Process { pid, ..Process::default() }
+    }
+
+    /// Resident memory, in bytes, where a page has so many.
+    pub fn resident_bytes(&self, page_size: u64) -> u64 {
+        u64::from(self.resident_pages).saturating_mul(page_size)
     }
 
     /// Whether anything is known of it; not so where `stat` is hidden from us.
@@ -193,13 +229,27 @@ impl Table {
         &self.rows
     }
 
+    pub fn rows_mut(&mut self) -> &mut [Process] {
+        &mut self.rows
+    }
+
     pub fn get(&self, pid: u32) -> Option<&Process> {
         self.rows.get(self.rows.binary_search_by_key(&pid, |p| p.pid).ok()?)
     }
 
+    pub fn get_mut(&mut self, pid: u32) -> Option<&mut Process> {
+        let at = self.rows.binary_search_by_key(&pid, |p| p.pid).ok()?;
+        self.rows.get_mut(at)
+    }
+
     /// Brings the table to the processes `pids` (ascending): `visit` updates each row, a new one where `true` is said,
-    /// and tells whether its process is still there.
-    pub fn update(&mut self, pids: &[u32], mut visit: impl FnMut(&mut Process, bool) -> bool) {
+    /// and tells whether its process is still there. Those that are not go to `gone`.
+    pub fn update(
+        &mut self,
+        pids: &[u32],
+        mut visit: impl FnMut(&mut Process, bool) -> bool,
+        gone: impl FnMut(Process),
+    ) {
         let known = self.rows.len();
         // Rows before `kept` stay; those from there to `at` have gone.
         let (mut kept, mut at) = (0, 0);
@@ -217,14 +267,14 @@ impl Table {
             }
             let mut new = Process::new(*pid);
             if visit(&mut new, true) {
-                // A row is large: growing by a sixteenth instead of doubling keeps what is spare small.
+                // A row is large: growing by a little instead of doubling keeps what is spare small.
                 if self.rows.len() == self.rows.capacity() {
-                    self.rows.reserve_exact(self.rows.len() / 16 + 16);
+                    self.rows.reserve_exact(self.rows.len() / 32 + 16);
                 }
                 self.rows.push(new);
             }
         }
-        self.rows.drain(kept..known);
+        self.rows.drain(kept..known).for_each(gone);
         if !self.rows.is_sorted_by_key(|p| p.pid) {
             self.rows.sort_unstable_by_key(|p| p.pid);
         }
@@ -251,10 +301,17 @@ mod tests {
 
     #[test]
     fn what_goes_back_is_no_progress() {
-        let (mut a, mut b) = (Counts::default(), Counts::default());
-        (a.voluntary, a.user) = (5, 7);
-        (b.voluntary, b.user) = (9, 2);
-        assert_eq!(a.since(&b), Counts { user: 5, ..Counts::default() });
+        let mut low = Low::default();
+        assert_eq!([low.take(9, true), low.take(2, false), low.take(5, false)], [9, 0, 3]);
+        let mut whole = 0;
+        assert_eq!([take(&mut whole, 7, true), take(&mut whole, 5, false), take(&mut whole, 6, false)], [7, 0, 1]);
+    }
+
+    #[test]
+    fn a_counter_past_32_bits_goes_on() {
+        let mut low = Low::default();
+        assert_eq!(low.take((7 << 32) - 2, true), (7 << 32) - 2);
+        assert_eq!(low.take((7 << 32) + 3, false), 5);
     }
 
     proptest! {
@@ -267,10 +324,19 @@ mod tests {
             let mut last: Vec<u32> = Vec::new();
             for pids in ticks {
                 let pids: Vec<u32> = pids.into_iter().collect();
-                table.update(&pids, |p, new| {
-                    assert_eq!(new, !last.contains(&p.pid));
-                    !gone.contains(&p.pid)
-                });
+                let mut left = Vec::new();
+                table.update(
+                    &pids,
+                    |p, new| {
+                        assert_eq!(new, !last.contains(&p.pid));
+                        !gone.contains(&p.pid)
+                    },
+                    |p| left.push(p.pid),
+                );
+                left.sort_unstable();
+                let expected: Vec<u32> =
+                    last.iter().copied().filter(|pid| gone.contains(pid) || !pids.contains(pid)).collect();
+                prop_assert_eq!(left, expected);
                 last = pids.into_iter().filter(|p| !gone.contains(p)).collect();
                 prop_assert_eq!(table.rows().iter().map(|p| p.pid).collect::<Vec<_>>(), last.clone());
                 prop_assert!(last.iter().all(|p| table.get(*p).is_some()));

@@ -1,26 +1,40 @@
 //! The processes that use most: `watchfire_process_*`, and a list of them for whoever wants to name the culprit.
 //!
-//! The top N by CPU, by resident memory and by I/O are served once they have been there for `processes.top_after`, and
-//! what has left the top for `processes.top_grace` more, so that a process at the edge gives a line and not dots. Those of
-//! the first pass are served at once. Who hardly uses CPU or I/O is not in these tops, however idle the others are. At
-//! most twice the 3 N are served. The list knows no delays.
+//! The top N by CPU, by resident memory, by I/O and by open files are served once they have been there for
+//! `processes.top_after`, and what has left the top for `processes.top_grace` more, so that a process at the edge gives a
+//! line and not dots. Those of the first pass are served at once. Who hardly uses CPU, I/O or files is not in these tops,
+//! however idle the others are. At most twice the 4 N are served. The list knows no delays.
+
+mod cmdline;
+mod families;
+mod served;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use super::groups::Groups;
-use super::table::{Comm, Files, Process, Table};
+use super::procfs::ProcFs;
+use super::table::{Comm, Table};
 use super::users::Users;
-use crate::collect::usage::ratio;
-use crate::model::Writer;
+use crate::collect::KernelFile;
+use crate::collect::Roots;
+
+pub(super) use cmdline::CommandLines;
+pub(super) use families::Host;
+use served::Served;
 
 /// Share of a CPU below which a process is not among those that use CPU.
 const LEAST_CPU: f32 = 0.001;
 
 /// Bytes a second below which a process is not among those that do I/O.
 const LEAST_IO: f32 = 4096.0;
+
+/// Open files below which a process is not among those that have many.
+const LEAST_FILES: u32 = 16;
+
+/// After how many passes it is looked up again whether the kernel counts waiting for disks.
+const ACCOUNTING_PASSES: u32 = 60;
 
 /// One of the processes that use most at this moment.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -65,18 +79,6 @@ impl Greatest {
     }
 }
 
-/// A process that is served, or will be.
-#[derive(Debug)]
-struct Served {
-    pid: u32,
-    start: u64,
-    /// When it got to the top.
-    since: Instant,
-    last_in: Instant,
-    /// Whether it has been there for long enough.
-    shown: bool,
-}
-
 /// What of the configuration is about the top.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
@@ -90,6 +92,7 @@ pub(super) struct Top {
     by_cpu: Greatest,
     by_memory: Greatest,
     by_io: Greatest,
+    by_files: Greatest,
     terms: Terms,
     first: bool,
     /// By pid.
@@ -98,21 +101,26 @@ pub(super) struct Top {
     /// The list before the last, to be filled anew when nobody reads it any more.
     spare: Option<Arc<Vec<TopProcess>>>,
     users: Users,
+    command_lines: CommandLines,
+    delay_accounting: DelayAccounting,
 }
 
 impl Top {
-    pub fn new(terms: Terms, users: Users) -> Top {
+    pub fn new(terms: Terms, command_lines: CommandLines, roots: &Roots) -> Top {
         let greatest = || Greatest { n: terms.n, rows: Vec::with_capacity(terms.n) };
         Top {
             by_cpu: greatest(),
             by_memory: greatest(),
             by_io: greatest(),
+            by_files: greatest(),
             terms,
             first: true,
             served: Vec::new(),
             list: TopProcesses::default(),
             spare: None,
-            users,
+            users: Users::new(roots),
+            command_lines,
+            delay_accounting: DelayAccounting::new(roots),
         }
     }
 
@@ -121,8 +129,8 @@ impl Top {
     }
 
     /// Finds the top of this moment.
-    pub fn update(&mut self, table: &Table, now: Instant) {
-        for greatest in [&mut self.by_cpu, &mut self.by_memory, &mut self.by_io] {
+    pub fn update(&mut self, table: &Table, procfs: &mut ProcFs, page_size: u64, now: Instant) {
+        for greatest in [&mut self.by_cpu, &mut self.by_memory, &mut self.by_io, &mut self.by_files] {
             greatest.rows.clear();
         }
         if self.terms.n > 0 {
@@ -131,23 +139,35 @@ impl Top {
                 if p.cpu_ratio >= LEAST_CPU {
                     self.by_cpu.offer(p.cpu_ratio.into(), row);
                 }
-                if p.resident_bytes > 0 {
-                    self.by_memory.offer(p.resident_bytes as f64, row);
+                if p.resident_pages > 0 {
+                    self.by_memory.offer(p.resident_pages.into(), row);
                 }
                 let io = p.read_rate + p.write_rate;
                 if io >= LEAST_IO {
                     self.by_io.offer(io.into(), row);
                 }
+                if p.open_files >= LEAST_FILES {
+                    self.by_files.offer(p.open_files.into(), row);
+                }
             }
         }
         self.serve(table, now);
-        self.publish(table);
+        let delay_accounting = self.delay_accounting.is_on();
+        for served in &mut self.served {
+            if let Some(process) = table.get(served.pid)
+                && served.shown
+            {
+                served.read(process, procfs, &self.command_lines, delay_accounting, now);
+            }
+        }
+        self.publish(table, page_size);
     }
 
     fn serve(&mut self, table: &Table, now: Instant) {
-        for (_, row) in self.by_cpu.rows.iter().chain(&self.by_memory.rows).chain(&self.by_io.rows) {
+        let tops = [&self.by_cpu, &self.by_memory, &self.by_io, &self.by_files];
+        for (_, row) in tops.into_iter().flat_map(|top| &top.rows) {
             let Some(p) = table.rows().get(*row as usize) else { continue };
-            let new = Served { pid: p.pid, start: p.start, since: now, last_in: now, shown: self.first };
+            let new = Served::new(p, now, self.first);
             match self.served.binary_search_by_key(&p.pid, |s| s.pid) {
                 Ok(at) if self.served[at].start == p.start => self.served[at].last_in = now,
                 Ok(at) => self.served[at] = new,
@@ -162,7 +182,7 @@ impl Top {
         for served in &mut self.served {
             served.shown |= served.last_in.saturating_duration_since(served.since) >= self.terms.after;
         }
-        let most = 6 * self.terms.n;
+        let most = 8 * self.terms.n;
         while self.served.len() > most
             && let Some((at, _)) = self.served.iter().enumerate().min_by_key(|(_, served)| served.last_in)
         {
@@ -170,7 +190,7 @@ impl Top {
         }
     }
 
-    fn publish(&mut self, table: &Table) {
+    fn publish(&mut self, table: &Table, page_size: u64) {
         let mut next = self.spare.take().unwrap_or_default();
         if Arc::get_mut(&mut next).is_none() {
             next = Arc::default();
@@ -184,80 +204,58 @@ impl Top {
                     pid: p.pid,
                     comm: p.comm,
                     cpu_ratio: p.cpu_ratio,
-                    resident_bytes: p.resident_bytes,
+                    resident_bytes: p.resident_bytes(page_size),
                 });
             }
         }
         self.spare = Some(self.list.0.swap(next));
     }
+}
 
-    /// Writes all families. `memory`: bytes of the host's memory.
-    pub fn write(&mut self, out: &mut Writer, table: &Table, groups: &Groups, memory: Option<u64>) {
-        for served in self.served.iter().filter(|served| served.shown) {
-            if let Some(p) = table.get(served.pid) {
-                self.users.look_up(p.uid);
-            }
+/// Whether the kernel counts what threads wait for disks, which it does not by default since Linux 5.14.
+struct DelayAccounting {
+    file: KernelFile,
+    on: bool,
+    pass: u32,
+}
+
+impl DelayAccounting {
+    fn new(roots: &Roots) -> DelayAccounting {
+        DelayAccounting { file: KernelFile::new(roots.proc("sys/kernel/task_delayacct")), on: false, pass: 0 }
+    }
+
+    fn is_on(&mut self) -> bool {
+        if self.pass.is_multiple_of(ACCOUNTING_PASSES) {
+            // Without the file it always counts.
+            self.on = self.file.read().map_or(true, |text| crate::collect::trim(text) == b"1");
         }
-        let mut family = |name, help, value: &dyn Fn(&Process) -> Option<f64>| {
-            let mut family = out.gauge(name, help, ["pid", "comm", "user", "groupname"]);
-            let shown = self.served.iter().filter(|served| served.shown);
-            for p in shown.filter_map(|served| table.get(served.pid)) {
-                let Some(value) = value(p) else { continue };
-                let user = match p.kernel_thread || p.known.has(Files::STATUS) {
-                    true => self.users.name(p.uid),
-                    false => "",
-                };
-                let mut pid = itoa::Buffer::new();
-                let pid = pid.format(p.pid).as_bytes();
-                family.put([pid, p.comm.as_bytes(), user.as_bytes(), groups.name(p.group).as_bytes()], value);
-            }
-        };
-        let io = |p: &Process, rate: f32| p.known.has(Files::IO).then_some(f64::from(rate).round());
-        family(
-            "watchfire_process_cpu_usage_ratio",
-            "CPUs used by a top process since the last tick; 1 is one CPU without a pause.",
-            &|p| Some(ratio(p.cpu_ratio.into())),
-        );
-        family(
-            "watchfire_process_memory_usage_ratio",
-            "Resident memory of a top process as a share of the host's memory.",
-            &|p| memory.filter(|m| *m > 0).map(|memory| ratio(p.resident_bytes as f64 / memory as f64)),
-        );
-        family("watchfire_process_resident_memory_bytes", "Resident memory of a top process.", &|p| {
-            Some(p.resident_bytes as f64)
-        });
-        family(
-            "watchfire_process_io_read_bytes_per_second",
-            "Bytes a second that a top process had read from storage since the last tick.",
-            &|p| io(p, p.read_rate),
-        );
-        family(
-            "watchfire_process_io_written_bytes_per_second",
-            "Bytes a second that a top process caused to be written to storage since the last tick.",
-            &|p| io(p, p.write_rate),
-        );
+        self.pass = self.pass.wrapping_add(1);
+        self.on
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::Roots;
 
     fn table(processes: &[(u32, f32, u64)]) -> Table {
         let mut table = Table::default();
         let pids: Vec<u32> = processes.iter().map(|p| p.0).collect();
         table.update(&pids, |p, _| {
             let (_, cpu, resident) = processes.iter().find(|q| q.0 == p.pid).unwrap();
-            (p.cpu_ratio, p.resident_bytes, p.state) = (*cpu, *resident, b'S');
+            (p.cpu_ratio, p.resident_pages, p.state) = (*cpu, *resident as u32, b'S');
             true
-        });
+        }, drop);
         table
     }
 
     fn top(n: usize) -> Top {
         let terms = Terms { n, after: Duration::from_secs(5), grace: Duration::from_secs(30) };
-        Top::new(terms, Users::new(&Roots::default()))
+        Top::new(terms, CommandLines::new(None), &Roots::default())
+    }
+
+    fn update(top: &mut Top, table: &Table, now: Instant) {
+        top.update(table, &mut ProcFs::new(&Roots::default()), 1, now);
     }
 
     fn served(top: &Top) -> Vec<u32> {
@@ -268,7 +266,7 @@ mod tests {
     fn the_union_of_the_tops_is_served_and_listed() {
         let mut top = top(2);
         let list = top.list();
-        top.update(&table(&[(1, 0.0, 9), (2, 0.5, 1), (3, 0.9, 2), (4, 0.1, 3), (5, 0.0, 8)]), Instant::now());
+        update(&mut top, &table(&[(1, 0.0, 9), (2, 0.5, 1), (3, 0.9, 2), (4, 0.1, 3), (5, 0.0, 8)]), Instant::now());
         assert_eq!(served(&top), [1, 2, 3, 5]);
         assert_eq!(list.load().iter().map(|p| p.pid).collect::<Vec<_>>(), [3, 2, 1, 5]);
     }
@@ -276,7 +274,7 @@ mod tests {
     #[test]
     fn an_idle_process_is_not_among_those_that_use_cpu() {
         let mut top = top(3);
-        top.update(&table(&[(1, 0.0, 0), (2, 0.0001, 0)]), Instant::now());
+        update(&mut top, &table(&[(1, 0.0, 0), (2, 0.0001, 0)]), Instant::now());
         assert!(served(&top).is_empty());
     }
 
@@ -285,14 +283,14 @@ mod tests {
         let mut top = top(1);
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        top.update(&table(&[(1, 0.5, 0), (2, 0.0, 0), (3, 0.4, 0)]), start);
+        update(&mut top, &table(&[(1, 0.5, 0), (2, 0.0, 0), (3, 0.4, 0)]), start);
         for seconds in [1, 20] {
-            top.update(&table(&[(1, 0.1, 0), (2, 0.9, 0), (3, 0.4, 0)]), after(seconds));
+            update(&mut top, &table(&[(1, 0.1, 0), (2, 0.9, 0), (3, 0.4, 0)]), after(seconds));
         }
         assert_eq!(served(&top), [1, 2]);
-        top.update(&table(&[(1, 0.1, 0), (2, 0.9, 0), (3, 0.4, 0)]), after(31));
+        update(&mut top, &table(&[(1, 0.1, 0), (2, 0.9, 0), (3, 0.4, 0)]), after(31));
         assert_eq!(served(&top), [2]);
-        top.update(&table(&[(1, 0.0, 0), (3, 0.0, 0)]), after(32));
+        update(&mut top, &table(&[(1, 0.0, 0), (3, 0.0, 0)]), after(32));
         assert!(served(&top).is_empty());
     }
 
@@ -301,9 +299,9 @@ mod tests {
         let mut top = top(1);
         let list = top.list();
         let start = Instant::now();
-        top.update(&table(&[(1, 0.5, 0)]), start);
+        update(&mut top, &table(&[(1, 0.5, 0)]), start);
         for (seconds, shown) in [(1, &[1][..]), (4, &[1]), (6, &[1, 2])] {
-            top.update(&table(&[(1, 0.1, 0), (2, 0.9, 0)]), start + Duration::from_secs(seconds));
+            update(&mut top, &table(&[(1, 0.1, 0), (2, 0.9, 0)]), start + Duration::from_secs(seconds));
             assert_eq!(served(&top), shown);
             assert_eq!(list.load()[0].pid, 2);
         }
@@ -315,10 +313,10 @@ mod tests {
         let start = Instant::now();
         for i in 0..50u32 {
             let processes: Vec<_> = (1..=50).map(|pid| (pid, if pid / 2 == i { 0.9 } else { 0.0 }, 0)).collect();
-            top.update(&table(&processes), start + Duration::from_millis(i.into()));
-            assert!(top.served.len() <= 12);
+            update(&mut top, &table(&processes), start + Duration::from_millis(i.into()));
+            assert!(top.served.len() <= 16);
         }
-        assert_eq!(top.served.len(), 12);
+        assert_eq!(top.served.len(), 16);
     }
 
     #[test]
@@ -327,7 +325,7 @@ mod tests {
         let handle = top.list();
         let mut lists = Vec::new();
         for i in 1..5u32 {
-            top.update(&table(&[(i, 0.5, 1)]), Instant::now());
+            update(&mut top, &table(&[(i, 0.5, 1)]), Instant::now());
             lists.push(handle.load());
         }
         assert_eq!(lists.iter().map(|l| l[0].pid).collect::<Vec<_>>(), [1, 2, 3, 4]);

@@ -1,0 +1,479 @@
+//! The ends of processes: what they used since they were last read, or ever, if they were born and ended between two
+//! ticks, and why they ended.
+//!
+//! A pass marks what has executed a program since the last one before it reads, and takes the reports of exits when it
+//! has read: the kernel writes the report before anybody can wait for the process, so that whatever a parent's `stat`
+//! says of its children, their reports are there by then. A process may be reported passes before it is gone: a zombie,
+//! whose `stat` still tells the rest.
+
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::accounts::{Accounts, Ended};
+use super::events::{Batch, Events, Exit, ExitStatus};
+use super::exits::Reason;
+use super::groups::{GroupId, Groups};
+use super::namer::Namer;
+use super::oom::OomKills;
+use super::pass::{CLOCK_TICKS, ancestors_group};
+use super::table::{Counts, Files, Process, TICK_NS, Table};
+use crate::collect::Roots;
+
+/// CPU time from which on a process that ends during a pass leaves its parent's account open until the next one, ns: less
+/// than that does no harm in the wrong place.
+const UNCERTAIN: u64 = 5 * TICK_NS;
+
+/// How much later than it ended a report may be taken, and still be of the process that has this pid in the table.
+const LATE: Duration = Duration::from_secs(5);
+
+/// A parent whose `stat` shows that children have used more, nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waited {
+    pub pid: u32,
+    pub ns: u64,
+    /// Of that, in the kernel.
+    pub system: u64,
+}
+
+/// Takes account of processes that end, as far as the kernel reports them.
+pub(super) struct Ends {
+    events: Option<Events>,
+    accounts: Accounts,
+    /// The processes that the pass at hand has not found any more.
+    gone: HashMap<u32, Process>,
+    batch: Batch,
+    executed: Vec<u32>,
+    oom: OomKills,
+    /// Whether reports have been lost since the last pass began.
+    lost: bool,
+    finished: Option<Instant>,
+    cpus: u32,
+}
+
+impl Ends {
+    /// `events`: none where nothing is reported, or nobody wants to know.
+    pub fn new(roots: &Roots, events: Option<Events>) -> Ends {
+        Ends {
+            events,
+            accounts: Accounts::default(),
+            gone: HashMap::new(),
+            batch: Batch::default(),
+            executed: Vec::new(),
+            oom: OomKills::new(roots),
+            lost: false,
+            finished: None,
+            cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+        }
+    }
+
+    pub fn events(&self) -> Option<&Events> {
+        self.events.as_ref()
+    }
+
+    /// Begins a pass: marks what has executed a program. Whether all has to be read anew, since reports were lost.
+    pub fn begin(&mut self, table: &mut Table) -> bool {
+        if let Some(events) = &mut self.events {
+            self.executed.clear();
+            events.execs(&mut self.executed);
+            for pid in &self.executed {
+                if let Some(process) = table.get_mut(*pid) {
+                    process.executed = true;
+                }
+            }
+        }
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Ends a pass. `gone`: the processes that were not there any more; `waited`: what parents' `stat` showed; `listed`:
+    /// when the list of processes was read.
+    pub fn finish(
+        &mut self,
+        table: &mut Table,
+        groups: &mut Groups,
+        namer: &mut Namer,
+        gone: &mut Vec<Process>,
+        waited: &mut Vec<Waited>,
+        listed: Instant,
+    ) {
+        let Some(events) = self.events.as_mut().filter(|events| events.tells_exits()) else {
+            gone.clear();
+            waited.clear();
+            return;
+        };
+        let mut batch = std::mem::take(&mut self.batch);
+        events.exits(listed, &mut batch);
+        self.count(&mut batch, table, groups, namer, gone, waited);
+        self.batch = batch;
+    }
+
+    /// Counts what has been reported.
+    fn count(
+        &mut self,
+        batch: &mut Batch,
+        table: &mut Table,
+        groups: &mut Groups,
+        namer: &mut Namer,
+        gone: &mut Vec<Process>,
+        waited: &mut Vec<Waited>,
+    ) {
+        self.lost |= batch.lost;
+        for process in gone.drain(..).filter(Process::is_known) {
+            // A pid that was given out twice since the last pass.
+            if let Some(last) = self.gone.insert(process.pid, process) {
+                enter(&mut self.accounts, &last);
+            }
+        }
+        self.oom.update(batch.exits.iter().any(is_kill));
+        // Of those that the kernel killed for lack of memory, which it does not tell, the largest are taken.
+        batch.exits.sort_by_key(|exit| std::cmp::Reverse(if is_kill(exit) { exit.peak_bytes } else { 0 }));
+        let now = boot_clock();
+        for exit in batch.exits.drain(..) {
+            self.ended(&exit, now, table, groups, namer);
+        }
+        for (_, process) in self.gone.drain() {
+            enter(&mut self.accounts, &process);
+        }
+        for Waited { pid, ns, system } in waited.drain(..) {
+            let group = table.get(pid).map_or(GroupId::NONE, |p| p.group);
+            self.accounts.waited(pid, group, ns, system);
+        }
+        let since = self.finished.map_or(Duration::ZERO, |last| last.elapsed());
+        self.finished = Some(Instant::now());
+        let most = since.saturating_add(Duration::from_millis(100)).as_nanos() as u64;
+        self.accounts.settle(most.saturating_mul(self.cpus.into()), |group, user, system| {
+            groups.add(group, &Counts { user, system, ..Counts::default() });
+        });
+    }
+
+    /// The end of a process, or of several of which none was ever read, is reported.
+    fn ended(&mut self, exit: &Exit, now: Duration, table: &mut Table, groups: &mut Groups, namer: &mut Namer) {
+        let reason = self.reason(exit);
+        let is_of = |p: &Process| {
+            exit.count == 1 && !exit.unlisted && !p.ended && p.is_known() && {
+                let started = Duration::from_millis(p.start.saturating_mul(1000 / CLOCK_TICKS as u64));
+                exit.age.saturating_add(LATE) >= now.saturating_sub(started)
+            }
+        };
+        let listed = table.get_mut(exit.pid).filter(|p| is_of(p));
+        if let Some(process) = listed.or_else(|| self.gone.get_mut(&exit.pid).filter(|p| is_of(p))) {
+            process.ended = true;
+            groups.add(process.group, &rest(process, exit));
+            groups.ended(process.group, reason, 1, exit.peak_bytes);
+            // One that has ended after it was read itself may have been waited for before its parent was read.
+            if table.get(exit.pid).is_some_and(|p| p.ended && whole(p) >= UNCERTAIN) {
+                let parent = table.get(exit.pid).map_or(0, |p| p.ppid);
+                self.accounts.uncertain(parent);
+            }
+            return;
+        }
+        let group = self.group_of(exit, table, groups, namer);
+        let used = counts(exit);
+        groups.add(group, &used);
+        groups.ended(group, reason, exit.count, exit.peak_bytes);
+        let coarse = exit.used.user_ns.saturating_add(exit.used.system_ns).saturating_sub(exit.used.run_ns);
+        let ended = Ended { group, processes: exit.count, counted: used.cpu(), coarse };
+        self.accounts.ended(exit.ppid, ended);
+    }
+
+    /// The group of a process that was never read.
+    fn group_of(&self, exit: &Exit, table: &Table, groups: &mut Groups, namer: &mut Namer) -> GroupId {
+        if exit.comm.as_bytes().is_empty() {
+            return groups.other();
+        }
+        let parent = table.get(exit.ppid).or_else(|| self.gone.get(&exit.ppid));
+        match namer.name_ended(exit) {
+            Some(name) => groups.named(&name),
+            None if !namer.children() => GroupId::NONE,
+            None => match parent {
+                Some(parent) if parent.group != GroupId::NONE => parent.group,
+                Some(parent) => ancestors_group(table, parent.ppid),
+                None => GroupId::NONE,
+            },
+        }
+    }
+
+    fn reason(&mut self, exit: &Exit) -> Reason {
+        match exit.status {
+            ExitStatus::Success => Reason::Success,
+            ExitStatus::Code(_) => Reason::ExitCode,
+            ExitStatus::Signal { .. } if is_kill(exit) && self.oom.take(exit.count) => Reason::OomKill,
+            ExitStatus::Signal { number, .. } => Reason::Signal(number),
+        }
+    }
+}
+
+/// A process is not there any more: its parent has waited for it, or will be found to ignore it.
+fn enter(accounts: &mut Accounts, process: &Process) {
+    let ended = Ended { group: process.group, processes: 1, counted: whole(process), coarse: 0 };
+    accounts.ended(process.ppid, ended);
+    accounts.inherit(process.pid, process.ppid);
+}
+
+/// All that a process and the children that it has waited for are known to have used, nanoseconds.
+fn whole(process: &Process) -> u64 {
+    process.read.cpu().saturating_add(process.children.saturating_mul(TICK_NS))
+}
+
+/// What a process used after it was last read, in whole clock ticks: a zombie's `stat` or its parent's has the rest. The
+/// row is as if it had been read.
+fn rest(p: &mut Process, exit: &Exit) -> Counts {
+    let used = &exit.used;
+    let all = used.run_ns / TICK_NS;
+    let more = all.saturating_sub(p.read.user.saturating_add(p.read.system));
+    let in_user = share(all, used.user_ns, used.system_ns).saturating_sub(p.read.user).min(more);
+    p.read.user = p.read.user.saturating_add(in_user);
+    p.read.system = p.read.system.saturating_add(more - in_user);
+    let mut rest = Counts {
+        user: in_user.saturating_mul(TICK_NS),
+        system: (more - in_user).saturating_mul(TICK_NS),
+        minor_faults: p.read.minor_faults.take(used.minor_faults, false),
+        major_faults: p.read.major_faults.take(used.major_faults, false),
+        ..Counts::default()
+    };
+    // Of several threads only the main one's are counted.
+    if p.known.has(Files::STATUS) && p.threads == 1 {
+        rest.voluntary = p.read.voluntary.take(used.voluntary, false);
+        rest.nonvoluntary = p.read.nonvoluntary.take(used.nonvoluntary, false);
+    }
+    if p.known.has(Files::IO) {
+        rest.read_bytes = super::table::take(&mut p.read.read_bytes, used.read_bytes, false);
+        rest.write_bytes = super::table::take(&mut p.read.write_bytes, used.write_bytes, false);
+    }
+    rest
+}
+
+/// What processes that were never read have used.
+fn counts(exit: &Exit) -> Counts {
+    let used = &exit.used;
+    let user = share(used.run_ns, used.user_ns, used.system_ns);
+    Counts {
+        user,
+        system: used.run_ns.saturating_sub(user),
+        minor_faults: used.minor_faults,
+        major_faults: used.major_faults,
+        voluntary: used.voluntary,
+        nonvoluntary: used.nonvoluntary,
+        read_bytes: used.read_bytes,
+        write_bytes: used.write_bytes,
+    }
+}
+
+/// The part of `all` that was in user mode, by the kernel's coarse count; as there, all of it where that says nothing.
+fn share(all: u64, user: u64, system: u64) -> u64 {
+    match user.saturating_add(system) {
+        0 => all,
+        both => (u128::from(all) * u128::from(user) / u128::from(both)) as u64,
+    }
+}
+
+fn is_kill(exit: &Exit) -> bool {
+    matches!(exit.status, ExitStatus::Signal { number: 9, .. })
+}
+
+/// Time since boot, as `starttime` in /proc/PID/stat counts it.
+fn boot_clock() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::process::events::Used;
+    use crate::collect::process::table::{Comm, Reading};
+
+    const MS: u64 = 1_000_000;
+    /// A shell, whose children end.
+    const SHELL: u32 = 100;
+
+    struct World {
+        table: Table,
+        groups: Groups,
+        namer: Namer,
+        ends: Ends,
+        batch: Batch,
+        gone: Vec<Process>,
+        waited: Vec<Waited>,
+    }
+
+    impl World {
+        /// The shell, and these processes with the CPU time of each in clock ticks, all in groups by their names.
+        fn new(processes: &[(u32, &str, u64)]) -> World {
+            let mut world = World {
+                table: Table::default(),
+                groups: Groups::new(10),
+                namer: Namer::default(),
+                ends: Ends::new(&Roots::default(), None),
+                batch: Batch::default(),
+                gone: Vec::new(),
+                waited: Vec::new(),
+            };
+            let start = (boot_clock().as_secs() - 60) * CLOCK_TICKS as u64;
+            let all: Vec<_> = [(SHELL, "sh", 0)].iter().chain(processes).copied().collect();
+            let pids: Vec<u32> = all.iter().map(|(pid, ..)| *pid).collect();
+            let World { table, groups, .. } = &mut world;
+            table.update(
+                &pids,
+                |p, _| {
+                    let (_, comm, ticks) = all.iter().find(|(pid, ..)| *pid == p.pid).unwrap();
+                    (p.state, p.start, p.threads) = (b'S', start, 1);
+                    p.ppid = if p.pid == SHELL { 1 } else { SHELL };
+                    p.group = groups.named(comm);
+                    p.read = Reading { user: *ticks, ..Reading::default() };
+                    true
+                },
+                drop,
+            );
+            world
+        }
+
+        /// A pass after which only these are left of the table.
+        fn pass(&mut self, left: &[u32]) {
+            let World { table, gone, .. } = self;
+            table.update(left, |_, _| true, |p| gone.push(p));
+            let World { table, groups, namer, ends, batch, gone, waited } = self;
+            ends.finished = Some(Instant::now() - Duration::from_secs(10));
+            ends.count(batch, table, groups, namer, gone, waited);
+        }
+
+        /// Milliseconds of CPU time that a group has used.
+        fn used(&self, group: &str) -> u64 {
+            self.groups.in_order().find(|g| &*g.name == group).map_or(0, |g| g.counts.cpu() / MS)
+        }
+
+        fn exits(&mut self, group: &str) -> Vec<(&'static str, u64)> {
+            let mut exits = Vec::new();
+            self.groups.each_in_order(|g| {
+                if &*g.name == group {
+                    g.exits.shown().for_each(drop);
+                    exits.extend(g.exits.shown());
+                }
+            });
+            exits
+        }
+    }
+
+    /// A child of the shell has ended after so many milliseconds of CPU time.
+    fn exit(pid: u32, comm: &str, age: u64, ms: u64) -> Exit {
+        Exit {
+            pid,
+            ppid: SHELL,
+            uid: Some(0),
+            comm: Comm::new(comm.as_bytes()),
+            status: ExitStatus::Success,
+            kernel_thread: false,
+            executed: true,
+            unlisted: age == 0,
+            count: 1,
+            age: Duration::from_secs(age),
+            used: Used { run_ns: ms * MS, ..Used::default() },
+            peak_bytes: 0,
+            cmdline: None,
+            cgroup: None,
+        }
+    }
+
+    #[test]
+    fn a_process_that_was_never_read_counts_in_its_group() {
+        let mut world = World::new(&[]);
+        world.batch.exits.push(Exit { count: 20, ..exit(7, "true", 0, 13) });
+        world.pass(&[SHELL]);
+        assert_eq!(world.used("true"), 13);
+        assert_eq!(world.exits("true"), [("success", 20)]);
+    }
+
+    #[test]
+    fn what_only_the_parent_knows_is_counted_too() {
+        let mut world = World::new(&[]);
+        world.batch.exits.push(Exit { count: 10, ..exit(7, "true", 0, 5) });
+        world.waited.push(Waited { pid: SHELL, ns: 30 * MS, system: 10 * MS });
+        world.pass(&[SHELL]);
+        assert_eq!((world.used("true"), world.used("sh")), (30, 0));
+    }
+
+    #[test]
+    fn of_one_that_was_read_the_rest_is_counted() {
+        let mut world = World::new(&[(200, "job", 50)]);
+        world.batch.exits.push(exit(200, "job", 60, 632));
+        world.waited.push(Waited { pid: SHELL, ns: 640 * MS, system: 0 });
+        world.pass(&[SHELL]);
+        assert_eq!(world.used("job"), 640 - 500);
+        assert_eq!(world.exits("job"), [("success", 1)]);
+    }
+
+    #[test]
+    fn a_zombie_is_counted_once_though_it_is_reported_long_before_it_is_gone() {
+        let mut world = World::new(&[(200, "job", 50)]);
+        world.batch.exits.push(exit(200, "job", 60, 632));
+        (0..10).for_each(|_| world.pass(&[SHELL, 200]));
+        assert_eq!(world.used("job"), 130);
+        world.waited.push(Waited { pid: SHELL, ns: 640 * MS, system: 0 });
+        world.pass(&[SHELL]);
+        assert_eq!(world.used("job"), 140);
+        assert_eq!(world.exits("job"), [("success", 1)]);
+    }
+
+    #[test]
+    fn one_that_is_waited_for_while_a_pass_reads_is_settled_with_the_next() {
+        let mut world = World::new(&[(99, "job", 360_000)]);
+        world.batch.exits.push(exit(99, "job", 60, 3_600_005));
+        world.waited.push(Waited { pid: SHELL, ns: 3_600_005 * MS, system: 0 });
+        world.pass(&[99, SHELL]);
+        world.pass(&[SHELL]);
+        assert_eq!((world.used("job"), world.used("sh")), (5, 0));
+    }
+
+    #[test]
+    fn a_long_lived_child_is_not_counted_twice_though_its_report_is_lost() {
+        let mut world = World::new(&[(200, "job", 360_000)]);
+        world.waited.push(Waited { pid: SHELL, ns: 3_600_010 * MS, system: 0 });
+        world.pass(&[SHELL]);
+        assert_eq!((world.used("job"), world.used("sh")), (10, 0));
+    }
+
+    #[test]
+    fn a_pid_that_is_given_out_again_is_another_process() {
+        let mut world = World::new(&[(200, "job", 50)]);
+        world.batch.exits.push(exit(200, "new", 1, 700));
+        world.pass(&[SHELL, 200]);
+        assert_eq!((world.used("job"), world.used("new")), (0, 700));
+        assert!(!world.table.get(200).unwrap().ended);
+    }
+
+    #[test]
+    fn children_of_one_that_has_gone_are_in_its_parents_account() {
+        let mut world = World::new(&[(200, "make", 10)]);
+        world.batch.exits.push(Exit { ppid: 200, ..exit(7, "cc", 0, 40) });
+        world.batch.exits.push(exit(200, "make", 60, 100));
+        world.waited.push(Waited { pid: SHELL, ns: 160 * MS, system: 0 });
+        world.pass(&[SHELL]);
+        let (cc, make) = (world.used("cc"), world.used("make"));
+        // 100 ms of make itself had been read before.
+        assert_eq!(cc + make, 60);
+        assert!(cc >= 40, "{cc} {make}");
+    }
+
+    #[test]
+    fn why_they_ended_is_told_apart() {
+        let mut world = World::new(&[]);
+        for (status, count) in [
+            (ExitStatus::Code(3), 2),
+            (ExitStatus::Signal { number: 11, core_dumped: true }, 1),
+            (ExitStatus::Signal { number: 9, core_dumped: false }, 1),
+        ] {
+            world.batch.exits.push(Exit { status, count, ..exit(7, "x", 0, 0) });
+        }
+        world.pass(&[SHELL]);
+        assert_eq!(world.exits("x"), [("SIGKILL", 1), ("SIGSEGV", 1), ("exit-code", 2)]);
+    }
+
+    #[test]
+    fn what_is_not_known_goes_to_the_group_of_the_others() {
+        let mut world = World::new(&[]);
+        world.batch.exits.push(exit(7, "", 0, 9));
+        world.pass(&[SHELL]);
+        assert_eq!(world.used("other"), 9);
+    }
+}
