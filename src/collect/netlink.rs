@@ -1,4 +1,4 @@
-//! Netlink sockets (`man 7 netlink`): one request, one dump.
+//! Netlink sockets (`man 7 netlink`): one request, one dump; and what messages are made of.
 //!
 //! The replies come from the kernel, yet every length in them is checked all the same.
 
@@ -12,8 +12,8 @@ use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice, recv, send, socket_with,
 };
 
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
+pub(super) const NLMSG_ERROR: u16 = 2;
+pub(super) const NLMSG_DONE: u16 = 3;
 /// `NLM_F_REQUEST | NLM_F_DUMP`.
 const DUMP_REQUEST: u16 = 0x301;
 /// The list changed while it was being dumped.
@@ -22,6 +22,13 @@ const NLM_F_DUMP_INTR: u16 = 0x10;
 const NLA_TYPE_MASK: u16 = 0x3fff;
 /// `struct nlmsghdr`.
 const HEADER: usize = 16;
+/// The part of generic netlink that knows the others (`linux/genetlink.h`).
+pub(super) const GENL_ID_CTRL: u16 = 16;
+pub(super) const CTRL_CMD_GETFAMILY: u8 = 3;
+pub(super) const CTRL_ATTR_FAMILY_ID: u16 = 1;
+pub(super) const CTRL_ATTR_FAMILY_NAME: u16 = 2;
+/// `struct genlmsghdr`: the command, its version, nothing.
+pub(super) const GENL_HEADER: usize = 4;
 /// What the kernel fills at most in one go.
 const BUFFER: usize = 32 << 10;
 /// The kernel answers at once or not at all.
@@ -66,6 +73,19 @@ impl Netlink {
             }
         }
         Ok(())
+    }
+
+    /// The number of a family of generic netlink; `None` when the kernel has none of this name.
+    pub fn family(&mut self, name: &[u8]) -> io::Result<Option<u16>> {
+        let mut number = None;
+        let reset = |number: &mut Option<u16>| *number = None;
+        self.dump(GENL_ID_CTRL, &[CTRL_CMD_GETFAMILY, 1, 0, 0], &mut number, reset, |number, kind, body| {
+            let family = body.get(GENL_HEADER..).unwrap_or_default();
+            if kind == GENL_ID_CTRL && attribute(family, CTRL_ATTR_FAMILY_NAME).map(text) == Some(name) {
+                *number = attribute(family, CTRL_ATTR_FAMILY_ID).and_then(|id| u16_at(id, 0));
+            }
+        })?;
+        Ok(number)
     }
 
     /// Whether the dump was interrupted.
@@ -143,7 +163,7 @@ fn open(protocol: Option<Protocol>) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
+pub(super) fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     let mut bytes = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(flags.to_ne_bytes());
@@ -154,15 +174,15 @@ fn message(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-struct Message<'m> {
-    kind: u16,
+pub(super) struct Message<'m> {
+    pub kind: u16,
     flags: u16,
-    sequence: u32,
-    body: &'m [u8],
+    pub sequence: u32,
+    pub body: &'m [u8],
 }
 
 /// The first message, and what is behind it; `None` when there is no whole one.
-fn split_message(bytes: &[u8]) -> Option<(Message<'_>, &[u8])> {
+pub(super) fn split_message(bytes: &[u8]) -> Option<(Message<'_>, &[u8])> {
     let (header, _) = bytes.split_first_chunk::<HEADER>()?;
     let length = u32_at(header, 0)? as usize;
     let body = bytes.get(HEADER..length)?;

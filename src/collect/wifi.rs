@@ -17,7 +17,7 @@ use std::io;
 
 use rustix::io::Errno;
 
-use super::netlink::{Netlink, attribute, text, u16_at, u32_at, u64_at};
+use super::netlink::{GENL_HEADER, Netlink, attribute, text, u16_at, u32_at, u64_at};
 use super::{CollectError, Collector, Roots};
 use crate::model::{MetricType, Writer};
 
@@ -25,14 +25,6 @@ crate::section! {
     /// `collectors.wifi`.
     pub struct WifiConfig {}
 }
-
-/// The part of generic netlink that knows the others.
-const GENL_ID_CTRL: u16 = 16;
-const CTRL_CMD_GETFAMILY: u8 = 3;
-const CTRL_ATTR_FAMILY_ID: u16 = 1;
-const CTRL_ATTR_FAMILY_NAME: u16 = 2;
-/// `struct genlmsghdr`: command, version, padding.
-const GENL_HEADER: usize = 4;
 
 const NL80211_CMD_GET_INTERFACE: u8 = 5;
 const NL80211_CMD_GET_STATION: u8 = 17;
@@ -167,11 +159,7 @@ impl Wifi {
 
     /// The number of nl80211; `None` when the kernel has none.
     fn family(&mut self) -> io::Result<Option<u16>> {
-        let families = self.list(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, None, usize::MAX, |family| {
-            let id = u16_at(attribute(family, CTRL_ATTR_FAMILY_ID)?, 0)?;
-            (text(attribute(family, CTRL_ATTR_FAMILY_NAME)?) == b"nl80211").then_some(id)
-        })?;
-        Ok(families.first().copied())
+        self.netlink.family(b"nl80211")
     }
 
     fn devices(&mut self, family: u16) -> io::Result<Vec<Device>> {
@@ -304,6 +292,7 @@ mod tests {
 
     use super::*;
     use crate::collect::netlink::testing::{answer, answering, attribute as attribute_of, refusal};
+    use crate::collect::netlink::{CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME, CTRL_CMD_GETFAMILY, GENL_ID_CTRL};
     use crate::collect::testing::Runner;
 
     const FAMILY: u16 = 35;
