@@ -24,6 +24,7 @@
 mod config;
 mod counts;
 mod groups;
+mod naming;
 mod parse;
 mod pass;
 mod procfs;
@@ -34,6 +35,7 @@ mod users;
 use std::time::Instant;
 
 pub use config::{ProcessesCollectorConfig, ProcessesConfig};
+pub use naming::{CommandPattern, GroupItem, GroupItems, GroupName};
 pub use table::Comm;
 pub use top::{TopProcess, TopProcesses};
 
