@@ -90,6 +90,7 @@ impl ConfigFile {
         for directory in &mut self.collectors.textfile.options.directory.0 {
             *directory = dir.join(&*directory).to_string_lossy().into_owned();
         }
+        self.processes.resolve_paths(dir);
         self.alerting.resolve_paths(dir);
     }
 }
@@ -124,6 +125,7 @@ impl Config {
         let base = path.and_then(Path::parent).unwrap_or(Path::new(""));
         file.resolve_paths(base);
         flags(&mut file);
+        file.processes.read_groups_file(document.root.get("processes"), &mut faults);
 
         // They have no faults, as their tests show, and would name their own file for those of the next.
         let mut groups = if file.stock_rules { rules::stock_groups(&mut Faults::default()) } else { Vec::new() };

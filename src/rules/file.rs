@@ -158,7 +158,7 @@ impl Reader<'_> {
             match parse_rule_text(alert, pair.text) {
                 Ok(template) => templates.push((pair.key.name.clone(), template)),
                 Err(e) => {
-                    let at = self.place(pair.node, e.line, e.column);
+                    let at = self.faults.place(pair.node, e.line, e.column);
                     self.faults.error(at, format!("template of {:?}: {}", pair.key.name, e.message));
                 }
             }
@@ -185,7 +185,7 @@ impl Reader<'_> {
             }
             Err(e) => {
                 let (line, column) = e.position.unwrap_or((1, 1));
-                let at = self.place(expr, line, column);
+                let at = self.faults.place(expr, line, column);
                 self.faults.error(at, format!("expr: {}", e.message));
                 None
             }
@@ -258,24 +258,6 @@ impl Reader<'_> {
             }
         }
         pairs
-    }
-
-    /// Where a place in the text of a scalar (line and column from 1) is in the file.
-    fn place(&self, node: &Node, line: usize, column: usize) -> Position {
-        let (Some(text), Value::Scalar { block, .. }) = (node.as_str(), &node.value) else { return node.at };
-        let Some(wanted) = text.lines().nth(line.saturating_sub(1)) else { return node.at };
-        // The parser gives a block's place as its first line, or as the line of its mark when it begins with empty lines.
-        let first = text.lines().next().unwrap_or_default();
-        let begins = |n: &u32| self.source.line(*n).is_some_and(|written| written.trim() == first.trim());
-        let begin = (node.at.line..=node.at.line + 1).find(|n| *block && begins(n)).unwrap_or(node.at.line);
-        let number = begin as usize + line - 1;
-        let Some(written) = u32::try_from(number).ok().and_then(|n| self.source.line(n)) else { return node.at };
-        // Folded and escaped texts do not stand in the file as they are; the place of the whole must do for them.
-        let from = if line == 1 && !block { node.at.column as usize - 1 } else { 0 };
-        let skipped: usize = written.chars().take(from).map(char::len_utf8).sum();
-        let Some(found) = written.get(skipped..).and_then(|rest| rest.find(wanted)) else { return node.at };
-        let before = written.get(..skipped + found).map_or(0, |b| b.chars().count());
-        Position { line: number as u32, column: (before + column) as u32 }
     }
 }
 

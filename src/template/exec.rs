@@ -306,7 +306,7 @@ impl<'a> Run<'a> {
         for field in fields {
             self.charge(at, 1)?;
             value = match &value {
-                Value::Map(map) => map.get(field),
+                Value::Map(map) => map.field(field),
                 Value::Struct(s) => match s.get(field) {
                     Some(value) => value.clone(),
                     None => return Err((at, format!("can't evaluate field {field} in type {}", s.name))),

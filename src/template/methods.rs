@@ -35,6 +35,9 @@ fn time_property(t: &ZonedDateTime, name: &str) -> Option<Value> {
     match name {
         "Unix" => int(t.timestamp().as_second()),
         "UnixMilli" => int(t.timestamp().as_millisecond()),
+        "UnixMicro" => int(t.timestamp().as_microsecond()),
+        "UnixNano" => int(i64::try_from(t.timestamp().as_nanosecond()).unwrap_or(i64::MAX)),
+        "Nanosecond" => int(t.subsec_nanosecond().into()),
         "Year" => int(t.year().into()),
         "Month" => Some(MONTHS[usize::from(t.month().unsigned_abs() - 1) % 12].into()),
         "Day" => int(t.day().into()),

@@ -17,6 +17,7 @@ mod lex;
 mod methods;
 mod parse;
 pub mod prometheus;
+mod uses;
 mod value;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ use std::fmt;
 
 pub use escape::url_query;
 pub use functions::{Function, Functions};
+pub use uses::{FieldUse, Uses};
 pub use value::{Map, Struct, Value};
 
 use crate::model::{Labels, Timestamp};
@@ -132,6 +134,11 @@ impl Template {
     /// The text it was parsed from.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// What it asks of its data.
+    pub fn uses(&self) -> Uses {
+        uses::of(&self.text, self.trees.get(&self.name).map_or(&[], |body| body))
     }
 
     /// Runs the template with `data` as its dot.

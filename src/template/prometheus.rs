@@ -134,7 +134,7 @@ fn sort_by_label(args: &[Value], _: &Context<'_>) -> Result<Value, String> {
 fn numbered_args(args: &[Value], _: &Context<'_>) -> Result<Value, String> {
     let entries: BTreeMap<Arc<str>, Value> =
         args.iter().enumerate().map(|(i, v)| (format!("arg{i}").into(), v.clone())).collect();
-    Ok(Value::Map(Arc::new(Map { entries, of_strings: false })))
+    Ok(Value::Map(Arc::new(Map { entries, ..Map::default() })))
 }
 
 fn pattern(args: &[Value], n: usize) -> Result<Regex, String> {

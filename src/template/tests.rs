@@ -26,7 +26,7 @@ struct Case {
 
 fn map(pairs: Vec<(&str, Value)>) -> Value {
     let entries: BTreeMap<Arc<str>, Value> = pairs.into_iter().map(|(k, v)| (k.into(), v)).collect();
-    Value::Map(Arc::new(Map { entries, of_strings: false }))
+    Value::Map(Arc::new(Map { entries, ..Map::default() }))
 }
 
 fn list(items: Vec<Value>) -> Value {

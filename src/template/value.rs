@@ -31,6 +31,9 @@ pub struct Map {
     pub entries: BTreeMap<Arc<str>, Value>,
     /// What a missing key gives: `""` from a map of strings, else nil, which prints as `<no value>`.
     pub of_strings: bool,
+    /// Whether a field that is missing (`.m.key`) is nil even in a map of strings, as Go has it unless it is told
+    /// `missingkey=zero`, which Prometheus tells it.
+    pub missing_is_nil: bool,
 }
 
 /// A struct: a name for error messages and fields in their order. Asking for a field that it does not have is an
@@ -51,7 +54,7 @@ impl Value {
     /// A map of strings to strings, such as a label set.
     pub fn string_map<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
         let entries = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
-        Value::Map(Arc::new(Map { entries, of_strings: true }))
+        Value::Map(Arc::new(Map { entries, of_strings: true, missing_is_nil: false }))
     }
 
     /// A struct with these fields.
@@ -109,6 +112,11 @@ impl Map {
             None if self.of_strings => Value::from(""),
             None => Value::Nil,
         }
+    }
+
+    /// The value of a key that is asked for as a field.
+    pub(super) fn field(&self, key: &str) -> Value {
+        if self.missing_is_nil && !self.entries.contains_key(key) { Value::Nil } else { self.get(key) }
     }
 }
 

@@ -1,7 +1,10 @@
 //! `processes` and `collectors.processes`.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::naming::GroupItems;
 use crate::collect::search::Search;
 use crate::yaml::{Faults, Node};
 
@@ -36,6 +39,19 @@ crate::section! {
         pub smaps: bool = true,
         /// How often it is read of each process; it takes at most a thousandth of a CPU, and so longer if it is much.
         pub smaps_interval: Duration = Duration::from_secs(60),
+        /// Which processes are a group, in process-exporter's words: its `process_names`, or its whole file. Without, a
+        /// group for each name (`comm`), and one for all kernel threads.
+        pub groups: GroupItems = GroupItems::default(),
+        /// The same in a file of its own: process-exporter's.
+        pub groups_file: Option<PathBuf> = None,
+        /// Whether a process that is in no group itself is in the one of its parent, or of the parent's parent.
+        pub children: bool = true,
+        /// Whether a process is given its name again when it is read anew, not only when it executes a program: for those
+        /// that change their own command line.
+        pub recheck: bool = false,
+        /// How many processes a group should have at least: groups that are shown from the start, and told of when fewer
+        /// are there.
+        pub wanted: BTreeMap<String, u32> = BTreeMap::new(),
         /// How many groups there may be; processes past that go to the group `other`.
         pub max_groups: usize = 200,
         /// After how many ticks a process is read again even though nothing shows that it has run. 1 reads all of every
@@ -59,7 +75,32 @@ crate::section! {
     }
 }
 
+impl ProcessesConfig {
+    /// Makes relative paths start at `dir`, the directory of the configuration.
+    pub fn resolve_paths(&mut self, dir: &Path) {
+        if let Some(path) = &mut self.groups_file {
+            *path = dir.join(&*path);
+        }
+    }
+
+    /// Reads `groups_file` into `groups`. `node` is the section, for the place of its faults; `faults` must have been told
+    /// of its file.
+    pub fn read_groups_file(&mut self, node: Option<&Node>, faults: &mut Faults) {
+        let (Some(path), Some(named)) = (&self.groups_file, node.and_then(|node| node.get("groups_file"))) else {
+            return;
+        };
+        let items = GroupItems::read_file(path, named, faults);
+        if self.groups.0.is_none() {
+            self.groups = items;
+        }
+    }
+}
+
 fn check(section: &mut ProcessesConfig, node: &Node, faults: &mut Faults) {
+    if let (Some(_), Some(file)) = (node.get("groups").filter(|groups| !groups.is_null()), &section.groups_file) {
+        let at = node.get("groups_file").map_or(node.at, |node| node.at);
+        faults.error(at, format!("groups are given here too: say them there or in {}", file.display()));
+    }
     let mut bounds = |key: &str, value: usize, least: usize, most: usize| {
         if !(least..=most).contains(&value) {
             let at = node.entries().iter().find(|(k, _)| k.name == key).map_or(node.at, |(_, value)| value.at);

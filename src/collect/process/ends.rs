@@ -6,13 +6,14 @@
 //! says of its children, their reports are there by then. A process may be reported passes before it is gone: a zombie,
 //! whose `stat` still tells the rest.
 
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::accounts::{Accounts, Ended};
-use super::events::{Batch, Events, Exit, ExitStatus};
+use super::events::{AtExec, Batch, Events, Exit, ExitStatus, Source, Status};
 use super::exits::Reason;
 use super::groups::{GroupId, Groups};
 use super::namer::Namer;
@@ -37,9 +38,21 @@ pub(super) struct Waited {
     pub system: u64,
 }
 
+/// Where the kernel's reports come from.
+enum Reports {
+    /// Nothing is reported, or nobody wants to know.
+    Off,
+    /// Being opened, by a thread of its own: where the kernel does not answer, that takes a second.
+    Opening(Receiver<Events>),
+    On(Box<Events>),
+}
+
+/// How long the first pass waits for the reports to be opened: where the kernel answers, it does so at once.
+const OPENING: Duration = Duration::from_millis(20);
+
 /// Takes account of processes that end, as far as the kernel reports them.
 pub(super) struct Ends {
-    events: Option<Events>,
+    events: Reports,
     accounts: Accounts,
     /// The processes that the pass at hand has not found any more.
     gone: HashMap<u32, Process>,
@@ -53,10 +66,9 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// `events`: none where nothing is reported, or nobody wants to know.
-    pub fn new(roots: &Roots, events: Option<Events>) -> Ends {
+    pub fn new(roots: &Roots) -> Ends {
         Ends {
-            events,
+            events: Reports::Off,
             accounts: Accounts::default(),
             gone: HashMap::new(),
             batch: Batch::default(),
@@ -68,13 +80,47 @@ impl Ends {
         }
     }
 
-    pub fn events(&self) -> Option<&Events> {
-        self.events.as_ref()
+    /// Begins to listen to what the kernel reports.
+    pub fn listen(&mut self, at_exec: AtExec, roots: &Roots) {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let roots = roots.clone();
+        let open = move || {
+            // Nobody waits for it any more when the collector has been replaced meanwhile.
+            let _ = sender.send(Events::start(at_exec, &roots));
+        };
+        match std::thread::Builder::new().name("process-events".to_string()).spawn(open) {
+            Ok(_) => self.events = Reports::Opening(receiver),
+            Err(error) => tracing::warn!(%error, "the kernel's reports on processes are not listened to: no thread"),
+        }
+        self.take_opened(OPENING);
+    }
+
+    fn take_opened(&mut self, wait: Duration) {
+        if let Reports::Opening(opening) = &self.events
+            && let Ok(events) = opening.recv_timeout(wait)
+        {
+            let Status { connector, taskstats, .. } = events.status();
+            for (source, why) in [("connector", connector), ("taskstats", taskstats)] {
+                if let Source::Down(why) = why {
+                    tracing::warn!(source, %why, "processes that live for less than a tick are not seen");
+                }
+            }
+            self.events = Reports::On(Box::new(events));
+        }
+    }
+
+    /// What the kernel's reports say of themselves; `None` where nobody listens.
+    pub fn status(&self) -> Option<Status> {
+        match &self.events {
+            Reports::On(events) => Some(events.status()),
+            _ => None,
+        }
     }
 
     /// Begins a pass: marks what has executed a program. Whether all has to be read anew, since reports were lost.
     pub fn begin(&mut self, table: &mut Table) -> bool {
-        if let Some(events) = &mut self.events {
+        self.take_opened(Duration::ZERO);
+        if let Reports::On(events) = &mut self.events {
             self.executed.clear();
             events.execs(&mut self.executed);
             for pid in &self.executed {
@@ -97,13 +143,15 @@ impl Ends {
         waited: &mut Vec<Waited>,
         listed: Instant,
     ) {
-        let Some(events) = self.events.as_mut().filter(|events| events.tells_exits()) else {
-            gone.clear();
-            waited.clear();
-            return;
-        };
         let mut batch = std::mem::take(&mut self.batch);
-        events.exits(listed, &mut batch);
+        match &mut self.events {
+            Reports::On(events) if events.tells_exits() => events.exits(listed, &mut batch),
+            _ => {
+                gone.clear();
+                waited.clear();
+                return;
+            }
+        }
         self.count(&mut batch, table, groups, namer, gone, waited);
         self.batch = batch;
     }
@@ -281,6 +329,7 @@ fn boot_clock() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::collect::process::config::ProcessesConfig;
     use crate::collect::process::events::Used;
     use crate::collect::process::table::{Comm, Reading};
 
@@ -304,8 +353,8 @@ mod tests {
             let mut world = World {
                 table: Table::default(),
                 groups: Groups::new(10),
-                namer: Namer::default(),
-                ends: Ends::new(&Roots::default(), None),
+                namer: Namer::new(&ProcessesConfig::default(), &Roots::default()),
+                ends: Ends::new(&Roots::default()),
                 batch: Batch::default(),
                 gone: Vec::new(),
                 waited: Vec::new(),

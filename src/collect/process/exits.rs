@@ -31,9 +31,36 @@ impl Reason {
 /// signal(7), by the numbers of all architectures that Rust has but MIPS and SPARC.
 fn signal_name(number: u8) -> &'static str {
     const NAMES: [&str; 31] = [
-        "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL", "SIGUSR1",
-        "SIGSEGV", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP",
-        "SIGTTIN", "SIGTTOU", "SIGURG", "SIGXCPU", "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO", "SIGPWR",
+        "SIGHUP",
+        "SIGINT",
+        "SIGQUIT",
+        "SIGILL",
+        "SIGTRAP",
+        "SIGABRT",
+        "SIGBUS",
+        "SIGFPE",
+        "SIGKILL",
+        "SIGUSR1",
+        "SIGSEGV",
+        "SIGUSR2",
+        "SIGPIPE",
+        "SIGALRM",
+        "SIGTERM",
+        "SIGSTKFLT",
+        "SIGCHLD",
+        "SIGCONT",
+        "SIGSTOP",
+        "SIGTSTP",
+        "SIGTTIN",
+        "SIGTTOU",
+        "SIGURG",
+        "SIGXCPU",
+        "SIGXFSZ",
+        "SIGVTALRM",
+        "SIGPROF",
+        "SIGWINCH",
+        "SIGIO",
+        "SIGPWR",
         "SIGSYS",
     ];
     let name = usize::from(number).checked_sub(1).and_then(|at| NAMES.get(at));
@@ -93,7 +120,9 @@ impl Exits {
     /// How many have ended, by reason. What is served of a reason for the first time is 0, so that the first end of its
     /// kind is an increase, as `rate` and `increase` see it.
     pub fn shown(&mut self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.reasons.iter_mut().map(|counted| (counted.reason.name(), std::mem::replace(&mut counted.shown, counted.count)))
+        self.reasons
+            .iter_mut()
+            .map(|counted| (counted.reason.name(), std::mem::replace(&mut counted.shown, counted.count)))
     }
 }
 

@@ -26,8 +26,7 @@ impl Groups {
         if facts.exits {
             self.write_exits(out);
         }
-        out.gauge("watchfire_process_groups", "Groups of processes, empty ones too.", [])
-            .put([], self.len() as f64);
+        out.gauge("watchfire_process_groups", "Groups of processes, empty ones too.", []).put([], self.len() as f64);
         out.gauge(
             "watchfire_process_groups_overflow_processes",
             "Processes in the group other because processes.max_groups was reached.",
@@ -129,9 +128,7 @@ impl Groups {
     fn write_trouble(&self, out: &mut Writer) {
         let name = "watchfire_process_group_longest_uninterruptible_seconds";
         let help = "How long the process of the group has been waiting that waits longest in the kernel (state D).";
-        self.family(out, false, name, help, |g| {
-            g.ever_waited.then(|| (f64::from(g.now.waiting) / 1000.0).floor())
-        });
+        self.family(out, false, name, help, |g| g.ever_waited.then(|| (f64::from(g.now.waiting) / 1000.0).floor()));
         let name = "watchfire_process_group_zombie_children";
         let help = "Processes that have ended and that a process of the group, their parent, has not waited for.";
         self.family(out, false, name, help, |g| g.ever_left_zombies.then(|| g.now.zombie_children.into()));

@@ -30,6 +30,7 @@ mod exits;
 mod families;
 mod groups;
 mod namer;
+mod naming;
 mod oom;
 mod parse;
 mod pass;
@@ -42,16 +43,18 @@ mod users;
 use std::time::Instant;
 
 pub use config::{ProcessesCollectorConfig, ProcessesConfig};
+pub use naming::{CommandPattern, GroupItem, GroupItems, GroupName};
 pub use table::Comm;
 pub use top::{TopProcess, TopProcesses};
 
 use counts::{Counts, NodeProcesses};
 use ends::Ends;
-use events::{AtExec, Events};
+use events::{Source, Status};
 use families::Facts;
 use groups::Groups;
 use namer::Namer;
 use pass::{Options, Pass, ReadErrors};
+use procfs::ProcFs;
 use smaps::Smaps;
 use top::{CommandLines, Terms, Top};
 
@@ -68,6 +71,8 @@ pub struct Processes {
     groups: Groups,
     top: Top,
     smaps: Option<Smaps>,
+    /// Where the kernel's reports on processes belong to, as long as nobody listens to them.
+    events: Option<Roots>,
     host: Host,
     /// `collectors.processes`.
     node: Option<NodeProcesses>,
@@ -85,10 +90,13 @@ impl Processes {
             refresh_ticks: config.refresh_ticks.max(1),
             kept_files: may_keep(config.kept_files, 4),
         };
+        let mut groups = Groups::new(config.max_groups);
+        config.wanted.iter().for_each(|(name, processes)| groups.want(name, *processes));
         let terms = Terms { n: config.top, after: config.top_after, grace: config.top_grace };
         Processes {
-            pass: Pass::new(roots, options, Ends::new(roots, None), Namer),
-            groups: Groups::new(config.max_groups),
+            pass: Pass::new(roots, options, Ends::new(roots), Namer::new(config, roots)),
+            groups,
+            events: (config.enabled && config.events).then(|| roots.clone()),
             top: Top::new(terms, CommandLines::new(config.command_lines.then(|| config.redact.regex().clone())), roots),
             smaps: (config.enabled && config.smaps).then(|| Smaps::new(config.smaps_interval)),
             host: Host::new(roots),
@@ -125,11 +133,20 @@ impl Collector for Processes {
 
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
         let now = Instant::now();
+        if self.sampling != Sampling::Once
+            && let Some(roots) = self.events.take()
+            && ProcFs::is_real(&roots)
+        {
+            self.pass.ends.listen(self.pass.namer.at_exec(), &roots);
+        }
+        if self.details {
+            self.host.update();
+            self.pass.namer.set_boot_time(self.host.boot_time.unwrap_or(0));
+        }
         self.groups.begin(now);
         self.pass.run(&mut self.groups, self.sampling)?;
         let counts = Counts::of(&self.pass.table);
         if self.details {
-            self.host.update();
             let Pass { table, procfs, .. } = &mut self.pass;
             if let Some(smaps) = &mut self.smaps {
                 smaps.run(table, procfs, now);
@@ -146,9 +163,13 @@ impl Collector for Processes {
             }
             self.top.update(&self.pass.table, &mut self.pass.procfs, self.pass.page_size, now);
             // What seldom comes or goes stands first: from the first change on, the layout is made anew.
-            let exits = self.pass.ends.events().is_some_and(Events::tells_exits);
+            let status = self.pass.ends.status();
+            let exits = status.as_ref().is_some_and(|status| matches!(status.taskstats, Source::Up));
             self.groups.write(out, Facts { boot_time: self.host.boot_time, exits });
-            write_errors(out, &self.pass.errors);
+            write_errors(out, &self.pass.errors, self.pass.namer.failures());
+            if let Some(status) = status {
+                write_events(out, &status);
+            }
             counts.write_states(out);
         }
         let written = match &mut self.node {
@@ -156,18 +177,35 @@ impl Collector for Processes {
             None => Ok(()),
         };
         if self.details {
-            let host = top::Host {
-                memory: self.host.memory,
-                page_size: self.pass.page_size,
-                boot_time: self.host.boot_time,
-            };
+            let host =
+                top::Host { memory: self.host.memory, page_size: self.pass.page_size, boot_time: self.host.boot_time };
             self.top.write(out, &self.pass.table, &self.groups, host);
         }
         written
     }
 }
 
-fn write_errors(out: &mut Writer, errors: &ReadErrors) {
+/// What the kernel's reports say of themselves.
+fn write_events(out: &mut Writer, status: &Status) {
+    let help = "Whether the kernel reports on processes: births and programs executed (connector), ends (taskstats).";
+    let mut up = out.gauge("watchfire_process_events_up", help, ["source"]);
+    for (source, state) in [("connector", &status.connector), ("taskstats", &status.taskstats)] {
+        up.put([source.as_bytes()], f64::from(u8::from(matches!(state, Source::Up))));
+    }
+    let totals = &status.totals;
+    let help = "Processes that have been born, have executed a program, have ended.";
+    let mut events = out.counter("watchfire_process_events_total", help, ["event"]);
+    for (event, count) in [("exec", totals.execs), ("exit", totals.exits), ("fork", totals.forks)] {
+        events.put([event.as_bytes()], count as f64);
+    }
+    let help = "Reports that came faster than they were read: then all processes are read anew.";
+    let mut lost = out.counter("watchfire_process_events_lost_total", help, ["source"]);
+    for (source, count) in [("connector", totals.connector_lost), ("taskstats", totals.taskstats_lost)] {
+        lost.put([source.as_bytes()], count as f64);
+    }
+}
+
+fn write_errors(out: &mut Writer, errors: &ReadErrors, naming: u64) {
     let name = "watchfire_process_read_errors_total";
     let help = "Reads of a file of a process that failed; one that is not for the agent counts once a process.";
     let mut family = out.counter(name, help, ["file"]);
@@ -179,6 +217,10 @@ fn write_errors(out: &mut Writer, errors: &ReadErrors) {
         ("status", errors.status),
     ] {
         family.put([file.as_bytes()], count as f64);
+    }
+    if naming > 0 {
+        let help = "Processes that are in no group because the template of its name failed on them.";
+        out.counter("watchfire_process_group_name_errors_total", help, []).put([], naming as f64);
     }
 }
 

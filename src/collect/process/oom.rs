@@ -63,7 +63,8 @@ mod tests {
     #[test]
     fn as_many_are_victims_as_the_kernel_has_counted() {
         let dir = tempfile::tempdir().unwrap();
-        let write = |count: u64| std::fs::write(dir.path().join("vmstat"), format!("nr_free 1\noom_kill {count}\n")).unwrap();
+        let write =
+            |count: u64| std::fs::write(dir.path().join("vmstat"), format!("nr_free 1\noom_kill {count}\n")).unwrap();
         write(7);
         let mut kills = OomKills::new(&Roots { procfs: dir.path().into(), ..Roots::default() });
         kills.update(true);

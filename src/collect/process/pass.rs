@@ -57,7 +57,7 @@ pub(super) struct Pass {
     pub procfs: ProcFs,
     pub errors: ReadErrors,
     pub ends: Ends,
-    namer: Namer,
+    pub namer: Namer,
     options: Options,
     pids: Vec<u32>,
     tick: u32,
@@ -126,6 +126,7 @@ impl Pass {
             used: Counts::default(),
             newborn: false,
             nameless: false,
+            recheck: false,
             found: &mut self.found,
         };
         let mut gone = Vec::new();
@@ -204,6 +205,8 @@ struct Reader<'a> {
     newborn: bool,
     /// Whether it is in no group by itself.
     nameless: bool,
+    /// Whether it is to be named anew though nothing shows that it is another program.
+    recheck: bool,
     found: &'a mut Found,
 }
 
@@ -246,6 +249,7 @@ impl Reader<'_> {
         self.used = Counts::default();
         self.newborn = newborn;
         self.nameless = false;
+        self.recheck = false;
     }
 
     /// Brings a process up to date; `false` when it has ended.
@@ -266,6 +270,7 @@ impl Reader<'_> {
                 Err(_) => {}
             }
         }
+        self.recheck = due && self.namer.recheck();
         let slept = ran == Some(p.ran);
         if slept && !due {
             p.io_at = self.now;
@@ -333,7 +338,7 @@ impl Reader<'_> {
         }
         let fresh = !p.is_known();
         let comm = Comm::new(if stat.kernel_thread { worker(stat.comm) } else { stat.comm });
-        let named = fresh || p.executed || p.comm != comm;
+        let other = fresh || p.executed || p.comm != comm;
         let ticks = |counter: &mut u64, ticks| take(counter, ticks, fresh).saturating_mul(TICK_NS);
         let used = Counts {
             user: ticks(&mut p.read.user, stat.user),
@@ -346,7 +351,7 @@ impl Reader<'_> {
         let waited_system = stat.children_system;
         let resident_pages = u32::try_from(stat.resident_pages).unwrap_or(u32::MAX);
         let worked = used != Counts::default();
-        let changed = named
+        let changed = other
             || worked
             || p.virtual_bytes != stat.virtual_bytes
             || p.resident_pages != resident_pages
@@ -368,11 +373,13 @@ impl Reader<'_> {
             let system = (waited as f64 * waited_system as f64 / p.children.max(1) as f64) as u64;
             self.found.waited.push(Waited { pid: p.pid, ns: waited, system });
         }
-        if named {
+        if other {
             p.comm = comm;
             p.executed = false;
             // A program that was executed may be of another user.
             p.closed = Files::default();
+        }
+        if other || self.recheck {
             self.name(p);
         }
         Ok(Seen::Same { changed })

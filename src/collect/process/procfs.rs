@@ -58,6 +58,11 @@ impl ProcFs {
         }
     }
 
+    /// Whether this is the running kernel's, and not a captured tree.
+    pub(super) fn is_real(roots: &Roots) -> bool {
+        rustix::fs::statfs(roots.proc("")).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(PROC_SUPER_MAGIC))
+    }
+
     /// The ids of all processes now, ascending.
     pub(super) fn list(&mut self, pids: &mut Vec<u32>) -> Result<(), CollectError> {
         let listed = self.open_root().and_then(|()| {

@@ -188,6 +188,11 @@ impl Events {
         self.thread.lock().end_pass(listed, into);
     }
 
+    /// Whether ends are reported with what was used.
+    pub fn tells_exits(&self) -> bool {
+        matches!(self.status().taskstats, Source::Up)
+    }
+
     pub fn status(&self) -> Status {
         self.thread.lock().status()
     }

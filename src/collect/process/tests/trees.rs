@@ -318,7 +318,8 @@ fn the_rates_of_a_tick_cover_all_of_the_time_since_the_last_whatever_was_asked_f
         let list = watch.processes.top();
         let mut run = |sampling| {
             watch.sample(sampling);
-            let labels = "{pid=\"10\",comm=\"web\",user=\"root\",groupname=\"web\",cgroup=\"\",unit=\"\",container=\"\"}";
+            let labels =
+                "{pid=\"10\",comm=\"web\",user=\"root\",groupname=\"web\",cgroup=\"\",unit=\"\",container=\"\"}";
             let of = |name: &str| watch.get(&format!("watchfire_process_{name}{labels}")).unwrap();
             assert!((of("cpu_usage_ratio") - f64::from(list.load()[0].cpu_ratio)).abs() < 1e-4);
             [of("cpu_usage_ratio"), of("io_read_bytes_per_second"), of("io_written_bytes_per_second")]

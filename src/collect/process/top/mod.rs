@@ -241,11 +241,15 @@ mod tests {
     fn table(processes: &[(u32, f32, u64)]) -> Table {
         let mut table = Table::default();
         let pids: Vec<u32> = processes.iter().map(|p| p.0).collect();
-        table.update(&pids, |p, _| {
-            let (_, cpu, resident) = processes.iter().find(|q| q.0 == p.pid).unwrap();
-            (p.cpu_ratio, p.resident_pages, p.state) = (*cpu, *resident as u32, b'S');
-            true
-        }, drop);
+        table.update(
+            &pids,
+            |p, _| {
+                let (_, cpu, resident) = processes.iter().find(|q| q.0 == p.pid).unwrap();
+                (p.cpu_ratio, p.resident_pages, p.state) = (*cpu, *resident as u32, b'S');
+                true
+            },
+            drop,
+        );
         table
     }
 

@@ -100,9 +100,8 @@ impl Served {
         delay_accounting: bool,
         now: Instant,
     ) {
-        let known = |(at, comm): (Instant, Comm)| {
-            comm == process.comm && now.saturating_duration_since(at) < LABELS_FOR
-        };
+        let known =
+            |(at, comm): (Instant, Comm)| comm == process.comm && now.saturating_duration_since(at) < LABELS_FOR;
         if !self.labels_read.is_some_and(known) {
             self.labels_read = Some((now, process.comm));
             self.labels = read_labels(process, procfs, command_lines);
@@ -113,7 +112,8 @@ impl Served {
         let due = self.delays.read.is_none_or(|read| now.saturating_duration_since(read) >= DELAYS_FOR);
         if due && !process.kernel_thread {
             self.delays.update(process, procfs, delay_accounting, now);
-            let score = procfs.read(process.pid, "oom_score").ok().and_then(|text| parse::integer(crate::collect::trim(text)));
+            let score =
+                procfs.read(process.pid, "oom_score").ok().and_then(|text| parse::integer(crate::collect::trim(text)));
             self.oom_score = score.or(self.oom_score);
         }
     }

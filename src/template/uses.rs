@@ -1,0 +1,93 @@
+//! Which fields of its data a template asks for, so that only those need be made.
+
+use super::TemplateError;
+use super::ast::{Branch, Command, Expr, ExprKind, Node, Pipe};
+
+/// What a template asks of its data.
+#[derive(Clone, Default, Debug)]
+pub struct Uses {
+    /// The data as a whole is printed, stored or handed on: any field may be asked for.
+    pub whole: bool,
+    pub fields: Vec<FieldUse>,
+}
+
+/// A field of the data, `.a.b`, and where it stands in the text.
+#[derive(Clone, Debug)]
+pub struct FieldUse {
+    pub path: Vec<String>,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+impl Uses {
+    /// Whether this field of the data may be asked for.
+    pub fn field(&self, name: &str) -> bool {
+        self.whole || self.fields.iter().any(|f| f.path.first().is_some_and(|first| first == name))
+    }
+}
+
+pub(super) fn of(text: &str, body: &[Node]) -> Uses {
+    let mut walk = Walk { text, uses: Uses::default() };
+    walk.nodes(body, true);
+    walk.uses
+}
+
+struct Walk<'a> {
+    text: &'a str,
+    uses: Uses,
+}
+
+impl Walk<'_> {
+    /// `root`: whether the dot is the data.
+    fn nodes(&mut self, nodes: &[Node], root: bool) {
+        for node in nodes {
+            match node {
+                Node::Text(_) | Node::Break | Node::Continue => {}
+                Node::Action(pipe) => self.pipe(pipe, root),
+                Node::If(branch) => self.branch(branch, root, root),
+                Node::With(branch) | Node::Range(branch) => self.branch(branch, root, false),
+                Node::Template { data, .. } => {
+                    if let Some(pipe) = data {
+                        self.pipe(pipe, root);
+                    }
+                }
+            }
+        }
+    }
+
+    fn branch(&mut self, branch: &Branch, root: bool, root_within: bool) {
+        self.pipe(&branch.pipe, root);
+        self.nodes(&branch.body, root_within);
+        self.nodes(&branch.otherwise, root);
+    }
+
+    fn pipe(&mut self, pipe: &Pipe, root: bool) {
+        for Command { first, args } in &pipe.commands {
+            std::iter::once(first).chain(args).for_each(|expr| self.expr(expr, root));
+        }
+    }
+
+    fn expr(&mut self, expr: &Expr, root: bool) {
+        match &expr.kind {
+            ExprKind::Dot => self.uses.whole |= root,
+            ExprKind::Field(path) if root => self.field(expr.at, path),
+            ExprKind::Variable(name, path) if name == "$" => match path.is_empty() {
+                true => self.uses.whole = true,
+                false => self.field(expr.at, path),
+            },
+            ExprKind::Chain(pipe, _) => self.pipe(pipe, root),
+            ExprKind::Field(_)
+            | ExprKind::Variable(..)
+            | ExprKind::Nil
+            | ExprKind::Literal(_)
+            | ExprKind::Function(..) => {}
+        }
+    }
+
+    fn field(&mut self, at: usize, path: &[String]) {
+        let TemplateError { line, column, .. } = TemplateError::at(self.text, at, String::new());
+        self.uses.fields.push(FieldUse { path: path.to_vec(), line, column });
+    }
+}
