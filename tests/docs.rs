@@ -42,13 +42,13 @@ fn parse(name: &str, text: &str) -> Node {
 
 /// The example with the keys behind a `#` in force.
 fn uncommented() -> String {
-    uncommented_but("never there")
+    uncommented_but(&[])
 }
 
-/// The same, but for the keys that end so.
-fn uncommented_but(end: &str) -> String {
+/// The same, but for lines with one of these.
+fn uncommented_but(left: &[&str]) -> String {
     let key = regex(r"^( *)# ( *(?:- |#|[a-z_]+:(?: |$)).*)$");
-    let line = |line: &str| match line.contains(end) {
+    let line = |line: &str| match left.iter().any(|part| line.contains(part)) {
         true => format!("{line}\n"),
         false => key.replace(line, "$1$2").into_owned() + "\n",
     };
@@ -131,9 +131,9 @@ fn what_the_example_shows_behind_a_comment_can_be_used() {
     let rules = directory.path().join("rules");
     fs::create_dir(&rules).expect("rules");
     fs::write(rules.join("one.yml"), "groups: []\n").expect("a rule file");
-    // Of the devices to keep and those to leave out, only one can be said.
+    // Of the devices to keep and those to leave out, only one can be said; groups stand here or in a file.
     for end in ["_include: ", "_exclude: "] {
-        let text = uncommented_but(end);
+        let text = uncommented_but(&[end, " groups_file: "]);
         let path = directory.path().join("watchfire.yaml");
         fs::write(&path, text).expect("a configuration");
         load(&path);
@@ -213,6 +213,7 @@ fn the_readmes_snippets_are_valid_files() {
     let key = rcgen::generate_simple_self_signed(["localhost".to_string()]).expect("a certificate");
     fs::write(file("server.crt"), key.cert.pem()).expect("a certificate");
     fs::write(file("server.key"), key.signing_key.serialize_pem()).expect("a key");
+    fs::write(file("process-exporter.yml"), "process_names: [{comm: [bash]}]\n").expect("a file of process-exporter");
 
     let snippets = snippets(&read("README.md"));
     for (name, text) in &snippets {
@@ -229,7 +230,7 @@ fn the_readmes_snippets_are_valid_files() {
             other => panic!("the README shows a file that is not checked: {other}"),
         }
     }
-    assert_eq!(snippets.len(), 5, "{:?}", snippets.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    assert_eq!(snippets.len(), 6, "{:?}", snippets.iter().map(|(name, _)| name).collect::<Vec<_>>());
 }
 
 #[test]

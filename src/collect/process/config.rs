@@ -117,6 +117,124 @@ mod tests {
     use super::*;
     use crate::yaml::Document;
 
+    fn read(text: &str) -> (ProcessesConfig, String) {
+        let mut faults = Faults::default();
+        let section = Document::parse("w.yaml", text, &mut faults).read(&mut faults);
+        (section, faults.to_string())
+    }
+
+    #[test]
+    fn groups_are_a_list_of_items_or_a_file_of_process_exporter() {
+        let list = "[{comm: [a]}, {name: '{{.Comm}}', exe: [b], cmdline: [c]}]";
+        for text in [format!("groups: {list}\n"), format!("groups: {{process_names: {list}}}\n")] {
+            let (section, said) = read(&text);
+            assert_eq!((section.groups.0.map(|items| items.len()), said.as_str()), (Some(2), ""), "{text}");
+        }
+        let (section, said) = read("groups:\nwanted: {nginx: 2}\nchildren: false\nrecheck: true\n");
+        assert!(section.groups.0.is_none() && said.is_empty() && !section.children && section.recheck);
+        assert_eq!(section.wanted, BTreeMap::from([("nginx".to_string(), 2)]));
+        assert_eq!(read("groups: []\n").0.groups.0.map(|items| items.len()), Some(0), "no process is in a group");
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_item_is_said_where_it_stands() {
+        for (item, expected) in [
+            ("{name: all}", "1:10: which processes? comm, exe or cmdline must say"),
+            ("{comm: }", "1:10: which processes?"),
+            ("{comm: bash}", "1:17: expected a list, found bash"),
+            ("bash", "1:10: expected a mapping, found bash"),
+            ("{comm: [bash], comand: [x]}", "1:25: unknown key \"comand\", did you mean \"comm\"?"),
+            ("{cmdline: ['(']}", "1:21: not a regular expression: unclosed group"),
+            (
+                "{cmdline: ['a', 'a(?=b)']}",
+                "1:26: not a regular expression: (?=b) is not known (there is no look-around)",
+            ),
+            ("{cmdline: ['\\p{Nope}']}", "1:21: not a regular expression: Unicode property not found"),
+            ("{comm: [a], name: 'x{{.Com}}'}", "1:32: template of the name: there is no .Com, only .Cgroups, .Comm,"),
+            ("{comm: [a], name: '{{.Comm'}", "template of the name: "),
+            ("{comm: [a], name: '{{lower .Comm}}'}", "1:31: template of the name: function \"lower\" not defined"),
+            ("{comm: [a], name: [x]}", "1:28: expected a text, found a list"),
+            ("{comm: []}", "1:17: warning: an empty comm is met by no process"),
+            (
+                "{comm: [prometheus-process-exporter]}",
+                "1:18: warning: the kernel keeps 15 bytes of a program's name: \"prometheus-proc\"",
+            ),
+            (
+                "{cmdline: ['(?P<a>.)'], name: '{{.Matches.a}}{{.Matches.b}}'}",
+                "1:57: warning: nothing in cmdline captures \"b\"",
+            ),
+        ] {
+            let said = read(&format!("groups: [{item}]\n")).1;
+            assert!(said.contains(&format!("w.yaml:{expected}")) || said.contains(expected), "{item}\n{said}");
+            assert_eq!(said.matches("w.yaml:").count(), 1, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_groups_says_its_faults_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let load = |text: &str, groups: &str| {
+            std::fs::write(dir.path().join("groups.yml"), groups).unwrap();
+            let mut faults = Faults::default();
+            let document = Document::parse("w.yaml", text, &mut faults);
+            let mut section: ProcessesConfig = document.read(&mut faults);
+            section.resolve_paths(dir.path());
+            section.read_groups_file(Some(&document.root), &mut faults);
+            // The next fault is one of the configuration again.
+            faults.warn(Default::default(), "next");
+            let said = faults.to_string().replace(&format!("{}/", dir.path().display()), "");
+            assert!(said.contains("w.yaml: warning: next"), "{said}");
+            (section.groups.0, said.replace("w.yaml: warning: next\n", ""))
+        };
+        let (items, said) = load("groups_file: groups.yml\n", "process_names:\n- comm: [a]\n");
+        assert_eq!((items.map(|items| items.len()), said.as_str()), (Some(1), ""));
+        for (text, groups, expected) in [
+            ("groups_file: gone.yml\n", "", "w.yaml:1:14: cannot read the groups in gone.yml: No such file"),
+            ("groups_file: .\n", "", "not a regular file"),
+            (
+                "groups_file: groups.yml\n",
+                "process_names:\n- comm: [a]\n  cmd: [b]\n",
+                "groups.yml:3:3: unknown key \"cmd\"",
+            ),
+            (
+                "groups_file: groups.yml\n",
+                "process_name: []\n",
+                "groups.yml:1:1: unknown key \"process_name\", did you mean \"process_names\"?",
+            ),
+            ("groups_file: groups.yml\n", "", "w.yaml:1:14: warning: groups.yml has no process_names"),
+            (
+                "groups: [{comm: [a]}]\ngroups_file: groups.yml\n",
+                "process_names: [{comm: [a]}]\n",
+                "w.yaml:2:14: groups are given here too: say them there or in groups.yml",
+            ),
+        ] {
+            let said = load(text, groups).1;
+            assert!(
+                said.contains(expected) && said.matches(".yaml:").count() + said.matches("groups.yml:").count() <= 2,
+                "{text}{groups}\n{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_changed_makes_another_collector() {
+        let dir = tempfile::tempdir().unwrap();
+        let shown = |groups: &str| {
+            std::fs::write(dir.path().join("g.yml"), groups).unwrap();
+            let mut faults = Faults::default();
+            let document = Document::parse("w.yaml", "groups_file: g.yml\n", &mut faults);
+            let mut section: ProcessesConfig = document.read(&mut faults);
+            section.resolve_paths(dir.path());
+            section.read_groups_file(Some(&document.root), &mut faults);
+            format!("{section:?}")
+        };
+        let before = shown("process_names: [{comm: [a]}]\n");
+        assert_eq!(before, shown("process_names: [{comm: [a]}]\n"));
+        for other in ["{comm: [b]}", "{comm: [a], name: x}", "{comm: [a], cmdline: [x]}", "{exe: [a]}"] {
+            assert_ne!(before, shown(&format!("process_names: [{other}]\n")));
+        }
+    }
+
     #[test]
     fn limits_are_checked_where_they_stand() {
         let mut faults = Faults::default();
