@@ -37,8 +37,7 @@ const CPU: (&str, &str) = ("watchfire_cpu_errors_total", "Hardware errors that t
 /// Files of a SCSI disk, and the label of what they count.
 const SCSI: [(&str, &str); 2] = [("ioerr_cnt", "io"), ("iotmo_cnt", "timeout")];
 /// Files of a PCI device, each with the line that is the sum of the others.
-const AER: [(&str, &[u8]); 2] =
-    [("aer_dev_nonfatal", b"TOTAL_ERR_NONFATAL"), ("aer_dev_fatal", b"TOTAL_ERR_FATAL")];
+const AER: [(&str, &[u8]); 2] = [("aer_dev_nonfatal", b"TOTAL_ERR_NONFATAL"), ("aer_dev_fatal", b"TOTAL_ERR_FATAL")];
 /// Rows of /proc/interrupts, and the label of what they count.
 const INTERRUPTS: [(&[u8], &str); 3] = [(b"MCE", "machine_check"), (b"THR", "corrected"), (b"DFR", "deferred")];
 

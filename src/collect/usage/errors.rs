@@ -30,7 +30,8 @@ impl Errors {
                 family.put([device, kind], round(rate, 1e3));
             }
         }
-        let help = "Hardware errors that the CPUs have reported per second, by severity, as of the collector's last run.";
+        let help =
+            "Hardware errors that the CPUs have reported per second, by severity, as of the collector's last run.";
         let mut family = out.gauge("watchfire_cpu_errors_per_second", help, ["kind"]);
         for entry in self.cpus.update(section, &[CPU], &["kind"], sampling) {
             if let ([kind], Some(rate)) = (&entry.labels[..], entry.rate(0)) {
