@@ -75,6 +75,7 @@ impl<T: Debug> Entry<T> {
                 LaneKind::Slow | LaneKind::Own => self.timeout.unwrap_or_else(|| info.timeout()),
             },
             lane: info.lane,
+            wanted: self.enabled == Some(true) && !info.default,
         }
     }
 }
