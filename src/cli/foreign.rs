@@ -54,7 +54,7 @@ const FLAGS: &[(&str, Takes, &str)] = &[
     ("collector.ntp.local-offset-tolerance", Value, NO_SUCH_COLLECTOR),
     ("collector.runit.servicedir", Value, NO_SUCH_COLLECTOR),
     ("collector.supervisord.url", Value, NO_SUCH_COLLECTOR),
-    // On by default there.
+    // Every switch of node_exporter has a form that says no.
     ("no-collector.disable-defaults", Nothing, "collectors are at their defaults in any case"),
 ];
 
