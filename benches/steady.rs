@@ -46,6 +46,7 @@ fn main() {
             interval: Duration::ZERO,
             timeout: Duration::from_secs(10),
             lane: LaneKind::Shared,
+            wanted: false,
         };
         let table = table();
         report(&format!("{count} synthetic series"), Sampler::new(vec![plan], &table, 1_000_000));

@@ -5,7 +5,7 @@ mod common;
 use std::process::{Command, Output, Stdio};
 use std::{fs, io::Write};
 
-use common::{Agent, Metrics, SOON, Setup, binary, free_port, peer, run};
+use common::{Agent, Child, Metrics, SOON, Setup, binary, free_port, peer, run};
 
 fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -267,4 +267,110 @@ fn the_filters_of_a_node_exporter_unit_file_are_understood() {
     assert_eq!(filtered.samples("node_network_receive_bytes_total", &[("device", "lo")]).count(), 0);
     assert_eq!(filtered.samples("node_filesystem_size_bytes", &[]).count(), 0);
     assert_eq!(filtered.samples("node_disk_reads_completed_total", &[]).count(), 0);
+}
+
+/// The flags of node_exporter 1.12 that a unit file on Linux may have, old spellings among them, each with a value where
+/// it takes one. What excludes each other stands once.
+const UNIT_FILE: &str = "
+    --collector.arp.device-include=^eth --collector.arp.netlink --collector.bcache.priorityStats --collector.cpu.guest
+    --collector.cpu.info --collector.cpu.info.flags-include=^aes$ --collector.cpu.info.bugs-include=^spectre
+    --collector.diskstats.device-exclude=^ram --collector.ethtool.device-include=^eth
+    --collector.ethtool.metrics-include=.* --collector.filesystem.mount-points-exclude=^/dev
+    --collector.filesystem.fs-types-exclude=^proc$ --collector.filesystem.mount-timeout=5s
+    --collector.filesystem.stat-workers=4 --collector.hwmon.chip-exclude=^x$ --collector.hwmon.sensor-exclude=^x$
+    --collector.infiniband.device-exclude=^x$ --collector.interrupts.name-exclude=^x$
+    --no-collector.interrupts.include-zeros --collector.ipvs.backend-labels=local_address,proto
+    --collector.netclass.ignored-devices=^$ --collector.netclass.ignore-invalid-speed --collector.netclass.netlink
+    --collector.netclass_rtnl.with-stats --collector.netdev.device-exclude=^lo$ --collector.netdev.address-info
+    --collector.netdev.enable-detailed-metrics --collector.netdev.netlink --collector.netdev.label-ifalias
+    --collector.netstat.fields=^Tcp --collector.ntp.server=127.0.0.1 --collector.ntp.server-port=123
+    --collector.ntp.protocol-version=4 --collector.ntp.server-is-local --collector.ntp.ip-ttl=1
+    --collector.ntp.max-distance=3.46608s --collector.ntp.local-offset-tolerance=1ms
+    --collector.pcidevice.idsfile=/usr/share/misc/pci.ids --collector.pcidevice.names
+    --collector.perf.cpus=0 --collector.perf.tracepoint=sched:sched_process_exec
+    --collector.perf.disable-hardware-profilers --collector.perf.hardware-profilers=CpuCycles
+    --collector.perf.disable-software-profilers --collector.perf.software-profilers=PageFault
+    --collector.perf.disable-cache-profilers --collector.perf.cache-profilers=L1DataReadHit
+    --collector.powersupply.ignored-supplies=^$ --collector.qdisc.fixtures= --collector.qdisk.device-include=^eth
+    --collector.rapl.enable-zone-label --collector.runit.servicedir=/etc/service --collector.slabinfo.slabs-include=.*
+    --collector.slabinfo.slabs-exclude=^x$ --collector.stat.softirq --collector.supervisord.url=http://localhost:9001/RPC2
+    --collector.sysctl.include=fs.file-nr --collector.sysctl.include=kernel.threads-max
+    --collector.sysctl.include-info=kernel.seccomp.actions_avail --collector.systemd.unit-include=.+
+    --collector.systemd.unit-exclude=.+\\.slice --collector.systemd.private --collector.systemd.enable-task-metrics
+    --collector.systemd.enable-restarts-metrics --collector.systemd.enable-start-time-metrics
+    --collector.tapestats.ignored-devices=^$ --collector.textfile.directory=/nowhere --collector.vmstat.fields=^oom
+    --collector.wifi.fixtures= --no-collector.cgroups --collector.dmmultipath --no-collector.drbd --no-collector.ethtool
+    --collector.interrupts --collector.kernel_hung --collector.ntp --no-collector.logind --no-collector.runit
+    --no-collector.supervisord --collector.nvmesubsystem --no-collector.perf --no-collector.systemd --collector.swap
+    --collector.watchdog --collector.xfrm --no-collector.disable-defaults --web.telemetry-path=/metrics
+    --no-web.disable-exporter-metrics --web.max-requests=40 --runtime.gomaxprocs=1 --no-web.systemd-socket
+    --web.config.file= --log.level=info";
+
+#[test]
+fn no_flag_of_node_exporter_stops_the_start_and_the_log_says_what_those_without_meaning_do() {
+    let setup = UNIT_FILE.split_whitespace().fold(Setup::new(""), |setup, flag| setup.flag(flag));
+    let agent = setup.start();
+    assert!(agent.metrics().value("node_load1", &[]).is_some());
+    let (code, log) = agent.terminate(SOON);
+    assert_eq!(code, Some(0), "{log}");
+    for flag in ["--collector.ntp", "--collector.wifi.fixtures", "--web.max-requests", "--collector.runit.servicedir"] {
+        let line = log.lines().find(|l| l.contains(&format!("\"flag\":\"{flag}\"")));
+        assert!(line.is_some_and(|l| l.contains("changes nothing here")), "{flag}: {log}");
+    }
+    assert!(!log.contains("--no-collector.logind"), "what is off and is not here needs no word: {log}");
+}
+
+#[test]
+fn every_flag_of_the_node_exporter_that_is_installed_is_understood() {
+    let Some(program) = peer("prometheus-node-exporter") else { return };
+    let help = Command::new(program).arg("--help").output().expect("it runs");
+    let help = String::from_utf8_lossy(&[help.stdout, help.stderr].concat()).into_owned();
+    let line = regex::Regex::new(r#"(?m)^ {2,6}(?:-h, )?--([\w.-]+)(?:=("(.*)"|\S+))?"#).expect("a pattern");
+    let mut flags = Vec::new();
+    for found in line.captures_iter(&help) {
+        let (name, value) = (&found[1], found.get(2).map(|v| v.as_str()));
+        // Where to listen and what to print are this test's; what to include goes not with what to exclude.
+        let left_out =
+            ["help", "version", "web.listen-address", "web.systemd-socket", "log.format", "collector.disable-defaults"];
+        if left_out.contains(&name) || name.starts_with("collector.") && name.ends_with("-include") {
+            continue;
+        }
+        flags.push(match (value, found.get(3)) {
+            (None, _) => format!("--{name}"),
+            (_, Some(default)) => format!("--{name}={}", default.as_str().replace("\\\\", "\\")),
+            // Those without a default show their own name in its place.
+            (Some("COLLECTOR.PERF.TRACEPOINT"), _) => format!("--{name}=sched:sched_process_exec"),
+            (Some(value), _) if value.starts_with("COLLECTOR.SYSCTL") => format!("--{name}=fs.file-nr"),
+            (Some(value), _) if value.starts_with("COLLECTOR.") => format!("--{name}=^x$"),
+            (Some(value), _) => format!("--{name}={value}"),
+        });
+    }
+    assert!(flags.len() > 100, "{flags:?}");
+    // What other tests look at, and would be slow here.
+    let off = ["systemd", "perf", "ethtool"].map(|c| format!("--no-collector.{c}"));
+    let agent = flags.iter().chain(&off).fold(Setup::new(""), |setup, flag| setup.flag(flag)).start();
+    assert!(agent.metrics().value("node_load1", &[]).is_some());
+}
+
+#[test]
+fn a_socket_that_systemd_hands_over_is_listened_on() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let state = tempfile::tempdir().unwrap();
+    // As systemd does: descriptor 3, and the process' own id in the environment.
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\" 3<&0 0</dev/null", "sh"])
+        .arg(binary().get_program())
+        .arg("--web.systemd-socket")
+        .arg(format!("--storage.path={}", state.path().display()));
+    let stdin = Stdio::from(std::os::fd::OwnedFd::from(listener));
+    let agent = Agent::started(Child::spawn_with(&mut command, stdin), port);
+    assert!(agent.metrics().value("node_load1", &[]).is_some());
+    let (code, log) = agent.terminate(SOON);
+    assert_eq!(code, Some(0), "{log}");
+
+    let refused = binary().arg("--web.systemd-socket").output().expect("it starts");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(err(&refused).contains("systemd has handed over no socket"), "{}", err(&refused));
 }

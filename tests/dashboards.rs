@@ -39,6 +39,19 @@ fn any_disk() -> bool {
     names.is_ok_and(|names| names.iter().filter_map(|n| n.to_str()).any(|n| !ignored(n) && listed(n)))
 }
 
+/// Whether a folder of the host has another in which this file is.
+fn below(folder: &str, file: &str) -> bool {
+    fs::read_dir(folder).is_ok_and(|dir| dir.flatten().any(|entry| entry.path().join(file).exists()))
+}
+
+/// Whether there is a cgroup with such a file, of version 2 or of this controller of version 1.
+fn any_cgroup(file: &str, controller: &str, file_of_1: &str) -> bool {
+    match Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        true => below("/sys/fs/cgroup", file),
+        false => below(&format!("/sys/fs/cgroup/{controller}"), file_of_1),
+    }
+}
+
 /// What a host must have for the metrics of a panel that begin so.
 type Need = (&'static str, fn() -> bool);
 
@@ -47,7 +60,21 @@ const NEEDS: &[Need] = &[
     ("node_pressure_cpu_waiting", || Path::new("/proc/pressure/cpu").exists()),
     ("node_pressure_memory", || Path::new("/proc/pressure/memory").exists()),
     ("node_pressure_io", || Path::new("/proc/pressure/io").exists()),
+    ("watchfire_cpu_pressure", || Path::new("/proc/pressure/cpu").exists()),
+    ("watchfire_memory_pressure", || Path::new("/proc/pressure/memory").exists()),
+    ("watchfire_io_pressure", || Path::new("/proc/pressure/io").exists()),
     ("node_disk_", any_disk),
+    ("watchfire_disk_busy", any_disk),
+    ("watchfire_disk_queue", any_disk),
+    ("watchfire_filesystem_errors", || below("/sys/fs/ext4", "errors_count")),
+    ("watchfire_cgroup_cpu_usage", || any_cgroup("cpu.stat", "cpuacct", "cpuacct.usage")),
+    ("watchfire_cgroup_cpu_periods", || any_cgroup("cpu.max", "cpu", "cpu.stat")),
+    ("watchfire_cgroup_memory", || any_cgroup("memory.current", "memory", "memory.usage_in_bytes")),
+    ("watchfire_cgroup_memory_swap", || any_cgroup("memory.swap.current", "memory", "memory.stat")),
+    ("watchfire_cgroup_oom", || any_cgroup("memory.events", "memory", "memory.oom_control")),
+    ("watchfire_cgroup_io", || any_cgroup("io.stat", "blkio", "blkio.throttle.io_service_bytes_recursive")),
+    ("watchfire_cgroup_pids", || any_cgroup("pids.current", "pids", "pids.current")),
+    ("watchfire_cgroup_pressure", || any_cgroup("cpu.pressure", "unified", "cpu.pressure")),
     ("node_vmstat_oom_kill", || kernel_file_has("vmstat", "oom_kill")),
     ("node_vmstat_pswp", || kernel_file_has("vmstat", "pswpin")),
     ("node_vmstat_pgmajfault", || kernel_file_has("vmstat", "pgmajfault")),
@@ -62,6 +89,19 @@ fn host_has(metric: &str) -> bool {
 const MAY_BE_EMPTY: &[(&str, &str, &str)] = &[
     ("Time per operation", "A", "drawn only while the disk is read"),
     ("Time per operation", "B", "drawn only while the disk is written"),
+    ("Disk latency", "A", "drawn only while the disk is read"),
+    ("Disk latency", "B", "drawn only while the disk is written"),
+    ("In use", "C", "not every host has swap"),
+    ("In use", "F", "virtual machines do not know the speed of their links"),
+    ("Links in use", "A", "virtual machines do not know the speed of their links"),
+    ("Hardware errors", "A", "virtual disks do not count their errors"),
+    ("Hardware errors", "B", "not every kernel has machine checks"),
+    ("Hardware errors", "C", "only memory with ECC counts its errors"),
+    ("Hardware errors", "D", "only memory with ECC counts its errors"),
+    ("I/O by service", "A", "a cgroup that does no I/O has no such counter"),
+    ("I/O by service", "B", "a cgroup that does no I/O has no such counter"),
+    ("Services at their limits", "A", "few services have a CPU limit"),
+    ("Services at their limits", "B", "few services have a memory limit"),
 ];
 
 /// Names of metrics in a query: words with an underscore that are neither functions nor labels.
@@ -233,7 +273,12 @@ alerting:
     let setup = Setup::new(&config);
     setup.write("textfiles/level.prom", "test_level 0\n");
     let directory = setup.path("textfiles").display().to_string();
-    let agent = setup.clone().flag(format!("--collector.textfile.directory={directory}")).start();
+    let agent = setup
+        .clone()
+        .flag(format!("--collector.textfile.directory={directory}"))
+        // By name, so that it does not matter how many cgroups there are.
+        .flag("--collector.cgroup")
+        .start();
     let prometheus = Prometheus::start(program, &agent);
     // A rate needs a sample before: the alert fires when Prometheus already looks.
     eventually("some scrapes", Duration::from_secs(60), || {
@@ -304,6 +349,10 @@ fn the_json_is_what_grafana_imports() {
                 assert!(apart, "{file}: {title} covers {}", other["title"]);
             }
         }
+        // As nothing covers anything, what is as large as the whole leaves no gap.
+        let bottom = all.iter().map(|p| place(p)).map(|[_, y, _, h]| y + h).max().unwrap_or(0);
+        let area: u64 = all.iter().map(|p| place(p)).map(|[_, _, w, h]| w * h).sum();
+        assert_eq!(area, 24 * bottom, "{file}: there are gaps between the panels");
         for panel in panels(&dashboard) {
             let title = &panel["title"];
             assert!(panel["description"].as_str().is_some_and(|d| !d.is_empty()), "{file}, {title}: no description");

@@ -263,12 +263,13 @@ fn external_url(instance: &str) -> String {
 }
 
 /// What is read only when the agent starts: keys, and what they are.
-type Fixed = [(&'static str, String); 8];
+type Fixed = [(&'static str, String); 9];
 
 fn fixed(file: &ConfigFile) -> Fixed {
     let web = &file.web;
     [
         ("web.listen_addresses", format!("{:?}", web.listen_addresses)),
+        ("web.systemd_socket", web.systemd_socket.to_string()),
         ("web.telemetry_path", web.telemetry_path.clone()),
         ("web.max_connections", web.max_connections.to_string()),
         ("web.read_header_timeout", format!("{:?}", web.read_header_timeout)),

@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
+use super::foreign::ForeignFlags;
 use super::logging::{LogFormat, LogLevel};
 use super::options::Options;
 use crate::agent;
@@ -66,11 +68,17 @@ pub struct RunFlags {
     /// Where to listen; without a host, on all addresses; may be given several times [default: :9100].
     #[arg(long = "web.listen-address", value_name = "HOST:PORT")]
     pub listen_address: Vec<ListenAddress>,
+    /// Take the sockets that systemd hands over (a unit of type .socket) instead of listening on addresses.
+    #[arg(long = "web.systemd-socket")]
+    pub systemd_socket: bool,
+    #[arg(long = "no-web.systemd-socket", hide = true, overrides_with = "systemd_socket")]
+    no_systemd_socket: bool,
     /// Where metrics are served [default: /metrics].
     #[arg(long = "web.telemetry-path", value_name = "PATH", value_parser = telemetry_path)]
     pub telemetry_path: Option<String>,
     /// TLS and passwords: a file in the format of Prometheus' exporters.
-    #[arg(long = "web.config.file", value_name = "FILE")]
+    // An empty name is none, as node_exporter has it by default.
+    #[arg(long = "web.config.file", value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub web_config_file: Option<PathBuf>,
     /// Where alert states and undelivered notifications are kept [default: $STATE_DIRECTORY, else
     /// $XDG_STATE_HOME/watchfire, else ~/.local/state/watchfire].
@@ -80,39 +88,6 @@ pub struct RunFlags {
     pub foreign: ForeignFlags,
     #[command(flatten)]
     pub common: CommonFlags,
-}
-
-/// Flags of node_exporter's that have no meaning here and that unit files have all the same.
-#[derive(Args, Clone, Debug)]
-pub struct ForeignFlags {
-    #[arg(long = "web.max-requests", hide = true)]
-    max_requests: Option<String>,
-    #[arg(long = "web.disable-exporter-metrics", hide = true)]
-    disable_exporter_metrics: bool,
-    #[arg(long = "runtime.gomaxprocs", hide = true)]
-    gomaxprocs: Option<String>,
-    #[arg(long = "no-collector.logind", hide = true)]
-    no_logind: bool,
-    #[arg(long = "no-collector.ntp", hide = true)]
-    no_ntp: bool,
-    #[arg(long = "no-collector.runit", hide = true)]
-    no_runit: bool,
-    #[arg(long = "no-collector.supervisord", hide = true)]
-    no_supervisord: bool,
-}
-
-impl ForeignFlags {
-    /// Says which were given and change nothing.
-    pub fn log(&self) {
-        let given = [
-            (self.max_requests.is_some(), "--web.max-requests", "web.max_connections limits what is served at a time"),
-            (self.disable_exporter_metrics, "--web.disable-exporter-metrics", "the rules need the agent's own metrics"),
-            (self.gomaxprocs.is_some(), "--runtime.gomaxprocs", "the agent has few threads"),
-        ];
-        for (_, flag, why) in given.into_iter().filter(|(given, ..)| *given) {
-            tracing::info!(flag, "this flag of node_exporter's changes nothing here: {why}");
-        }
-    }
 }
 
 impl RunFlags {
@@ -139,11 +114,14 @@ impl RunFlags {
                 }
             });
         }
+        if self.systemd_socket || self.no_systemd_socket {
+            file.web.systemd_socket = self.systemd_socket;
+        }
         if let Some(path) = &self.telemetry_path {
             file.web.telemetry_path.clone_from(path);
         }
-        if self.web_config_file.is_some() {
-            file.web.config_file.clone_from(&self.web_config_file);
+        if let Some(path) = self.web_config_file.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            file.web.config_file = Some(path.clone());
         }
         if self.storage_path.is_some() {
             file.storage.path.clone_from(&self.storage_path);

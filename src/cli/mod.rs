@@ -2,6 +2,7 @@
 
 mod check;
 mod flags;
+mod foreign;
 mod logging;
 mod options;
 mod run;

@@ -20,6 +20,8 @@ pub struct Planned {
     /// How long a run may take.
     pub timeout: Duration,
     pub lane: LaneKind,
+    /// It is off unless somebody switches it on: whoever has done so expects that it finds something.
+    pub wanted: bool,
 }
 
 /// When a collector runs next.
@@ -41,7 +43,7 @@ pub struct CollectorStatus {
     /// Samples refused in the last run because of the limit of series.
     pub dropped: usize,
     pub error: Option<String>,
-    /// That is all: what the collector reads is not there.
+    /// That is all: what the collector reads is not there, and nobody has said that it should be.
     pub no_data: bool,
 }
 
@@ -58,6 +60,8 @@ pub struct Sampler {
 /// What is kept of a collector's last run.
 #[derive(Default)]
 struct Remembered {
+    /// As in [`Planned`].
+    wanted: bool,
     failure: Option<Failure>,
     /// Samples dropped in all runs.
     dropped_total: f64,
@@ -87,13 +91,15 @@ impl Sampler {
     /// counters that it has built up (a process group's must not go back). What was counted of a collector goes on with
     /// the one that has its name.
     pub fn replace(&mut self, planned: Vec<Planned>, table: &Arc<SeriesTable>, limit: usize) {
+        let wanted: Vec<&str> = planned.iter().filter(|p| p.wanted).map(|p| p.name).collect();
         self.lanes = lanes(planned, table, limit, take(&mut self.lanes));
         let mut before: Vec<_> = take(&mut self.status).into_iter().zip(take(&mut self.memory)).collect();
         for PlannedLane { lane, .. } in &self.lanes {
             lane.outcomes(|name, _, _| {
                 let known =
                     before.iter().position(|(status, _)| status.name == name).map(|at| before.swap_remove(at).1);
-                self.memory.push(Remembered { said_dropped: false, ..known.unwrap_or_default() });
+                let wanted = wanted.contains(&name);
+                self.memory.push(Remembered { wanted, said_dropped: false, ..known.unwrap_or_default() });
                 self.status.push(CollectorStatus {
                     name,
                     success: false,
@@ -162,13 +168,14 @@ impl Sampler {
                             before.dropped_total += outcome.stats.dropped as f64;
                             before.section = Some(outcome.section.clone());
                         }
-                        entry.no_data = outcome.error.as_ref().is_some_and(|f| f.no_data);
+                        // What somebody has switched on and is not there is a failure as any other.
+                        entry.no_data = outcome.error.as_ref().is_some_and(|f| f.no_data) && !before.wanted;
                         let error = outcome.error.as_ref().map(|f| f.message.as_str());
                         if entry.error.as_deref() != error {
                             entry.error = error.map(str::to_string);
                         }
                         if before.failure != outcome.error {
-                            log_change(name, outcome.error.as_ref());
+                            log_change(name, error, entry.no_data);
                             before.failure.clone_from(&outcome.error);
                         }
                         sections.push(outcome.section.clone());
@@ -315,11 +322,11 @@ impl Schedule {
     }
 }
 
-fn log_change(collector: &str, error: Option<&Failure>) {
+fn log_change(collector: &str, error: Option<&str>, no_data: bool) {
     match error {
         None => tracing::info!(collector, "collector works again"),
-        Some(Failure { message, no_data: true }) => tracing::debug!(collector, "{message}"),
-        Some(Failure { message, no_data: false }) => tracing::warn!(collector, "collector failed: {message}"),
+        Some(message) if no_data => tracing::debug!(collector, "{message}"),
+        Some(message) => tracing::warn!(collector, "collector failed: {message}"),
     }
 }
 
@@ -329,6 +336,7 @@ mod tests {
 
     use super::*;
     use crate::collect::CollectError;
+    use crate::collect::testing::logged;
     use crate::model::Labels;
 
     struct Plain(f64);
@@ -373,6 +381,7 @@ mod tests {
             interval: Duration::ZERO,
             timeout: Duration::from_millis(50),
             lane,
+            wanted: false,
         }
     }
 
@@ -418,6 +427,32 @@ mod tests {
             let status = sampler.status().iter().find(|s| s.name == "hangs").unwrap();
             assert_eq!(status.error, None, "what came back is no longer said to hang");
         }
+    }
+
+    struct Absent;
+    impl Collector for Absent {
+        fn collect(&mut self, _: &mut Writer) -> Result<(), CollectError> {
+            Err(CollectError::NoData("no bus".to_string()))
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_a_failure_where_somebody_has_switched_it_on() {
+        let table = Arc::new(SeriesTable::new(Labels::empty()));
+        let plans = || {
+            [("asked", true), ("ordinary", false)]
+                .map(|(name, wanted)| Planned { wanted, ..planned(name, Box::new(Absent), LaneKind::Shared) })
+        };
+        let mut sampler = Sampler::new(plans().into(), &table, 100);
+        let said = logged(|| {
+            for _ in 0..3 {
+                sampler.sample(Timestamp::now(), Sampling::Tick);
+            }
+        });
+        assert_eq!(said.matches("WARN").count(), 1, "{said}");
+        assert!(said.contains("asked") && said.contains("no bus"), "{said}");
+        let absent: Vec<_> = sampler.status().iter().map(|s| (s.name, s.no_data)).collect();
+        assert_eq!(absent, [("asked", false), ("ordinary", true)]);
     }
 
     #[test]

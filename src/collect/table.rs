@@ -75,6 +75,7 @@ impl<T: Debug> Entry<T> {
                 LaneKind::Slow | LaneKind::Own => self.timeout.unwrap_or_else(|| info.timeout()),
             },
             lane: info.lane,
+            wanted: self.enabled == Some(true) && !info.default,
         }
     }
 }
@@ -275,6 +276,8 @@ collectors! {
         "Software RAID: state, disks, synchronisation.", "`/proc/mdstat`, `/sys/block/md*/md`";
     nvme: super::nvme::NvmeConfig => super::nvme::Nvme, true, Slow, 10,
         "NVMe controllers and namespaces.", "`/sys/class/nvme`";
+    nvmesubsystem: super::nvmesubsystem::NvmesubsystemConfig => super::nvmesubsystem::Nvmesubsystem, false, Slow, 10,
+        "Subsystems of NVMe over fabrics, and the state of the paths to them.", "`/sys/class/nvme-subsystem`";
     tapestats: super::tapestats::TapestatsConfig => super::tapestats::Tapestats, true, Slow, 5,
         "SCSI tape drives: operations, bytes and times.", "`/sys/class/scsi_tape`";
     xfs: super::xfs::XfsConfig => super::xfs::Xfs, true, Slow, 5,
@@ -324,6 +327,8 @@ collectors! {
         "Graphics cards of the amdgpu driver: use and memory.", "`/sys/class/drm`";
     edac: super::edac::EdacConfig => super::edac::Edac, true, Slow, 15,
         "Memory errors, corrected and not.", "`/sys/devices/system/edac/mc`";
+    errors: super::errors::ErrorsConfig => super::errors::Errors, true, Slow, 15,
+        "What disks, filesystems and CPUs have got wrong.", "`/sys/block`, `/sys/class/nvme`, `/sys/fs/ext4`, `/proc/interrupts`";
     hwmon: super::hwmon::HwmonConfig => super::hwmon::Hwmon, true, Slow, 10,
         "Hardware sensors: temperatures, fans, voltages, currents, power.", "`/sys/class/hwmon`";
     pcidevice: super::pcidevice::PcideviceConfig => super::pcidevice::Pcidevice, false, Slow, 60,

@@ -16,6 +16,8 @@ crate::section! {
     pub struct WebConfig {
         /// Addresses to listen on, `HOST:PORT`; without a host all addresses of the machine, IPv4 and IPv6.
         pub listen_addresses: Vec<ListenAddress> = vec![ListenAddress { host: String::new(), port: 9100 }],
+        /// Whether the sockets that systemd hands over are taken instead (a unit of type .socket).
+        pub systemd_socket: bool = false,
         /// The path of the metrics.
         pub telemetry_path: String = "/metrics".to_string(),
         /// A file with TLS and passwords, in the format of Prometheus' exporter-toolkit.

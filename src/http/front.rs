@@ -48,7 +48,7 @@ fn write_page(out: &mut String, overview: &Overview, path: &str, ready: bool, no
     if !pending.is_empty() {
         out.push_str(
             "<h2>Pending</h2>\n<p class=\"quiet\">So it is now, but not yet for as long as the rule asks: nobody has been \
-             told.</p>\n",
+             told, and what a text says of times does not hold yet.</p>\n",
         );
         write_alerts(out, &pending, now)?;
     }

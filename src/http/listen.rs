@@ -1,8 +1,10 @@
-//! Binding the addresses to listen on.
+//! Binding the addresses to listen on, or taking the sockets that systemd has bound.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::ListenAddress;
@@ -21,6 +23,41 @@ pub(super) fn bind(address: &ListenAddress) -> Result<TcpListener, String> {
         resolve(address).and_then(listen)
     };
     bound.map_err(|e| explain(address, &e))
+}
+
+/// The first descriptor that systemd hands over (sd_listen_fds(3)).
+const FIRST: RawFd = 3;
+/// More sockets than any unit has.
+const MAX_SOCKETS: RawFd = 256;
+
+/// The sockets that systemd hands over, by `$LISTEN_PID` and `$LISTEN_FDS`. To be called once: it takes them.
+pub(super) fn from_systemd() -> Result<Vec<TcpListener>, String> {
+    let variable = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<RawFd>().ok());
+    let ours = variable("LISTEN_PID").is_some_and(|pid| i64::from(pid) == i64::from(std::process::id()));
+    let count = variable("LISTEN_FDS").filter(|n| ours && (1..=MAX_SOCKETS).contains(n));
+    let count = count.ok_or(
+        "systemd has handed over no socket: --web.systemd-socket is for a service that a unit of type .socket starts; \
+         without it, --web.listen-address says where to listen",
+    )?;
+    (FIRST..FIRST + count)
+        .map(|fd| adopt(fd).map_err(|e| format!("the socket {fd} that systemd hands over: {e}")))
+        .collect()
+}
+
+/// A listening TCP socket that is open as descriptor `fd`.
+fn adopt(fd: RawFd) -> io::Result<TcpListener> {
+    // SAFETY: it is only borrowed for this call, which fails if it is not open.
+    fcntl_setfd(unsafe { BorrowedFd::borrow_raw(fd) }, FdFlags::CLOEXEC)?;
+    // SAFETY: it is open, as the call above has shown, and was before the program began, so that nothing here owns it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    if !rustix::net::sockopt::socket_acceptconn(&socket)? {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it does not listen"));
+    }
+    let listener = std::net::TcpListener::from(socket);
+    // An error for what is no socket of the Internet's.
+    listener.local_addr()?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -90,6 +127,22 @@ mod tests {
         let said = bind(&address).unwrap_err();
         assert!(said.contains(&format!("cannot listen on {address}: another program uses this port")), "{said}");
         assert!(said.contains("--web.listen-address="), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_was_handed_over_is_served_and_what_is_none_is_refused() {
+        use std::os::fd::IntoRawFd;
+        let ready = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = ready.local_addr().unwrap();
+        let listener = adopt(ready.into_raw_fd()).unwrap();
+        let (client, accepted) = tokio::join!(tokio::net::TcpStream::connect(address), listener.accept());
+        assert!(client.is_ok() && accepted.is_ok());
+
+        let plain = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(adopt(plain.into_raw_fd()).is_err());
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(adopt(file.into_raw_fd()).is_err());
+        assert!(from_systemd().unwrap_err().contains("--web.systemd-socket"), "tests have no such sockets");
     }
 
     #[tokio::test]

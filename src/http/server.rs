@@ -84,7 +84,10 @@ impl<A: App> Server<A> {
     pub fn bind(config: &WebConfig, access: Access, registry: &Registry, app: Arc<A>) -> Result<Server<A>, StartError> {
         config::check_telemetry_path(&config.telemetry_path).map_err(StartError)?;
         let instruments = Instruments::new(registry).map_err(|e| StartError(format!("metrics of the server: {e}")))?;
-        let listeners: Result<Vec<_>, _> = config.listen_addresses.iter().map(listen::bind).collect();
+        let listeners = match config.systemd_socket {
+            true => listen::from_systemd(),
+            false => config.listen_addresses.iter().map(listen::bind).collect(),
+        };
         let limits = Limits {
             connections: config.max_connections,
             header: config.read_header_timeout,

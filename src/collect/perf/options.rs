@@ -70,6 +70,10 @@ impl FromYaml for CpuList {
             faults.unexpected(node, "CPUs, such as 0-3,8");
             return None;
         };
+        // No list: all of them, as the default of node_exporter's flag is written.
+        if text.is_empty() {
+            return None;
+        }
         let list = CpuList::parse(text);
         if list.is_none() {
             faults.error(node.at, format!("{text:?} is no list of CPUs, such as 0-3,8 or 0-63:8"));

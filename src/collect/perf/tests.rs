@@ -176,6 +176,7 @@ fn slips_in_the_configuration_are_named() {
     }
     let list = config("cpus: 1-10:5,0\n").unwrap().cpus.unwrap();
     assert_eq!(list.0, [0, 1, 6]);
+    assert_eq!(config("cpus: ''\n").unwrap().cpus, None, "all of them");
 }
 
 #[test]

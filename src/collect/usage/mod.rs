@@ -1,30 +1,36 @@
 //! The ready-made gauges: utilisation, saturation and errors of each resource, from what the other collectors just read.
 //!
 //! Nothing is read here: the numbers come from the sections of `cpu`, `meminfo`, `pressure`, `filesystem`, `diskstats`,
-//! `netdev` and `netclass` of the same tick, so that a simple threshold (`watchfire_memory_usage_ratio > 0.9`) needs no
-//! PromQL, and agrees with the rest.
+//! `netdev`, `netclass`, `errors` and `edac` of the same tick, so that a simple threshold
+//! (`watchfire_memory_usage_ratio > 0.9`) needs no PromQL, and agrees with the rest.
 //!
 //! | metric | labels | unit |
 //! | --- | --- | --- |
 //! | `watchfire_cpu_usage_ratio` | | share of all CPUs that was neither idle nor waiting for I/O, 0 to 1 |
 //! | `watchfire_cpu_run_queue_ratio` | | tasks that run or wait for a CPU, for each CPU; above 1 some wait |
+//! | `watchfire_cpu_throttles_per_second` | | how often cores were slowed down because of heat; absent where that is not counted |
+//! | `watchfire_cpu_errors_per_second` | kind: machine_check, corrected, deferred | hardware errors per second |
 //! | `watchfire_{cpu,memory,io}_pressure_ratio` | | share of the time in which some task waited for it (PSI), 0 to 1 |
 //! | `watchfire_memory_usage_ratio` | | 1 - MemAvailable / MemTotal |
+//! | `watchfire_memory_errors_per_second` | kind: correctable, uncorrectable | errors per second; absent without ECC memory |
 //! | `watchfire_swap_usage_ratio` | | 1 - SwapFree / SwapTotal; absent without swap |
 //! | `watchfire_filesystem_usage_ratio` | device, fstype, mountpoint | used / (used + available), as `df` shows it |
 //! | `watchfire_disk_busy_ratio` | device | share of the time in which the disk had something to do, 0 to 1 |
 //! | `watchfire_disk_queue_length` | device | operations that were waiting or under way, on average |
 //! | `watchfire_disk_{read,write}_latency_seconds` | device | time that an operation took, on average; absent while there is none |
+//! | `watchfire_disk_errors_per_second` | device, kind: io, timeout, bus, raid | errors per second, where the device counts them |
 //! | `watchfire_network_{receive,transmit}_{bytes,packets}_per_second` | device | per second |
 //! | `watchfire_network_usage_ratio` | device | the busier direction's share of the link's speed, where that is known |
 //! | `watchfire_network_{errors,drops}_per_second` | device | packets in both directions, per second |
 
+mod errors;
 mod network;
 mod source;
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::errors::Errors;
 use self::network::Network;
 use self::source::{Entry, Rates, Source};
 use super::Sampling;
@@ -52,6 +58,7 @@ pub(super) struct Usage {
     filesystems: Source,
     disks: Rates,
     network: Network,
+    errors: Errors,
 }
 
 #[derive(Default)]
@@ -98,6 +105,7 @@ impl Usage {
         let of = |name: &str| sections.iter().find(|s| s.name == name);
         if let Some(section) = of("cpu") {
             self.cpu.write(section, sampling, out);
+            self.errors.write_throttles(section, sampling, out);
         }
         if let Some(section) = of("stat").filter(|_| self.cpu.cpus > 0) {
             self.run_queue.update(section, &["node_procs_running"], &[]);
@@ -119,6 +127,12 @@ impl Usage {
         }
         if let Some(section) = of("netdev").or_else(|| of("portable")) {
             self.network.write(section, of("netclass").map(|s| &**s), sampling, out);
+        }
+        if let Some(section) = of("errors") {
+            self.errors.write(section, sampling, out);
+        }
+        if let Some(section) = of("edac") {
+            self.errors.write_memory(section, sampling, out);
         }
     }
 }
@@ -330,8 +344,9 @@ mod tests {
     #[test]
     fn saturation_and_errors_of_each_resource() {
         let table = Arc::new(SeriesTable::new(Labels::empty()));
-        let [mut stat, mut cpu, mut psi, mut disk, mut net, mut class] =
-            ["stat", "cpu", "pressure", "diskstats", "netdev", "netclass"].map(|n| Writer::new(n, table.clone(), 100));
+        let [mut stat, mut cpu, mut psi, mut disk, mut net, mut class, mut errors, mut edac] =
+            ["stat", "cpu", "pressure", "diskstats", "netdev", "netclass", "errors", "edac"]
+                .map(|n| Writer::new(n, table.clone(), 100));
         let mut out = Writer::new("usage", table.clone(), 100);
         let mut usage = Usage::default();
         let began = Instant::now();
@@ -344,6 +359,21 @@ mod tests {
             let cpus = |w: &mut Writer| {
                 let mut f = w.counter("node_cpu_seconds_total", "", ["cpu", "mode"]);
                 f.put([b"0", b"idle"], grown(1.0)).put([b"1", b"idle"], grown(1.0));
+                let mut f = w.counter("node_cpu_core_throttles_total", "", ["package", "core"]);
+                f.put([b"0", b"0"], grown(2.0)).put([b"0", b"1"], grown(3.0));
+            };
+            let errors_of = |w: &mut Writer| {
+                let mut f = w.counter("watchfire_disk_errors_total", "", ["device", "kind"]);
+                f.put([b"sda", b"io"], grown(6.0)).put([b"sda", b"timeout"], 1.0);
+                w.counter("watchfire_cpu_errors_total", "", ["kind"]).put([b"corrected"], grown(9.0));
+            };
+            let memory_errors = |w: &mut Writer| {
+                for (name, rate) in
+                    [("node_edac_correctable_errors_total", 8.0), ("node_edac_uncorrectable_errors_total", 0.0)]
+                {
+                    let mut f = w.counter(name, "", ["controller"]);
+                    f.put([b"0"], grown(rate)).put([b"1"], grown(rate));
+                }
             };
             let columns = |names: &'static [&'static str], rates: &'static [f64]| {
                 move |w: &mut Writer| {
@@ -380,6 +410,8 @@ mod tests {
                     },
                     &mut class,
                 ),
+                section("errors", errors_of, &mut errors),
+                section("edac", memory_errors, &mut edac),
             ];
             usage.write(&sections, Sampling::Tick, &mut out);
             last = lines(&out.finish().0);
@@ -398,6 +430,16 @@ mod tests {
         about("watchfire_network_usage_ratio{device=\"x\"}", 0.5);
         about("watchfire_network_errors_per_second{device=\"x\"}", 7.0);
         about("watchfire_network_drops_per_second{device=\"x\"}", 2.0);
+        about("watchfire_disk_errors_per_second{device=\"sda\",kind=\"io\"}", 6.0);
+        about("watchfire_cpu_errors_per_second{kind=\"corrected\"}", 9.0);
+        about("watchfire_memory_errors_per_second{kind=\"correctable\"}", 16.0);
+        about("watchfire_cpu_throttles_per_second", 5.0);
+        for quiet in [
+            "watchfire_disk_errors_per_second{device=\"sda\",kind=\"timeout\"} 0",
+            "watchfire_memory_errors_per_second{kind=\"uncorrectable\"} 0",
+        ] {
+            assert!(last.iter().any(|l| l == quiet), "{quiet}: {last:#?}");
+        }
     }
 
     #[test]
