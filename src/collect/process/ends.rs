@@ -198,28 +198,31 @@ impl Ends {
     /// The end of a process, or of several of which none was ever read, is reported.
     fn ended(&mut self, exit: &Exit, now: Duration, table: &mut Table, groups: &mut Groups, namer: &mut Namer) {
         let reason = self.reason(exit);
-        let is_of = |p: &Process| {
+        let is_of = |p: &Process| -> bool {
             exit.count == 1 && !exit.unlisted && !p.ended && p.is_known() && {
                 let started = Duration::from_millis(p.start.saturating_mul(1000 / CLOCK_TICKS as u64));
                 exit.age.saturating_add(LATE) >= now.saturating_sub(started)
             }
         };
-        let listed = table.get_mut(exit.pid).filter(|p| is_of(p));
-        if let Some(process) = listed.or_else(|| self.gone.get_mut(&exit.pid).filter(|p| is_of(p))) {
+        let listed = table.get(exit.pid).is_some_and(is_of);
+        let row = if listed { table.get(exit.pid) } else { self.gone.get(&exit.pid).filter(|p| is_of(p)) };
+        // It may have executed another program since it was read.
+        let known = row.map(|p| (p.comm == exit.comm || p.kernel_thread).then_some(p.group));
+        let group = known.flatten().unwrap_or_else(|| self.group_of(exit, table, groups, namer));
+        groups.ended(group, reason, exit.count, exit.peak_bytes);
+        let row = if listed { table.get_mut(exit.pid) } else { self.gone.get_mut(&exit.pid) };
+        if let Some(process) = row.filter(|_| known.is_some()) {
             process.ended = true;
-            groups.add(process.group, &rest(process, exit));
-            groups.ended(process.group, reason, 1, exit.peak_bytes);
-            // One that has ended after it was read itself may have been waited for before its parent was read.
-            if table.get(exit.pid).is_some_and(|p| p.ended && whole(p) >= UNCERTAIN) {
-                let parent = table.get(exit.pid).map_or(0, |p| p.ppid);
-                self.accounts.uncertain(parent);
+            process.group = group;
+            groups.add(group, &rest(process, exit));
+            // One that has ended after it was read may have been waited for before its parent was read.
+            if listed && whole(process) >= UNCERTAIN {
+                self.accounts.uncertain(process.ppid);
             }
             return;
         }
-        let group = self.group_of(exit, table, groups, namer);
         let used = counts(exit);
         groups.add(group, &used);
-        groups.ended(group, reason, exit.count, exit.peak_bytes);
         let coarse = exit.used.user_ns.saturating_add(exit.used.system_ns).saturating_sub(exit.used.run_ns);
         let ended = Ended { group, processes: exit.count, counted: used.cpu(), coarse };
         self.accounts.ended(exit.ppid, ended);
@@ -450,6 +453,14 @@ mod tests {
         world.pass(&[SHELL]);
         assert_eq!(world.used("job"), 640 - 500);
         assert_eq!(world.exits("job"), [("success", 1)]);
+    }
+
+    #[test]
+    fn one_that_executed_another_program_since_it_was_read_ends_in_the_group_of_that() {
+        let mut world = World::new(&[(200, "sh", 1)]);
+        world.batch.exits.push(exit(200, "job", 60, 632));
+        world.pass(&[SHELL]);
+        assert_eq!((world.used("job"), world.exits("job"), world.exits("sh")), (620, vec![("success", 1)], vec![]));
     }
 
     #[test]
