@@ -26,6 +26,9 @@ use crate::collect::Roots;
 /// than that does no harm in the wrong place.
 const UNCERTAIN: u64 = 5 * TICK_NS;
 
+/// Generations that are followed of processes that have gone together.
+const MOST_GENERATIONS: u32 = 1000;
+
 /// How much later than it ended a report may be taken, and still be of the process that has this pid in the table.
 const LATE: Duration = Duration::from_secs(5);
 
@@ -170,7 +173,7 @@ impl Ends {
         for process in gone.drain(..).filter(Process::is_known) {
             // A pid that was given out twice since the last pass.
             if let Some(last) = self.gone.insert(process.pid, process) {
-                enter(&mut self.accounts, &last);
+                enter(&mut self.accounts, &last, last.ppid);
             }
         }
         self.oom.update(batch.exits.iter().any(is_kill));
@@ -180,9 +183,10 @@ impl Ends {
         for exit in batch.exits.drain(..) {
             self.ended(&exit, now, table, groups, namer);
         }
-        for (_, process) in self.gone.drain() {
-            enter(&mut self.accounts, &process);
+        for process in self.gone.values() {
+            enter(&mut self.accounts, process, reaper(&self.gone, process.ppid));
         }
+        self.gone.clear();
         for Waited { pid, ns, system } in waited.drain(..) {
             let group = table.get(pid).map_or(GroupId::NONE, |p| p.group);
             self.accounts.waited(pid, group, ns, system);
@@ -255,11 +259,22 @@ impl Ends {
     }
 }
 
-/// A process is not there any more: its parent has waited for it, or will be found to ignore it.
-fn enter(accounts: &mut Accounts, process: &Process) {
+/// Whose `stat` has what a child of the process `pid` used: its own, or that of the next ancestor that is still there.
+fn reaper(gone: &HashMap<u32, Process>, mut pid: u32) -> u32 {
+    for _ in 0..MOST_GENERATIONS {
+        match gone.get(&pid) {
+            Some(process) => pid = process.ppid,
+            None => break,
+        }
+    }
+    pid
+}
+
+/// A process is not there any more: `parent` has waited for it, or will be found to ignore it.
+fn enter(accounts: &mut Accounts, process: &Process, parent: u32) {
     let ended = Ended { group: process.group, processes: 1, counted: whole(process), coarse: 0 };
-    accounts.ended(process.ppid, ended);
-    accounts.inherit(process.pid, process.ppid);
+    accounts.ended(parent, ended);
+    accounts.inherit(process.pid, parent);
 }
 
 /// All that a process and the children that it has waited for are known to have used, nanoseconds.
@@ -513,6 +528,27 @@ mod tests {
         // 100 ms of make itself had been read before.
         assert_eq!(cc + make, 60);
         assert!(cc >= 40, "{cc} {make}");
+    }
+
+    #[test]
+    fn generations_that_have_gone_together_are_in_the_account_of_who_is_left() {
+        let mut world = World::new(&[(300, "a", 100), (200, "b", 200), (400, "c", 300)]);
+        world.table.get_mut(300).unwrap().ppid = 200;
+        world.table.get_mut(200).unwrap().ppid = 400;
+        world.batch.exits.push(Exit { ppid: 300, ..exit(7, "d", 0, 40) });
+        world.waited.push(Waited { pid: SHELL, ns: (6000 + 45) * MS, system: 0 });
+        world.pass(&[SHELL]);
+        let used: u64 = ["a", "b", "c", "d", "sh"].iter().map(|name| world.used(name)).sum();
+        assert!((44..=45).contains(&used), "{used}");
+    }
+
+    #[test]
+    fn after_a_loss_all_is_read_anew_once() {
+        let mut world = World::new(&[]);
+        world.batch.lost = true;
+        world.pass(&[SHELL]);
+        assert!(world.ends.begin(&mut world.table));
+        assert!(!world.ends.begin(&mut world.table));
     }
 
     #[test]
