@@ -35,7 +35,8 @@ const ORDINARY: Shown = Shown {
     start: 123_456,
 };
 
-/// Those that have ordinary names and those that have not. None has a parent but where one is named.
+/// Those that have ordinary names and those that have not. The first words are text: process-exporter panics where a
+/// name is not.
 fn processes() -> Vec<Shown<'static>> {
     vec![
         Shown { pid: 1, comm: "systemd", cmdline: b"/sbin/init\0splash\0", cgroup: "0::/init.scope\n", ..ORDINARY },
@@ -84,7 +85,7 @@ fn processes() -> Vec<Shown<'static>> {
         Shown { pid: 33, parent: 32, comm: "nginx", cmdline: b"nginx: worker process\0\0\0\0", user: 33, ..ORDINARY },
         Shown { pid: 34, comm: ") R (", cmdline: b"./odd\0a\nb\0 sp \0\"q\\\"\0", cgroup: "junk\n0::/a\n", ..ORDINARY },
         Shown { pid: 35, comm: "slash", cmdline: b"/\0//\0", cgroup: "", ..ORDINARY },
-        Shown { pid: 36, comm: "odd bytes", cmdline: b"/bin/b\xe9d\0\xe2\x82\0end\0", ..ORDINARY },
+        Shown { pid: 36, comm: "odd bytes", cmdline: b"/bin/odd\0b\xe9d\0\xe2\x82\0end\0", ..ORDINARY },
         Shown { pid: 37, comm: "tail", cmdline: b"/usr/bin//tail/\0-f\0", ..ORDINARY },
     ]
 }

@@ -143,7 +143,7 @@ mod tests {
             ("{comm: }", "1:10: which processes?"),
             ("{comm: bash}", "1:17: expected a list, found bash"),
             ("bash", "1:10: expected a mapping, found bash"),
-            ("{comm: [bash], comand: [x]}", "1:25: unknown key \"comand\", did you mean \"comm\"?"),
+            ("{comm: [bash], exec: [x]}", "1:25: unknown key \"exec\", did you mean \"exe\"?"),
             ("{cmdline: ['(']}", "1:21: not a regular expression: unclosed group"),
             (
                 "{cmdline: ['a', 'a(?=b)']}",
