@@ -185,10 +185,14 @@ fn a_service_with_the_units_capabilities_sees_all_and_one_without_says_what_it_c
         });
         let up = |source| metrics.value("watchfire_process_events_up", &[("source", source)]) == Some(1.0);
         assert_eq!(up("taskstats"), told, "{capabilities}");
-        let errors = metrics.value("watchfire_process_read_errors_total", &[("file", "io")]);
-        assert_eq!(errors == Some(0.0), told, "{errors:?}");
-        let memory = [("groupname", "watchfire"), ("memtype", "proportionalResident")];
-        assert!(metrics.value("namedprocess_namegroup_memory_bytes", &memory) > Some(0.0));
+        // A process that is just ending can be closed to everybody.
+        let errors = metrics.value("watchfire_process_read_errors_total", &[("file", "io")]).unwrap_or(0.0);
+        let share = errors / metrics.value("node_processes_pids", &[]).unwrap_or(1.0);
+        assert_eq!(share < 0.1, told, "{errors}");
+        eventually("its own proportional memory is read", SOON, || {
+            let memory = [("groupname", "watchfire"), ("memtype", "proportionalResident")];
+            agent.metrics().value("namedprocess_namegroup_memory_bytes", &memory).filter(|bytes| *bytes > 0.0)
+        });
         let said = agent.log().matches("processes that live for less than a tick are not seen").count();
         assert_eq!(said > 0, !told, "{}", agent.log());
     }

@@ -348,7 +348,7 @@ fn is_kill(exit: &Exit) -> bool {
 }
 
 /// Time since boot, as `starttime` in /proc/PID/stat counts it.
-fn boot_clock() -> Duration {
+pub(super) fn boot_clock() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
