@@ -338,6 +338,7 @@ fn without_secrets(body: &str, url: &Url, secrets: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
@@ -358,5 +359,17 @@ mod tests {
         let url = Url::parse("https://example.org/T0/0123456789?key=abc%20defgh").unwrap();
         let said = without_secrets("token 0123456789 or abc defgh at T0", &url, &[]);
         assert_eq!(said, "token <secret> or <secret> at T0");
+    }
+
+    #[test]
+    fn no_answer_makes_it_panic() {
+        Fuzz::of(&["120", "Fri, 31 Dec 1999 23:59:59 GMT"]).texts(|text| {
+            let _ = parse_retry_after(text);
+        });
+        let url = Url::parse("https://me:pass@example.org/hook/TOKEN123?key=abc").unwrap();
+        Fuzz::of(&["no /hook/TOKEN123?key=abc\n for me, pass or hunter2"]).costly(4).texts(|text| {
+            let said = without_secrets(text, &url, &["hunter2".to_string()]);
+            assert!(said.chars().count() <= SHOWN && !said.contains("hunter2"), "{said}");
+        });
     }
 }

@@ -318,6 +318,7 @@ impl<'a, 'f> Loader<'a, 'f> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     fn parse(text: &str) -> (Document, Faults) {
         let mut faults = Faults::default();
@@ -366,5 +367,19 @@ mod tests {
             let (d, faults) = parse(text);
             assert!(d.root.is_null() && faults.is_empty(), "{text:?}: {faults}");
         }
+    }
+
+    #[test]
+    fn no_document_makes_it_panic() {
+        let good = [
+            "base: &b {x: 1, y: 2}\nsame: *b\nmore:\n  <<: *b\n  y: 3\n",
+            "a:\n- b: \"c\\u00fc\\n\"\n  'd': |\n    e\n\n    f\n- >-\n  g\n  h\n...\n",
+            "%YAML 1.2\n---\n? k\n: !!str v\n# c\n- ~\n",
+            "a: [&x [*x, *x], {b: *x}]\n",
+        ];
+        Fuzz::of(&good).words(&["- ", ": ", "<<", "&a", "*a", "!!", "|+", "\u{feff}"]).heap(64 << 20).texts(|text| {
+            let (document, faults) = parse(text);
+            let _ = (document.read::<Vec<String>>(&mut Faults::default()), faults.to_string());
+        });
     }
 }

@@ -1,0 +1,204 @@
+//! Damaged inputs for whatever reads what comes from outside: the tests whose names speak of panic.
+//!
+//! Such a test gives good inputs, and the parser: [`Fuzz`] makes damaged ones out of them (see [`corpus`]), and for each
+//! holds that the parser neither panics nor takes more memory than an input of that length may cost, and that it ends.
+//!
+//! An ordinary run tries a few hundred inputs each, always the same. `WATCHFIRE_FUZZ_CASES=1000000` tries a million,
+//! others in every run; those that need files or sockets for a case try fewer, by [`Fuzz::costly`]. A failure prints its
+//! seed, with which `WATCHFIRE_FUZZ_SEED` tries that case alone.
+
+mod corpus;
+mod heap;
+
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+pub use corpus::{Corpus, Random};
+
+/// Cases in an ordinary run, in which a build without optimizations must not take long.
+const FEW: u64 = 256;
+/// Of those that are costly, not fewer than so many.
+const LEAST: u64 = 8;
+/// A case that takes longer does not end. The costliest take milliseconds, on a machine that may be busy.
+const STUCK: Duration = Duration::from_secs(60);
+/// Memory that a case may take, whatever its length.
+const HEAP: usize = 1 << 20;
+/// Memory for each byte of the input: a cell of two characters may become a series, with its labels and its text.
+const HEAP_PER_BYTE: usize = 2_000;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Good inputs of a parser, and what it may cost.
+pub struct Fuzz {
+    corpus: Corpus,
+    times: u64,
+    heap: usize,
+}
+
+impl Fuzz {
+    pub fn of<S: AsRef<[u8]>>(good: &[S]) -> Fuzz {
+        Fuzz { corpus: Corpus::of(good), times: 1, heap: HEAP }
+    }
+
+    /// Words of the language that the good inputs do not have.
+    pub fn words(mut self, words: &[&str]) -> Fuzz {
+        self.corpus.add_words(words);
+        self
+    }
+
+    /// A case costs so much that there are `times` fewer of them.
+    pub fn costly(mut self, times: u64) -> Fuzz {
+        self.times = times;
+        self
+    }
+
+    /// A case may take so many bytes of memory, whatever its length.
+    pub fn heap(mut self, bytes: usize) -> Fuzz {
+        self.heap = bytes;
+        self
+    }
+
+    /// Has damaged inputs parsed.
+    #[track_caller]
+    pub fn bytes(&self, mut parse: impl FnMut(&[u8])) {
+        let mut input = Vec::new();
+        run(1, self.times, |random| {
+            self.corpus.make(random, &mut input);
+            let shown = Shown(&input);
+            bounded(self.heap + HEAP_PER_BYTE * input.len(), || parse(&input));
+            drop(shown);
+        });
+    }
+
+    /// The same for a parser of text.
+    #[track_caller]
+    pub fn texts(&self, mut parse: impl FnMut(&str)) {
+        self.bytes(|bytes| parse(&String::from_utf8_lossy(bytes)));
+    }
+}
+
+/// Runs something that may take so many bytes of memory beyond what is taken already.
+#[track_caller]
+pub fn bounded<T>(bytes: usize, run: impl FnOnce() -> T) -> T {
+    let (result, taken) = heap::peak_of(run);
+    assert!(taken <= bytes, "{taken} bytes of memory are taken, {bytes} would be enough");
+    result
+}
+
+/// What [`bounded`] allows for input of this length.
+pub fn allowed(length: usize) -> usize {
+    HEAP + HEAP_PER_BYTE * length
+}
+
+/// Runs rounds of `each` cases until there are as many cases as asked for, or `times` fewer.
+#[track_caller]
+pub fn run(each: u64, times: u64, mut round: impl FnMut(&mut Random)) {
+    let asked = number("WATCHFIRE_FUZZ_CASES");
+    let rounds = (asked.unwrap_or(FEW) / times).max(LEAST).div_ceil(each);
+    let (first, rounds) = match (number("WATCHFIRE_FUZZ_SEED"), asked) {
+        (Some(seed), _) => (seed, 1),
+        (None, None) => (0, rounds),
+        (None, Some(_)) => (SystemTime::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_nanos() as u64), rounds),
+    };
+    let test = std::thread::current().name().filter(|name| *name != "main").map(str::to_string);
+    let test = test.unwrap_or_else(|| Location::caller().to_string());
+    let watch = Watch::start(&test);
+    let start = Instant::now();
+    for seed in (0..rounds).map(|n| first.wrapping_add(n)) {
+        watch.seed.store(seed, Ordering::Relaxed);
+        let replay = Replay { test: &test, seed };
+        round(&mut Random::new(seed));
+        drop(replay);
+    }
+    if asked.is_some() {
+        eprintln!("fuzz: {test}: {} cases in {:.1} s", rounds * each, start.elapsed().as_secs_f64());
+    }
+}
+
+/// Says how to try the case again that panics.
+struct Replay<'t> {
+    test: &'t str,
+    seed: u64,
+}
+
+impl Drop for Replay<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("fuzz: {}: WATCHFIRE_FUZZ_SEED={} tries this case alone", self.test, self.seed);
+        }
+    }
+}
+
+/// Shows the input that panics.
+struct Shown<'i>(&'i [u8]);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let start = &self.0[..self.0.len().min(4096)];
+            eprintln!("fuzz: {} bytes: b\"{}\"", self.0.len(), start.escape_ascii());
+        }
+    }
+}
+
+/// Ends the process, with the seed, when a case does not end.
+struct Watch {
+    seed: Arc<AtomicU64>,
+    done: Arc<AtomicBool>,
+}
+
+impl Watch {
+    fn start(test: &str) -> Watch {
+        let watch = Watch { seed: Arc::default(), done: Arc::default() };
+        let (seed, done, test) = (watch.seed.clone(), watch.done.clone(), test.to_string());
+        std::thread::spawn(move || {
+            let (mut last, mut since) = (None, Instant::now());
+            while !done.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(200));
+                let now = Some(seed.load(Ordering::Relaxed));
+                if now != last {
+                    (last, since) = (now, Instant::now());
+                } else if since.elapsed() > STUCK && !done.load(Ordering::Relaxed) {
+                    eprintln!("fuzz: {test}: no end: WATCHFIRE_FUZZ_SEED={}", seed.load(Ordering::Relaxed));
+                    std::process::abort();
+                }
+            }
+        });
+        watch
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_makes_the_same_input() {
+        let corpus = Corpus::of(&["a 1\nb 22\n", "c{d=\"e\"} 3\n"]);
+        let make = |seed| {
+            let mut out = Vec::new();
+            corpus.make(&mut Random::new(seed), &mut out);
+            out
+        };
+        assert!((0..1000).all(|seed| make(seed) == make(seed)));
+        let different: std::collections::HashSet<_> = (0..1000).map(make).collect();
+        assert!(different.len() > 800, "{}", different.len());
+    }
+
+    #[test]
+    fn memory_beyond_the_bound_is_seen_even_if_it_is_given_back() {
+        let take = |bytes: usize| std::hint::black_box(vec![0u8; bytes]).len();
+        assert_eq!(bounded(2000, || take(1000)), 1000);
+        assert!(std::panic::catch_unwind(|| bounded(2000, || take(3000))).is_err());
+    }
+}
