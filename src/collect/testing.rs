@@ -75,6 +75,9 @@ fn roots_in(dir: &Path, root: &str, udev: &str) -> Roots {
     Roots { procfs: dir.join("proc"), sysfs: dir.join("sys"), rootfs: dir.join(root), udev_data: dir.join(udev) }
 }
 
+/// Series that a collector may have in a test.
+pub const SERIES: usize = 100_000;
+
 /// Runs a collector tick after tick, through one writer, as the sampler does.
 pub struct Runner<C> {
     pub collector: C,
@@ -83,7 +86,7 @@ pub struct Runner<C> {
 
 impl<C: Collector> Runner<C> {
     pub fn new(collector: C) -> Runner<C> {
-        Runner { collector, writer: Writer::new("test", Arc::new(SeriesTable::new(Labels::empty())), 100_000) }
+        Runner { collector, writer: Writer::new("test", Arc::new(SeriesTable::new(Labels::empty())), SERIES) }
     }
 
     /// One run: what was written, and the outcome.
@@ -255,6 +258,12 @@ impl Drop for Damaged<'_> {
 /// can be worth.
 #[track_caller]
 pub fn never_panics<C: Collector>(files: &[(&str, &str)], build: impl Fn(&Roots) -> C) {
+    never_panics_of_many(0, files, build);
+}
+
+/// The same for a collector whose files may stand for `more` samples however short they are: a list of CPUs, `0-65535`.
+#[track_caller]
+pub fn never_panics_of_many<C: Collector>(more: usize, files: &[(&str, &str)], build: impl Fn(&Roots) -> C) {
     let mut damaged = Damaged::new(files);
     let roots = damaged.tree.roots();
     let first = Runner::new(build(&roots)).section().0;
@@ -269,10 +278,10 @@ pub fn never_panics<C: Collector>(files: &[(&str, &str)], build: impl Fn(&Roots)
                 damaged.damage(which, random);
             }
             let length = damaged.length();
-            let section = fuzz::bounded(fuzz::allowed(length), || {
+            let section = fuzz::bounded(fuzz::allowed(length + more), || {
                 if random.once_in(4) { Runner::new(build(&roots)).section().0 } else { run.section().0 }
             });
-            let most = 10 * samples + 2 * length;
+            let most = 10 * samples + 2 * length + more;
             assert!(section.values.len() <= most, "{} samples of {length} bytes", section.values.len());
             if random.once_in(2) {
                 damaged.restore();

@@ -108,14 +108,19 @@ pub fn run(each: u64, times: u64, mut round: impl FnMut(&mut Random)) {
     let test = test.unwrap_or_else(|| Location::caller().to_string());
     let watch = Watch::start(&test);
     let start = Instant::now();
+    let (mut last, mut slowest) = (start, (Duration::ZERO, 0));
     for seed in (0..rounds).map(|n| first.wrapping_add(n)) {
         watch.seed.store(seed, Ordering::Relaxed);
         let replay = Replay { test: &test, seed };
         round(&mut Random::new(seed));
         drop(replay);
+        let now = Instant::now();
+        slowest = slowest.max((now - last, seed));
+        last = now;
     }
     if asked.is_some() {
-        eprintln!("fuzz: {test}: {} cases in {:.1} s", rounds * each, start.elapsed().as_secs_f64());
+        let (took, (longest, seed)) = (start.elapsed().as_secs_f64(), slowest);
+        eprintln!("fuzz: {test}: {} cases in {took:.1} s, {each} in {longest:.1?} (seed {seed})", rounds * each);
     }
 }
 

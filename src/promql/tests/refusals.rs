@@ -173,7 +173,7 @@ const GOOD: [&str; 6] = [
 
 #[test]
 fn no_text_makes_the_parser_panic() {
-    Fuzz::of(&GOOD).words(WORDS).costly(2).heap(16 << 20).texts(|text| {
+    Fuzz::of(&GOOD).words(WORDS).heap(16 << 20).texts(|text| {
         let _ = Query::parse(text);
     });
 }
