@@ -3,9 +3,10 @@
 //! Such a test gives good inputs, and the parser: [`Fuzz`] makes damaged ones out of them (see [`corpus`]), and for each
 //! holds that the parser neither panics nor takes more memory than an input of that length may cost, and that it ends.
 //!
-//! An ordinary run tries a few hundred inputs each, always the same. `WATCHFIRE_FUZZ_CASES=1000000` tries a million,
-//! others in every run; those that need files or sockets for a case try fewer, by [`Fuzz::costly`]. A failure prints its
-//! seed, with which `WATCHFIRE_FUZZ_SEED` tries that case alone.
+//! An ordinary run tries some two hundred inputs each, always the same. `WATCHFIRE_FUZZ_CASES=1000000` tries a million,
+//! others in every run, and prints how many they were: a test whose cases are costly (a tree with a file for each of a
+//! device's attributes, regular expressions to compile) ends with fewer, after [`LONG`]. A failure prints its seed, with
+//! which `WATCHFIRE_FUZZ_SEED` tries that case alone.
 
 mod corpus;
 mod heap;
@@ -17,10 +18,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 pub use corpus::{Corpus, Random};
 
-/// Cases in an ordinary run, in which a build without optimizations must not take long.
-const FEW: u64 = 256;
-/// Of those that are costly, not fewer than so many.
-const LEAST: u64 = 8;
+/// Cases of a test in an ordinary run, and its share of a CPU's time: there are a hundred tests, and builds without
+/// optimizations.
+const FEW: u64 = 200;
+const SHORT: Duration = Duration::from_millis(100);
+/// A test's share in a long run: a million cases of 40 microseconds, as a collector of a few files has.
+const LONG: Duration = Duration::from_secs(40);
 /// A case that takes longer does not end. The costliest take milliseconds, on a machine that may be busy.
 const STUCK: Duration = Duration::from_secs(60);
 /// Memory that a case may take, whatever its length.
@@ -35,24 +38,17 @@ fn number(variable: &str) -> Option<u64> {
 /// Good inputs of a parser, and what it may cost.
 pub struct Fuzz {
     corpus: Corpus,
-    times: u64,
     heap: usize,
 }
 
 impl Fuzz {
     pub fn of<S: AsRef<[u8]>>(good: &[S]) -> Fuzz {
-        Fuzz { corpus: Corpus::of(good), times: 1, heap: HEAP }
+        Fuzz { corpus: Corpus::of(good), heap: HEAP }
     }
 
     /// Words of the language that the good inputs do not have.
     pub fn words(mut self, words: &[&str]) -> Fuzz {
         self.corpus.add_words(words);
-        self
-    }
-
-    /// A case costs so much that there are `times` fewer of them.
-    pub fn costly(mut self, times: u64) -> Fuzz {
-        self.times = times;
         self
     }
 
@@ -66,7 +62,7 @@ impl Fuzz {
     #[track_caller]
     pub fn bytes(&self, mut parse: impl FnMut(&[u8])) {
         let mut input = Vec::new();
-        run(1, self.times, |random| {
+        run(1, |random| {
             self.corpus.make(random, &mut input);
             let shown = Shown(&input);
             bounded(self.heap + HEAP_PER_BYTE * input.len(), || parse(&input));
@@ -94,34 +90,45 @@ pub fn allowed(length: usize) -> usize {
     HEAP + HEAP_PER_BYTE * length
 }
 
-/// Runs rounds of `each` cases until there are as many cases as asked for, or `times` fewer.
+/// Runs rounds of `each` cases until there are as many cases as asked for, or their time is over.
 #[track_caller]
-pub fn run(each: u64, times: u64, mut round: impl FnMut(&mut Random)) {
+pub fn run(each: u64, mut round: impl FnMut(&mut Random)) {
     let asked = number("WATCHFIRE_FUZZ_CASES");
-    let rounds = (asked.unwrap_or(FEW) / times).max(LEAST).div_ceil(each);
-    let (first, rounds) = match (number("WATCHFIRE_FUZZ_SEED"), asked) {
-        (Some(seed), _) => (seed, 1),
-        (None, None) => (0, rounds),
-        (None, Some(_)) => (SystemTime::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_nanos() as u64), rounds),
+    let (first, rounds, share) = match (number("WATCHFIRE_FUZZ_SEED"), asked) {
+        (Some(seed), _) => (seed, 1, LONG),
+        (None, None) => (0, FEW.div_ceil(each), SHORT),
+        (None, Some(cases)) => (now_as_number(), cases.div_ceil(each), LONG),
     };
     let test = std::thread::current().name().filter(|name| *name != "main").map(str::to_string);
     let test = test.unwrap_or_else(|| Location::caller().to_string());
     let watch = Watch::start(&test);
-    let start = Instant::now();
-    let (mut last, mut slowest) = (start, (Duration::ZERO, 0));
-    for seed in (0..rounds).map(|n| first.wrapping_add(n)) {
+    let start = cpu_time();
+    let (mut done, mut last, mut slowest) = (0, Instant::now(), (Duration::ZERO, first));
+    while done < rounds && (done % 16 != 0 && asked.is_some() || cpu_time() - start < share) {
+        let seed = first.wrapping_add(done);
         watch.seed.store(seed, Ordering::Relaxed);
         let replay = Replay { test: &test, seed };
         round(&mut Random::new(seed));
         drop(replay);
         let now = Instant::now();
         slowest = slowest.max((now - last, seed));
-        last = now;
+        (done, last) = (done + 1, now);
     }
     if asked.is_some() {
-        let (took, (longest, seed)) = (start.elapsed().as_secs_f64(), slowest);
-        eprintln!("fuzz: {test}: {} cases in {took:.1} s, {each} in {longest:.1?} (seed {seed})", rounds * each);
+        let (took, (longest, seed)) = (cpu_time() - start, slowest);
+        let cases = done * each;
+        eprintln!("fuzz: {cases} cases in {took:.1?}, {each} took up to {longest:.1?} (seed {seed}): {test}");
     }
+}
+
+fn now_as_number() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |t| t.as_nanos() as u64)
+}
+
+/// Of this thread: what others do on the machine must not make the cases fewer.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Says how to try the case again that panics.

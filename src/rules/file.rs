@@ -511,7 +511,7 @@ extra: 1
                 _ => format!("groups:\n- name: g\n  rules:\n{}", part.split_once("\n").map_or("", |(_, rest)| rest)),
             })
             .collect();
-        Fuzz::of(&good).costly(4).heap(16 << 20).texts(|text| {
+        Fuzz::of(&good).heap(16 << 20).texts(|text| {
             read(text);
         });
     }

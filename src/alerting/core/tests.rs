@@ -388,8 +388,7 @@ fn no_stored_row_makes_it_panic() {
     let good: Vec<_> = rows.values().cloned().collect();
     let tables: std::collections::BTreeSet<_> = rows.keys().map(|(table, _)| *table).collect();
     assert_eq!(tables.len(), 3, "{tables:?}");
-    // An agent for each.
-    Fuzz::of(&good).costly(20).heap(4 << 20).bytes(|row| {
+    Fuzz::of(&good).heap(4 << 20).bytes(|row| {
         let load = |table| {
             let kept =
                 rows.iter().filter(|((of, _), _)| *of == table).map(|((_, key), row)| (key.clone(), row.clone()));
