@@ -22,8 +22,8 @@ pub use corpus::{Corpus, Random};
 /// optimizations.
 const FEW: u64 = 200;
 const SHORT: Duration = Duration::from_millis(100);
-/// A test's share in a long run: a million cases of 40 microseconds, as a collector of a few files has.
-const LONG: Duration = Duration::from_secs(40);
+/// A test's share in a long run: a million cases of 100 microseconds, as a collector of ten files has.
+const LONG: Duration = Duration::from_secs(100);
 /// A case that takes longer does not end. The costliest take milliseconds, on a machine that may be busy.
 const STUCK: Duration = Duration::from_secs(60);
 /// Memory that a case may take, whatever its length.
@@ -145,12 +145,12 @@ impl Drop for Replay<'_> {
     }
 }
 
-/// Shows the input that panics.
+/// Shows the input that panics, or that is tried alone.
 struct Shown<'i>(&'i [u8]);
 
 impl Drop for Shown<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || number("WATCHFIRE_FUZZ_SEED").is_some() {
             let start = &self.0[..self.0.len().min(4096)];
             eprintln!("fuzz: {} bytes: b\"{}\"", self.0.len(), start.escape_ascii());
         }
@@ -204,7 +204,7 @@ mod tests {
         };
         assert!((0..1000).all(|seed| make(seed) == make(seed)));
         let different: std::collections::HashSet<_> = (0..1000).map(make).collect();
-        assert!(different.len() > 800, "{}", different.len());
+        assert!(different.len() > 500, "{}", different.len());
     }
 
     #[test]
