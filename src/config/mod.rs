@@ -161,6 +161,7 @@ fn warn_of_missing(textfile: &Node, base: &Path, faults: &mut Faults) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     fn load(text: &str) -> Result<Config, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -218,16 +219,48 @@ mod tests {
     fn relative_paths_start_at_the_file_and_those_of_flags_do_not() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("watchfire.yaml");
+        std::fs::write(directory.path().join("groups.yml"), "process_names: [{comm: [a]}]\n").unwrap();
         let text = "web: {config_file: web.yml}\nstorage: {path: state}\ncollectors: {textfile: {directory: metrics}}\n\
+                    processes: {groups_file: groups.yml}\n\
                     alerting:\n  route: {receiver: a}\n  receivers: [{name: a, log_configs: [{path: alerts.json}]}]\n";
         std::fs::write(&path, text).unwrap();
         let load = |flags: fn(&mut ConfigFile)| Config::load(Some(&path), flags).unwrap_or_else(|f| panic!("{f}")).file;
         let file = load(|_| {});
         assert_eq!(file.web.config_file, Some(directory.path().join("web.yml")));
         assert_eq!(file.storage.path, Some(directory.path().join("state")));
+        assert_eq!(file.processes.groups_file, Some(directory.path().join("groups.yml")));
+        assert_eq!(file.processes.groups.0.map(|items| items.len()), Some(1));
         assert_eq!(Path::new(&file.collectors.textfile.options.directory.0[0]), directory.path().join("metrics"));
         assert_eq!(file.alerting.receivers[0].log_configs[0].path, Some(directory.path().join("alerts.json")));
         let file = load(|file| file.storage.path = Some("here".into()));
         assert_eq!(file.storage.path, Some("here".into()));
+    }
+
+    #[test]
+    fn no_file_makes_it_panic() {
+        // Each key of the file, and each collector's.
+        let example = include_str!("../../config.example.yaml");
+        let mut good: Vec<String> = Vec::new();
+        for line in example.lines().filter(|line| !line.trim_start().starts_with('#') && !line.is_empty()) {
+            let depth = line.len() - line.trim_start().len();
+            match good.last_mut() {
+                Some(_) if depth == 2 && line.ends_with(':') => good.push(format!("collectors:\n{line}\n")),
+                Some(last) if depth > 0 => *last += &format!("{line}\n"),
+                _ => good.push(format!("{line}\n")),
+            }
+        }
+        assert!(good.len() > 40, "{}", good.len());
+        good.push(
+            "alerting:\n  route: {receiver: a, group_by: [b], routes: [{matchers: [c=~d], continue: true}]}\n  \
+                   receivers: [{name: a, webhook_configs: [{url: 'http://x/', max_alerts: 3}]}]\n"
+                .to_string(),
+        );
+        Fuzz::of(&good).heap(64 << 20).texts(|text| {
+            let mut faults = Faults::default();
+            let document = Document::parse("c.yaml", text, &mut faults);
+            let file: ConfigFile = document.read(&mut faults);
+            rules::read_groups(&file.groups, &document.source, &mut faults);
+            let _ = faults.to_string();
+        });
     }
 }
