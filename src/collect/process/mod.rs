@@ -37,6 +37,7 @@ mod pass;
 mod procfs;
 mod smaps;
 mod table;
+mod threads;
 mod top;
 mod users;
 
@@ -56,6 +57,7 @@ use namer::Namer;
 use pass::{Options, Pass, ReadErrors};
 use procfs::ProcFs;
 use smaps::Smaps;
+use threads::Threads;
 use top::{CommandLines, Terms, Top};
 
 use super::file::may_keep;
@@ -71,6 +73,7 @@ pub struct Processes {
     groups: Groups,
     top: Top,
     smaps: Option<Smaps>,
+    threads: Option<Threads>,
     /// Where the kernel's reports on processes belong to, as long as nobody listens to them.
     events: Option<Roots>,
     host: Host,
@@ -92,6 +95,8 @@ impl Processes {
         };
         let mut groups = Groups::new(config.max_groups);
         config.wanted.iter().for_each(|(name, processes)| groups.want(name, *processes));
+        let threads =
+            threads::Options { threads: config.threads, wchan: config.wchan, interval: config.threads_interval };
         let terms = Terms { n: config.top, after: config.top_after, grace: config.top_grace };
         Processes {
             pass: Pass::new(roots, options, Ends::new(roots), Namer::new(config, roots)),
@@ -99,6 +104,7 @@ impl Processes {
             events: (config.enabled && config.events).then(|| roots.clone()),
             top: Top::new(terms, CommandLines::new(config.command_lines.then(|| config.redact.regex().clone())), roots),
             smaps: (config.enabled && config.smaps).then(|| Smaps::new(config.smaps_interval)),
+            threads: (config.enabled && (config.threads || config.wchan)).then(|| Threads::new(threads)),
             host: Host::new(roots),
             node: node.map(|node| NodeProcesses::new(node, roots)),
             details: config.enabled,
@@ -122,7 +128,7 @@ impl Processes {
 
     /// Bytes on the heap that grow with the number of processes.
     pub fn heap_size(&self) -> usize {
-        self.pass.heap_size()
+        self.pass.heap_size() + self.threads.as_ref().map_or(0, Threads::heap_size)
     }
 }
 
@@ -161,6 +167,9 @@ impl Collector for Processes {
                     self.groups.count_zombie_child(parent.group);
                 }
             }
+            if let Some(threads) = &mut self.threads {
+                threads.run(&self.pass.table, &mut self.pass.procfs, &mut self.groups, now);
+            }
             self.top.update(&self.pass.table, &mut self.pass.procfs, self.pass.page_size, now);
             // What seldom comes or goes stands first: from the first change on, the layout is made anew.
             let status = self.pass.ends.status();
@@ -177,6 +186,9 @@ impl Collector for Processes {
             None => Ok(()),
         };
         if self.details {
+            if let Some(threads) = &self.threads {
+                threads.write(out, &self.groups);
+            }
             let host =
                 top::Host { memory: self.host.memory, page_size: self.pass.page_size, boot_time: self.host.boot_time };
             self.top.write(out, &self.pass.table, &self.groups, host);
