@@ -1,7 +1,7 @@
 //! The threads of groups, by the names that they have, and where in the kernel they wait: as process-exporter gives them.
 //!
 //! Reads /proc/PID/task/TID/{schedstat,stat,status,io,wchan} of processes that are in a group and have several threads,
-//! and /proc/PID/wchan of those with one, once in `processes.threads_interval`. A thread costs up to five times as much as
+//! and /proc/PID/wchan of those with one, once in `processes.threads_interval`. A thread costs six times as much as
 //! a look at its `schedstat`, and one whose time on a CPU is what it was has not run and changed nothing, but for its
 //! name, which others may change: each is read in full at times all the same.
 //!
@@ -28,7 +28,7 @@ use super::pass::CLOCK_TICKS;
 use super::procfs::{ProcFs, Unread};
 use super::table::{Counts, Files, Process, Table};
 
-/// Threads that are read in a round: some 200 ms of a CPU if all have run, 60 ms if none has.
+/// Threads that are read in a round: some 300 ms of a CPU if all have run, 50 ms if none has.
 const MOST_THREADS: usize = 10_000;
 
 /// After how many rounds a thread is read in full even though it has not run.
