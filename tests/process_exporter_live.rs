@@ -211,7 +211,7 @@ impl Both {
                 .stdout(Stdio::null()),
         );
         let setup = Setup::new(&format!(
-            "global: {{scrape_interval: 100ms}}\nprocesses: {{groups_file: {}, smaps_interval: 100ms, threads: true, \
+            "global: {{scrape_interval: 100ms}}\nprocesses: {{groups_file: {}, smaps_interval: 1s, threads: true, \
              threads_interval: 0s, wchan: true, refresh_ticks: 1}}\n",
             config.display()
         ));

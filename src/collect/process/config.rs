@@ -124,6 +124,10 @@ fn check(section: &mut ProcessesConfig, node: &Node, faults: &mut Faults) {
         let at = node.get("threads_interval").map_or(node.at, |node| node.at);
         faults.error(at, format!("threads_interval must be at most {}", format_duration(LONGEST_INTERVAL)));
     }
+    if section.smaps_interval < Duration::from_secs(1) {
+        let at = node.get("smaps_interval").map_or(node.at, |value| value.at);
+        faults.error(at, "smaps_interval must be at least 1s; smaps: false switches it off");
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::groups::{GroupId, Groups};
 use super::namer::Namer;
 use super::oom::OomKills;
 use super::pass::{CLOCK_TICKS, ancestors_group};
-use super::table::{Counts, Files, Process, TICK_NS, Table};
+use super::table::{Counts, Files, Process, Reported, TICK_NS, Table};
 use crate::collect::Roots;
 
 /// CPU time from which on a process that ends during a pass leaves its parent's account open until the next one, ns: less
@@ -127,8 +127,10 @@ impl Ends {
             self.executed.clear();
             events.execs(&mut self.executed);
             for pid in &self.executed {
-                if let Some(process) = table.get_mut(*pid) {
-                    process.executed = true;
+                if let Some(process) = table.get_mut(*pid)
+                    && process.reported == Reported::Nothing
+                {
+                    process.reported = Reported::Exec;
                 }
             }
         }
@@ -203,7 +205,7 @@ impl Ends {
     fn ended(&mut self, exit: &Exit, now: Duration, table: &mut Table, groups: &mut Groups, namer: &mut Namer) {
         let reason = self.reason(exit);
         let is_of = |p: &Process| -> bool {
-            exit.count == 1 && !exit.unlisted && !p.ended && p.is_known() && {
+            exit.count == 1 && !exit.unlisted && p.reported != Reported::Exit && p.is_known() && {
                 let started = Duration::from_millis(p.start.saturating_mul(1000 / CLOCK_TICKS as u64));
                 exit.age.saturating_add(LATE) >= now.saturating_sub(started)
             }
@@ -216,7 +218,7 @@ impl Ends {
         groups.ended(group, reason, exit.count, exit.peak_bytes);
         let row = if listed { table.get_mut(exit.pid) } else { self.gone.get_mut(&exit.pid) };
         if let Some(process) = row.filter(|_| known.is_some()) {
-            process.ended = true;
+            process.reported = Reported::Exit;
             process.group = group;
             groups.add(group, &rest(process, exit));
             // One that has ended after it was read may have been waited for before its parent was read.
@@ -514,7 +516,7 @@ mod tests {
         world.batch.exits.push(exit(200, "new", 1, 700));
         world.pass(&[SHELL, 200]);
         assert_eq!((world.used("job"), world.used("new")), (0, 700));
-        assert!(!world.table.get(200).unwrap().ended);
+        assert_eq!(world.table.get(200).unwrap().reported, Reported::Nothing);
     }
 
     #[test]
