@@ -20,37 +20,58 @@ use serde_json::Value;
 use tempfile::TempDir;
 use watchfire::rules::STOCK_RULES;
 
-/// A stock rule as a group of its own that is evaluated at every tick, with these of its times replaced. Each must stand
-/// in it.
-fn hurried(alertname: &str, times: &[(&str, &str)]) -> String {
-    let start = STOCK_RULES.find(&format!("      - alert: {alertname}\n")).expect("a stock rule");
-    let rule = STOCK_RULES[start..].split("\n\n").next().expect("its text");
-    let rule = times.iter().fold(rule.to_string(), |rule, (time, short)| {
-        assert!(rule.contains(time), "{alertname} has no {time} (any more):\n{rule}");
-        rule.replace(time, short)
-    });
-    format!("- name: {alertname}\n  interval: 1s\n  rules:\n{}\n", rule.trim_end())
+/// A text with these of its times replaced. Each must stand in it.
+fn hurried(text: &str, times: &[(&str, &str)]) -> String {
+    times.iter().fold(text.to_string(), |text, (time, short)| {
+        assert!(text.contains(time), "there is no {time} (any more) in\n{text}");
+        text.replace(time, short)
+    })
 }
 
-/// An agent with one rule, and who is told.
+/// The text of a stock rule.
+fn stock_rule(alertname: &str) -> &'static str {
+    let start = STOCK_RULES.find(&format!("      - alert: {alertname}\n")).expect("a stock rule");
+    STOCK_RULES[start..].split("\n\n").next().expect("its text").trim_end()
+}
+
+/// The file of this name that the README shows where it is about processes.
+fn shown_in_the_readme(name: &str) -> String {
+    let readme = include_str!("../README.md");
+    let section = readme.split("\n## ").find(|section| section.starts_with("Watch a process\n")).expect("the section");
+    let start = section.find(&format!("```yaml\n# {name}\n")).expect("a file") + "```yaml\n".len();
+    section[start..].split("```").next().expect("its text").to_string()
+}
+
+/// An agent with rules, and who is told.
 struct Watch {
     agent: Agent,
     web: Receiver,
+    /// The rule that is looked at.
     alertname: &'static str,
 }
 
 impl Watch {
-    /// `more`: configuration beside the rule. Only alerts of groups whose name begins with `wf-` are told.
+    /// With one stock rule, evaluated at every tick, and configuration beside it.
     fn start(alertname: &'static str, times: &[(&str, &str)], more: &str) -> Watch {
+        let rule = hurried(stock_rule(alertname), times);
+        let groups = format!("groups:\n- name: hurried\n  interval: 1s\n  rules:\n{rule}\n{more}");
+        Watch::configured(alertname, &groups, &[])
+    }
+
+    /// With rules in this configuration and these files beside it. Alerts of groups whose name does not begin with `wf-` (nor is the
+    /// README's), which other processes of this machine may raise, are told nobody.
+    fn configured(alertname: &'static str, config: &str, files: &[(&str, &str)]) -> Watch {
         let web = Receiver::start();
-        let config = format!(
-            "global: {{instance: this-host}}\nstock_rules: false\ngroups:\n{}\nalerting:\n  route:\n    receiver: nobody\n    group_by: [groupname]\n    \
-             group_wait: 0s\n    group_interval: 1s\n    routes: [{{matchers: ['groupname=~\"wf-.*\"'], receiver: web}}]\n  \
-             receivers: [{{name: nobody}}, {{name: web, webhook_configs: [{{url: '{}'}}]}}]\n{more}",
-            hurried(alertname, times),
+        let told = format!(
+            "global: {{instance: this-host}}\nstock_rules: false\n{config}\nalerting:\n  route:\n    receiver: nobody\n    \
+             group_by: [alertname, groupname]\n    group_wait: 0s\n    group_interval: 1s\n    \
+             routes: [{{matchers: ['groupname=~\"wf-.*|shop\"'], receiver: web}}]\n  \
+             receivers: [{{name: nobody}}, {{name: web, webhook_configs: [{{url: '{}'}}]}}]\n",
             web.url("/")
         );
-        Watch { agent: Setup::new(&config).start(), web, alertname }
+        let setup = Setup::new(&told);
+        files.iter().for_each(|(name, text)| setup.write(name, text));
+        Watch { agent: setup.start(), web, alertname }
     }
 
     /// The alerts of a group with this status that were told so far.
@@ -75,6 +96,14 @@ impl Watch {
         assert!(summary.starts_with("this-host: ") && summary.contains(group), "{summary}");
         assert!(description.contains(said), "{said:?} is not in {description:?}");
         println!("{summary}\n    {description}");
+    }
+
+    /// Waits until the alert fires for the README's group, with this in its summary.
+    fn tells(&self, said: &str) {
+        let what = format!("{} fires", self.alertname);
+        let alert = eventually(&what, SOON, || self.told("shop", "firing").into_iter().next());
+        let summary = alert["annotations"]["summary"].as_str().unwrap_or_default();
+        assert!(summary.starts_with(said), "{summary}");
     }
 
     fn resolves(&self, group: &str) {
@@ -124,6 +153,9 @@ impl Stage {
         (Child::spawn_with(command.args(["-c", script]), input.into()), writer)
     }
 }
+
+/// Shell: 128 KiB in `c`, to be added to `x`.
+const CHUNK: &str = "c=0123456789abcdef; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do c=\"$c$c\"; done; x=; n=0";
 
 /// Writes a line ten times a second until it is dropped.
 struct Pace {
@@ -306,10 +338,9 @@ fn takes_more_and_more_memory() {
     // Proportional memory is read once a minute at most.
     let watch = Watch::start("ProcessMemoryLeak", &times, "processes: {smaps: false}\n");
     let stage = Stage::new();
-    let chunk = "c=0123456789abcdef; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13; do c=\"$c$c\"; done; x=; n=0";
-    let (_leaking, one) = stage.fed("wf-leaking", &format!("{chunk}; while read l; do x=\"$x$c\"; done"));
+    let (_leaking, one) = stage.fed("wf-leaking", &format!("{CHUNK}; while read l; do x=\"$x$c\"; done"));
     let often = "while read l; do x=\"$x$c\"; n=$((n+1)); if [ $n = 15 ]; then x=; n=0; fi; done";
-    let (_emptied, other) = stage.fed("wf-emptied", &format!("{chunk}; {often}"));
+    let (_emptied, other) = stage.fed("wf-emptied", &format!("{CHUNK}; {often}"));
     let _pace = Pace::of(vec![one, other]);
     watch.fires("wf-leaking", &[], "wf-leaking has been growing steadily");
     watch.leaves_alone("wf-emptied");
@@ -432,4 +463,40 @@ fn begins_to_loop_after_having_idled() {
     // By now it has looped for longer than the rule looks back.
     drop(looping);
     watch.resolves("wf-looping");
+}
+
+#[test]
+fn the_examples_of_the_readme() {
+    let config = shown_in_the_readme("watchfire.yaml");
+    let times = [
+        ("[1h]", "[5s]"),
+        ("> 7200", "> 3"),
+        ("for: 15m", "for: 1s"),
+        ("[5m]", "[5s]"),
+        ("for: 10m", "for: 1s"),
+        // A machine that tests seldom has a CPU to spare.
+        ("> 1.5", "> 0.02"),
+    ];
+    let rules = hurried(&shown_in_the_readme("rules/processes.yml"), &times);
+    let mut watch = Watch::configured("ShopLeaks", &config, &[("rules/processes.yml", &rules)]);
+    let stage = Stage::new();
+    let java = stage.named("java", "/bin/sh");
+    let (input, line) = std::io::pipe().expect("a pipe");
+    let work = "while read l; do x=\"$x$c\"; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; done";
+    let script = format!("ulimit -c 0; {CHUNK}; {work}; kill -SEGV $$");
+    let shop = ["-c", &script, "-jar", "/srv/shop.jar"];
+    let _shop = Child::spawn_with(Command::new(&java).args(shop), input.into());
+    let _other = Child::spawn(Command::new(&java).args(["-c", "sleep 100; true", "-jar", "/srv/till.jar"]));
+    watch.sees("shop", 1.0);
+    let pace = Pace::of(vec![line]);
+    watch.tells("shop grows by ");
+    watch.alertname = "ShopIsSlow";
+    watch.tells("shop uses 0.");
+    if watch.agent.is_told("the_examples_of_the_readme") {
+        watch.alertname = "ShopCrashed";
+        assert!(watch.told("shop", "firing").is_empty());
+        drop(pace);
+        watch.tells("shop has ended: SIGSEGV");
+    }
+    watch.agent.wait_for("watchfire_process_group_wanted_processes", &[("groupname", "nginx")], |v| v == 3.0);
 }
