@@ -35,7 +35,8 @@ const ORDINARY: Shown = Shown {
     start: 123_456,
 };
 
-/// Those that have ordinary names and those that have not. None has a parent but where one is named.
+/// Those that have ordinary names and those that have not. The first words are text: process-exporter panics where a
+/// name is not.
 fn processes() -> Vec<Shown<'static>> {
     vec![
         Shown { pid: 1, comm: "systemd", cmdline: b"/sbin/init\0splash\0", cgroup: "0::/init.scope\n", ..ORDINARY },
@@ -84,7 +85,7 @@ fn processes() -> Vec<Shown<'static>> {
         Shown { pid: 33, parent: 32, comm: "nginx", cmdline: b"nginx: worker process\0\0\0\0", user: 33, ..ORDINARY },
         Shown { pid: 34, comm: ") R (", cmdline: b"./odd\0a\nb\0 sp \0\"q\\\"\0", cgroup: "junk\n0::/a\n", ..ORDINARY },
         Shown { pid: 35, comm: "slash", cmdline: b"/\0//\0", cgroup: "", ..ORDINARY },
-        Shown { pid: 36, comm: "odd bytes", cmdline: b"/bin/b\xe9d\0\xe2\x82\0end\0", ..ORDINARY },
+        Shown { pid: 36, comm: "odd bytes", cmdline: b"/bin/odd\0b\xe9d\0\xe2\x82\0end\0", ..ORDINARY },
         Shown { pid: 37, comm: "tail", cmdline: b"/usr/bin//tail/\0-f\0", ..ORDINARY },
     ]
 }
@@ -200,8 +201,8 @@ fn ours(host: &Path, config: &Path) -> BTreeMap<String, f64> {
     groups(&page)
 }
 
-/// Holds both against each other with every configuration.
-fn compare(flags: &[&str], options: &str) {
+/// Holds both against each other with every configuration in which each process has its group.
+fn compare(flags: &[&str], options: &str, skipped: &[&str]) {
     let Some(program) = peer("prometheus-process-exporter") else { return };
     let host = host();
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -210,7 +211,7 @@ fn compare(flags: &[&str], options: &str) {
     fs::write(&config, text).expect("a configuration");
     let mut wrong = Vec::new();
     let mut named = 0;
-    for items in CONFIGS {
+    for items in CONFIGS.iter().filter(|items| !skipped.contains(items)) {
         fs::write(&file, format!("process_names: {items}\n")).expect("a configuration");
         let (theirs, ours) = (theirs(&program, host.path(), &file, flags), ours(host.path(), &config));
         named += theirs.len();
@@ -224,10 +225,11 @@ fn compare(flags: &[&str], options: &str) {
 
 #[test]
 fn groups_have_the_names_that_process_exporter_gives_them() {
-    compare(&["-children=false"], "children: false");
+    compare(&["-children=false"], "children: false", &[]);
 }
 
 #[test]
 fn a_process_that_meets_no_item_is_in_the_group_that_process_exporter_finds_above_it() {
-    compare(&[], "children: true");
+    // Whether a group without a name counts as one is there a matter of which process is looked at first.
+    compare(&[], "children: true", &["[{comm: [java], name: '{{with .Matches.x}}{{.}}{{end}}'}]"]);
 }

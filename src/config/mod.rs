@@ -218,13 +218,17 @@ mod tests {
     fn relative_paths_start_at_the_file_and_those_of_flags_do_not() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("watchfire.yaml");
+        std::fs::write(directory.path().join("groups.yml"), "process_names: [{comm: [a]}]\n").unwrap();
         let text = "web: {config_file: web.yml}\nstorage: {path: state}\ncollectors: {textfile: {directory: metrics}}\n\
+                    processes: {groups_file: groups.yml}\n\
                     alerting:\n  route: {receiver: a}\n  receivers: [{name: a, log_configs: [{path: alerts.json}]}]\n";
         std::fs::write(&path, text).unwrap();
         let load = |flags: fn(&mut ConfigFile)| Config::load(Some(&path), flags).unwrap_or_else(|f| panic!("{f}")).file;
         let file = load(|_| {});
         assert_eq!(file.web.config_file, Some(directory.path().join("web.yml")));
         assert_eq!(file.storage.path, Some(directory.path().join("state")));
+        assert_eq!(file.processes.groups_file, Some(directory.path().join("groups.yml")));
+        assert_eq!(file.processes.groups.0.map(|items| items.len()), Some(1));
         assert_eq!(Path::new(&file.collectors.textfile.options.directory.0[0]), directory.path().join("metrics"));
         assert_eq!(file.alerting.receivers[0].log_configs[0].path, Some(directory.path().join("alerts.json")));
         let file = load(|file| file.storage.path = Some("here".into()));

@@ -110,6 +110,10 @@ fn check(section: &mut ProcessesConfig, node: &Node, faults: &mut Faults) {
     bounds("top", section.top, 0, 1000);
     bounds("max_groups", section.max_groups, 1, 100_000);
     bounds("refresh_ticks", section.refresh_ticks as usize, 1, 3600);
+    if section.smaps_interval < Duration::from_secs(1) {
+        let at = node.get("smaps_interval").map_or(node.at, |value| value.at);
+        faults.error(at, "smaps_interval must be at least 1s; smaps: false switches it off");
+    }
 }
 
 #[cfg(test)]
@@ -143,7 +147,7 @@ mod tests {
             ("{comm: }", "1:10: which processes?"),
             ("{comm: bash}", "1:17: expected a list, found bash"),
             ("bash", "1:10: expected a mapping, found bash"),
-            ("{comm: [bash], comand: [x]}", "1:25: unknown key \"comand\", did you mean \"comm\"?"),
+            ("{comm: [bash], exec: [x]}", "1:25: unknown key \"exec\", did you mean \"exe\"?"),
             ("{cmdline: ['(']}", "1:21: not a regular expression: unclosed group"),
             (
                 "{cmdline: ['a', 'a(?=b)']}",

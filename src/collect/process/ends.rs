@@ -19,12 +19,15 @@ use super::groups::{GroupId, Groups};
 use super::namer::Namer;
 use super::oom::OomKills;
 use super::pass::{CLOCK_TICKS, ancestors_group};
-use super::table::{Counts, Files, Process, TICK_NS, Table};
+use super::table::{Counts, Files, Process, Reported, TICK_NS, Table};
 use crate::collect::Roots;
 
 /// CPU time from which on a process that ends during a pass leaves its parent's account open until the next one, ns: less
 /// than that does no harm in the wrong place.
 const UNCERTAIN: u64 = 5 * TICK_NS;
+
+/// Generations that are followed of processes that have gone together.
+const MOST_GENERATIONS: u32 = 1000;
 
 /// How much later than it ended a report may be taken, and still be of the process that has this pid in the table.
 const LATE: Duration = Duration::from_secs(5);
@@ -124,8 +127,10 @@ impl Ends {
             self.executed.clear();
             events.execs(&mut self.executed);
             for pid in &self.executed {
-                if let Some(process) = table.get_mut(*pid) {
-                    process.executed = true;
+                if let Some(process) = table.get_mut(*pid)
+                    && process.reported == Reported::Nothing
+                {
+                    process.reported = Reported::Exec;
                 }
             }
         }
@@ -170,7 +175,7 @@ impl Ends {
         for process in gone.drain(..).filter(Process::is_known) {
             // A pid that was given out twice since the last pass.
             if let Some(last) = self.gone.insert(process.pid, process) {
-                enter(&mut self.accounts, &last);
+                enter(&mut self.accounts, &last, last.ppid);
             }
         }
         self.oom.update(batch.exits.iter().any(is_kill));
@@ -180,9 +185,10 @@ impl Ends {
         for exit in batch.exits.drain(..) {
             self.ended(&exit, now, table, groups, namer);
         }
-        for (_, process) in self.gone.drain() {
-            enter(&mut self.accounts, &process);
+        for process in self.gone.values() {
+            enter(&mut self.accounts, process, reaper(&self.gone, process.ppid));
         }
+        self.gone.clear();
         for Waited { pid, ns, system } in waited.drain(..) {
             let group = table.get(pid).map_or(GroupId::NONE, |p| p.group);
             self.accounts.waited(pid, group, ns, system);
@@ -199,7 +205,7 @@ impl Ends {
     fn ended(&mut self, exit: &Exit, now: Duration, table: &mut Table, groups: &mut Groups, namer: &mut Namer) {
         let reason = self.reason(exit);
         let is_of = |p: &Process| -> bool {
-            exit.count == 1 && !exit.unlisted && !p.ended && p.is_known() && {
+            exit.count == 1 && !exit.unlisted && p.reported != Reported::Exit && p.is_known() && {
                 let started = Duration::from_millis(p.start.saturating_mul(1000 / CLOCK_TICKS as u64));
                 exit.age.saturating_add(LATE) >= now.saturating_sub(started)
             }
@@ -212,7 +218,7 @@ impl Ends {
         groups.ended(group, reason, exit.count, exit.peak_bytes);
         let row = if listed { table.get_mut(exit.pid) } else { self.gone.get_mut(&exit.pid) };
         if let Some(process) = row.filter(|_| known.is_some()) {
-            process.ended = true;
+            process.reported = Reported::Exit;
             process.group = group;
             groups.add(group, &rest(process, exit));
             // One that has ended after it was read may have been waited for before its parent was read.
@@ -255,11 +261,22 @@ impl Ends {
     }
 }
 
-/// A process is not there any more: its parent has waited for it, or will be found to ignore it.
-fn enter(accounts: &mut Accounts, process: &Process) {
+/// Whose `stat` has what a child of the process `pid` used: its own, or that of the next ancestor that is still there.
+fn reaper(gone: &HashMap<u32, Process>, mut pid: u32) -> u32 {
+    for _ in 0..MOST_GENERATIONS {
+        match gone.get(&pid) {
+            Some(process) => pid = process.ppid,
+            None => break,
+        }
+    }
+    pid
+}
+
+/// A process is not there any more: `parent` has waited for it, or will be found to ignore it.
+fn enter(accounts: &mut Accounts, process: &Process, parent: u32) {
     let ended = Ended { group: process.group, processes: 1, counted: whole(process), coarse: 0 };
-    accounts.ended(process.ppid, ended);
-    accounts.inherit(process.pid, process.ppid);
+    accounts.ended(parent, ended);
+    accounts.inherit(process.pid, parent);
 }
 
 /// All that a process and the children that it has waited for are known to have used, nanoseconds.
@@ -499,7 +516,7 @@ mod tests {
         world.batch.exits.push(exit(200, "new", 1, 700));
         world.pass(&[SHELL, 200]);
         assert_eq!((world.used("job"), world.used("new")), (0, 700));
-        assert!(!world.table.get(200).unwrap().ended);
+        assert_eq!(world.table.get(200).unwrap().reported, Reported::Nothing);
     }
 
     #[test]
@@ -513,6 +530,27 @@ mod tests {
         // 100 ms of make itself had been read before.
         assert_eq!(cc + make, 60);
         assert!(cc >= 40, "{cc} {make}");
+    }
+
+    #[test]
+    fn generations_that_have_gone_together_are_in_the_account_of_who_is_left() {
+        let mut world = World::new(&[(300, "a", 100), (200, "b", 200), (400, "c", 300)]);
+        world.table.get_mut(300).unwrap().ppid = 200;
+        world.table.get_mut(200).unwrap().ppid = 400;
+        world.batch.exits.push(Exit { ppid: 300, ..exit(7, "d", 0, 40) });
+        world.waited.push(Waited { pid: SHELL, ns: (6000 + 45) * MS, system: 0 });
+        world.pass(&[SHELL]);
+        let used: u64 = ["a", "b", "c", "d", "sh"].iter().map(|name| world.used(name)).sum();
+        assert!((44..=45).contains(&used), "{used}");
+    }
+
+    #[test]
+    fn after_a_loss_all_is_read_anew_once() {
+        let mut world = World::new(&[]);
+        world.batch.lost = true;
+        world.pass(&[SHELL]);
+        assert!(world.ends.begin(&mut world.table));
+        assert!(!world.ends.begin(&mut world.table));
     }
 
     #[test]

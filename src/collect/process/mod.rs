@@ -1,23 +1,30 @@
 //! The process pass: all that is known of processes, from one pass over /proc a tick.
 //!
-//! Reads /proc/PID/{schedstat,stat,status,io,limits}, the number of entries of /proc/PID/fd, now and then
-//! /proc/PID/task/*/stat, and /proc/{stat,meminfo}, /proc/sys/kernel/{threads-max,pid_max}, /etc/passwd. How little of
-//! that an ordinary tick needs stands in `pass.rs`. Gives, in the order of writing:
+//! Reads /proc/PID/{schedstat,stat,status,io,limits,smaps_rollup}, the number of entries of /proc/PID/fd, cmdline and
+//! cgroup of new processes where names need them, oom_score, cgroup and the schedstat of threads of the top ones, now and
+//! then /proc/PID/task/*/stat, and /proc/{stat,meminfo,vmstat}, /proc/sys/kernel/{threads-max,pid_max,task_delayacct},
+//! /etc/passwd; and listens to the process connector and taskstats. How little of /proc an ordinary tick needs stands in
+//! `pass.rs`, how the ends of processes are accounted for in `ends.rs` and `accounts.rs`. Gives, in the order of writing:
 //!
 //! | metrics | labels | switched by |
 //! | --- | --- | --- |
-//! | `namedprocess_namegroup_*`: process-exporter's families that need no more than these files | `groupname` | `processes.enabled` |
+//! | `namedprocess_namegroup_*`: process-exporter's families | `groupname` | `processes.enabled`, `processes.smaps` |
+//! | `watchfire_process_group_{longest_uninterruptible_seconds,zombie_children}`: once there is something to tell | `groupname` | `processes.enabled` |
+//! | `watchfire_process_group_wanted_processes` | `groupname` | `processes.wanted` |
+//! | `watchfire_process_exits_total` (and, without `reason`, `watchfire_process_exit_peak_memory_bytes`) | `groupname`, `reason` | `processes.events` |
 //! | `watchfire_process_groups`, `watchfire_process_groups_overflow_processes` | | `processes.enabled` |
-//! | `watchfire_process_read_errors_total` | `file` | `processes.enabled` |
+//! | `watchfire_process_read_errors_total`, `watchfire_process_group_name_errors_total` | `file` | `processes.enabled` |
+//! | `watchfire_process_events_{up,lost_total}`, `watchfire_process_events_total` | `source`; `event` | `processes.events` |
 //! | `watchfire_processes`: processes by state | `state` | `processes.enabled` |
 //! | `node_processes_{threads,pids,max_threads,max_processes}`, `node_processes_state`, `node_processes_threads_state`: node_exporter's `processes` | `state`, `thread_state` | `collectors.processes` |
-//! | `watchfire_process_{cpu_usage_ratio,memory_usage_ratio,resident_memory_bytes,io_read_bytes_per_second,io_written_bytes_per_second}`: the top processes | `pid`, `comm`, `user`, `groupname` | `processes.enabled`, `processes.top` |
+//! | `watchfire_process_{cpu_usage_ratio,memory_usage_ratio,resident_memory_bytes,proportional_memory_bytes,io_read_bytes_per_second,io_written_bytes_per_second,open_fds,threads,start_time_seconds,run_queue_delay_ratio,block_io_delay_ratio,oom_score,uninterruptible,stopped,zombie}`: the top processes | `pid`, `comm`, `user`, `groupname`, `cgroup`, `unit`, `container`, `cmdline` | `processes.enabled`, `processes.top`, `processes.command_lines` |
 //!
 //! Where the values of groups are not process-exporter's: `context_switches_total` is of the main threads and `states`
 //! counts processes, both from what is read anyway, where it reads every thread and counts each; what cannot be known is
 //! left out, where it says 0 (I/O that is closed to the agent) or the year 1 (the oldest start in an empty group);
-//! a process that changes its name changes its group, where it stays in the one it was first seen in; kernel threads,
-//! which its usual configuration leaves out, are one group.
+//! a process that executes another program or changes its name is named anew, where it stays in the group it was first
+//! seen in; processes that lived between two readings count; without items, kernel threads, which its usual configuration
+//! leaves out, are one group.
 //!
 //! `collectors.processes` has the keys of [`ProcessesCollectorConfig`], `processes` those of [`ProcessesConfig`].
 

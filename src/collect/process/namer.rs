@@ -68,7 +68,13 @@ impl Namer {
             return Some(by_comm(process.comm.as_bytes(), process.kernel_thread));
         }
         let Namer { naming, users, boot_time, .. } = self;
-        let mut facts = OfProcess { process, procfs, users, boot_time: *boot_time };
+        // The table has the start of a kernel thread's name only.
+        let whole = match process.kernel_thread {
+            true => procfs.read(process.pid, "stat").ok().and_then(parse::stat).map(|stat| stat.comm.to_vec()),
+            false => None,
+        };
+        let comm = whole.as_deref().unwrap_or(process.comm.as_bytes());
+        let mut facts = OfProcess { process, comm, procfs, users, boot_time: *boot_time };
         naming.name(&mut facts).map(Cow::Owned)
     }
 
@@ -88,6 +94,7 @@ fn by_comm(comm: &[u8], kernel_thread: bool) -> Cow<'_, str> {
 
 struct OfProcess<'a> {
     process: &'a Process,
+    comm: &'a [u8],
     procfs: &'a mut ProcFs,
     users: &'a mut Users,
     boot_time: u64,
@@ -99,7 +106,7 @@ impl Facts for OfProcess<'_> {
     }
 
     fn comm(&self) -> &[u8] {
-        self.process.comm.as_bytes()
+        self.comm
     }
 
     fn started(&self) -> Duration {

@@ -22,7 +22,7 @@ use super::groups::{GroupId, Groups};
 use super::namer::Namer;
 use super::parse;
 use super::procfs::{ProcFs, Unread};
-use super::table::{Comm, Counts, Files, Process, TICK_NS, Table, Used, take};
+use super::table::{Comm, Counts, Files, Process, Reported, TICK_NS, Table, Used, take};
 use crate::collect::window::{Step, Window};
 use crate::collect::{CollectError, Roots, Sampling};
 
@@ -79,6 +79,9 @@ struct Found {
     /// Processes that are in no group by themselves, and what they have used.
     nameless: Vec<(u32, Counts)>,
 }
+
+/// Names that a process may take in turn, and be in the group of each.
+const MOST_RENAMES: u8 = 8;
 
 /// The longest line of ancestors that is followed.
 const MOST_ANCESTORS: usize = 64;
@@ -256,7 +259,7 @@ impl Reader<'_> {
     fn visit(&mut self, p: &mut Process) -> bool {
         self.begin(false);
         let part = p.pid.wrapping_add(self.tick);
-        let due = part.is_multiple_of(self.options.refresh_ticks) || p.executed || self.rescan;
+        let due = part.is_multiple_of(self.options.refresh_ticks) || p.reported == Reported::Exec || self.rescan;
         if !p.is_known() {
             return !due || self.admit_hidden(p);
         }
@@ -338,7 +341,9 @@ impl Reader<'_> {
         }
         let fresh = !p.is_known();
         let comm = Comm::new(if stat.kernel_thread { worker(stat.comm) } else { stat.comm });
-        let other = fresh || p.executed || p.comm != comm;
+        let executed = p.reported == Reported::Exec;
+        let renamed = !fresh && !executed && p.comm != comm;
+        let other = fresh || executed || renamed;
         let ticks = |counter: &mut u64, ticks| take(counter, ticks, fresh).saturating_mul(TICK_NS);
         let used = Counts {
             user: ticks(&mut p.read.user, stat.user),
@@ -375,11 +380,15 @@ impl Reader<'_> {
         }
         if other {
             p.comm = comm;
-            p.executed = false;
+            p.renames = p.renames.saturating_add(u8::from(renamed));
+            if executed {
+                p.reported = Reported::Nothing;
+            }
             // A program that was executed may be of another user.
             p.closed = Files::default();
         }
-        if other || self.recheck {
+        // One that tells by its name what it does just now would leave a group for each of its names.
+        if fresh || executed || renamed && p.renames < MOST_RENAMES || self.recheck {
             self.name(p);
         }
         Ok(Seen::Same { changed })

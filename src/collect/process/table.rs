@@ -148,6 +148,17 @@ impl Files {
     }
 }
 
+/// What the kernel has reported of a process since it was last read.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum Reported {
+    #[default]
+    Nothing,
+    /// It has executed a program.
+    Exec,
+    /// It has ended, and that is counted, though it may still be there, to be waited for.
+    Exit,
+}
+
 /// A process.
 #[derive(Debug, Default)]
 pub(super) struct Process {
@@ -196,10 +207,10 @@ pub(super) struct Process {
     pub denied: Files,
     /// Which file `kept` is.
     pub kept_schedstat: bool,
-    /// It has executed a program since it was last read.
-    pub executed: bool,
-    /// Its end has been reported and counted, though it may still be there, to be waited for.
-    pub ended: bool,
+    /// What the kernel has reported of it.
+    pub reported: Reported,
+    /// How often it has taken another name by itself.
+    pub renames: u8,
 }
 
 impl Process {

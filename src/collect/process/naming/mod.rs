@@ -8,8 +8,8 @@
 //! - Bytes that are not UTF-8 are U+FFFD in names, where it ends with a panic; in regular expressions they are the same
 //!   to both.
 //! - Of two paths in `exe` that end in the same program, both count, where it keeps the last.
-//! - A template that fails on a process (`slice .Comm 0 9` on a short name) gives it no name and is counted, where the
-//!   process lands in the group of whatever had been printed by then.
+//! - A process on which the template fails (`slice .Comm 0 9` of a short name) is as one that meets no item, and is
+//!   counted, where it lands in the group of whatever had been printed by then.
 //! - The first 64 KiB of a command line are looked at, where it reads 1 MiB, and a name ends after 1 KiB.
 
 mod command;
@@ -119,13 +119,13 @@ impl Naming {
                     self.failures += 1;
                     if !rule.said {
                         rule.said = true;
-                        let (item, pid, name) = (place + 1, facts.pid(), &rule.item.name);
+                        let (item, pid, name) = (place + 1, facts.pid(), rule.item.name.text());
                         tracing::warn!(
                             item,
-                            ?name,
+                            name,
                             pid,
                             %error,
-                            "the name of a process' group cannot be made: such processes are in no group"
+                            "the name of a process' group cannot be made: such processes count as if they met no item"
                         );
                     }
                     return None;

@@ -55,6 +55,11 @@ impl GroupName {
         Ok(GroupName { text: text.into(), kind })
     }
 
+    /// As it was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Whether this variable may be asked for.
     pub(super) fn uses(&self, variable: &str) -> bool {
         match &self.kind {

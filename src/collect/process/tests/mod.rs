@@ -1,6 +1,7 @@
 //! The whole pass, on trees that a test makes and on live processes.
 
 mod live;
+mod odd;
 mod properties;
 mod trees;
 

@@ -59,7 +59,8 @@ fn shown(words: &[u8], redact: &Regex) -> String {
     });
     let mut shown = String::from_utf8_lossy(&text).into_owned();
     if shown.len() > MOST_BYTES {
-        shown.truncate(shown.floor_char_boundary(MOST_BYTES));
+        let end = (0..=MOST_BYTES).rev().find(|at| shown.is_char_boundary(*at)).unwrap_or(0);
+        shown.truncate(end);
         shown.push_str("...");
     }
     shown

@@ -19,6 +19,9 @@ pub(in crate::collect::process) struct Host {
     pub boot_time: Option<u64>,
 }
 
+/// Makes the values of all labels of those that every top process has.
+type Labelled<const N: usize> = for<'l> fn([&'l [u8]; 7], &'l Served) -> [&'l [u8]; N];
+
 impl Top {
     /// Writes all families.
     pub fn write(&mut self, out: &mut Writer, table: &Table, groups: &Groups, host: Host) {
@@ -47,7 +50,7 @@ impl Top {
         groups: &Groups,
         host: Host,
         names: [&'static str; N],
-        labelled: for<'l> fn([&'l [u8]; 7], &'l Served) -> [&'l [u8]; N],
+        labelled: Labelled<N>,
     ) {
         let mut family = |name, help, value: &dyn Fn(&Process, &Served) -> Option<f64>| {
             let mut family = out.gauge(name, help, names);
