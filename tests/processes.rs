@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Metrics, SOON, Setup, eventually};
+use common::{Agent, Metrics, SOON, Setup, eventually};
 
 /// A shell under another name, so that its processes are a group of their own.
 fn shell(dir: &Path, name: &str) -> PathBuf {
@@ -144,7 +144,7 @@ fn a_service_with_the_units_capabilities_sees_all_and_one_without_says_what_it_c
     let config = "stock_rules: false\nglobal: {scrape_interval: 200ms}\n";
     for (capabilities, told) in [("+dac_read_search,+sys_ptrace,+net_admin", true), ("-all", false)] {
         let setup = Setup::new(config);
-        if told && !is_told(&setup.start(), "a_service_with_the_units_capabilities") {
+        if told && !setup.start().is_told("a_service_with_the_units_capabilities") {
             return;
         }
         let dir = tempfile::tempdir().expect("a temporary directory");
