@@ -4,7 +4,7 @@
 //! with the collectors that both programs run by default, has `prometheus-node-exporter` scraped on it, and prints the
 //! CPU of both, the series, and the allocations of a sampling in the steady state. Files of a disk are not those of a
 //! kernel: where it may (as root), it makes 5,000 real interfaces in a network namespace of its own and measures there
-//! too.
+//! too. Arguments choose hosts by a part of their names: `cargo bench --bench hosts -- interfaces`.
 
 mod common;
 
@@ -36,17 +36,22 @@ const LEFT_OUT: [&str; 5] = ["timex", "uname", "textfile", "portable", "processe
 
 /// With this argument the benchmark measures the running kernel's files, in the namespace that it has been started in.
 const INSIDE: &str = "--inside-namespace";
+const REAL: &str = "5,000 real veths";
 
 fn main() {
     let peer = Peer::find();
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
     if std::env::args().any(|a| a == INSIDE) {
-        return measure("5,000 real veths", &Roots::default(), &[], peer.as_ref());
+        return measure(REAL, &Roots::default(), &[], peer.as_ref());
     }
     if peer.is_none() {
         println!("prometheus-node-exporter is not installed: no comparison");
     }
     println!("CPU of one sampling, every default collector and the text included");
-    measure("this host", &Roots::default(), &[], peer.as_ref());
+    if wanted("this host") {
+        measure("this host", &Roots::default(), &[], peer.as_ref());
+    }
     for (name, grow) in [
         ("2 CPUs, 1 interface", (|_| {}) as fn(&Host)),
         ("64 CPUs", |h| h.cpus(64)),
@@ -57,6 +62,9 @@ fn main() {
         ("5,000 interfaces", |h| h.interfaces(5_000)),
         ("1,000 mounts", |h| h.mounts(1_000)),
     ] {
+        if !wanted(name) {
+            continue;
+        }
         let host = Host::captured();
         grow(&host);
         let roots = Roots {
@@ -67,7 +75,9 @@ fn main() {
         };
         measure(name, &roots, &host.flags(), peer.as_ref());
     }
-    real_interfaces();
+    if wanted(REAL) {
+        real_interfaces();
+    }
 }
 
 /// Makes 2,500 pairs of veth devices in a network namespace, and runs this program there.

@@ -42,6 +42,8 @@ pub mod cli;
 pub mod collect;
 pub mod config;
 pub mod exposition;
+#[cfg(test)]
+mod fuzz;
 pub mod glob;
 pub mod history;
 pub mod http;

@@ -240,6 +240,7 @@ fn word(text: &str) -> Result<(String, &str), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     fn read(text: &str) -> String {
         parse_matchers(text).unwrap().iter().map(Matcher::to_string).collect::<Vec<_>>().join(",")
@@ -291,5 +292,19 @@ mod tests {
         assert!(m("a=~b|c").matches("c") && !m("a=~b|c").matches("cc"));
         assert!(m("a!~b.+").matches("b") && !m("a!~b.+").matches("bb"));
         assert!(m("a=").matches("") && !m("a!=").matches(""));
+    }
+
+    #[test]
+    fn no_matcher_makes_it_panic() {
+        let good =
+            [r#"{severity="page",team!~"a|b"}"#, r#"a=~"x.*", b != y,"#, r#"{"a b"="\u00fc\x41\n\"",ü!=z}"#, "a=b"];
+        Fuzz::of(&good).words(&["=~", "!~", "!=", "\\U0010ffff", "(?i)", "{1,9}", "\\p{L}"]).heap(32 << 20).texts(
+            |text| {
+                for matcher in parse_matchers(text).unwrap_or_default() {
+                    matcher.matches("page");
+                    assert_eq!(parse_matchers(&matcher.to_string()), Ok(vec![matcher]));
+                }
+            },
+        );
     }
 }

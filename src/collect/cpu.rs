@@ -158,7 +158,7 @@ impl Collector for Cpu {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::testing::{Runner, Tree, conforms, never_panics, starting};
+    use crate::collect::testing::{Runner, SERIES, Tree, conforms, never_panics_of_many, starting};
 
     const STAT: &str = "cpu  301854 612 111922 8979004 3552 2 3944 0 44 36\n\
         cpu0 44490 19 21045 1087069 220 1 3410 0 2 1\ncpu1 47869 23 16474 1110787 591 0 46 0 3 2\nctxt 38014093\n";
@@ -346,7 +346,7 @@ mod tests {
             ("sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", "5\n"),
             ("sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count", "30\n"),
         ];
-        never_panics(&files, |roots| Cpu::new(&with_info(), roots));
+        never_panics_of_many(SERIES, &files, |roots| Cpu::new(&with_info(), roots));
     }
 
     #[test]

@@ -47,8 +47,9 @@ const FREQUENCIES: [(&str, &str, &str); 7] = [
 
 /// Of these, what the hardware can do does not change.
 const FIXED: [usize; 2] = [2, 3];
-/// After so many runs it is read again all the same: another driver may have been loaded.
-const REFRESH: u32 = 20;
+/// After so many runs it is read again all the same, and files that were not there are looked for: another driver may
+/// have been loaded. The CPUs take turns.
+const REFRESH: usize = 20;
 /// Folders that stay open, and the share of the agent's descriptors that they may be: a 16th.
 const MAX_OPEN: usize = 512;
 const OPEN_PART: u64 = 16;
@@ -61,7 +62,7 @@ pub struct Cpufreq {
     present: KernelFile,
     known: Vec<u8>,
     cpus: Vec<Cpu>,
-    runs: u32,
+    runs: usize,
     reading: Reading,
 }
 
@@ -70,6 +71,8 @@ struct Cpu {
     folder: Folder,
     /// Whether it was so in the last run.
     scales: bool,
+    /// Which of the files there are.
+    has: [bool; FREQUENCIES.len()],
     kilohertz: [Option<f64>; FREQUENCIES.len()],
     governor: Vec<u8>,
     available: Vec<u8>,
@@ -102,6 +105,7 @@ impl Cpufreq {
                 number,
                 folder: Folder::new(folder.join("cpufreq")),
                 scales: false,
+                has: [false; FREQUENCIES.len()],
                 kilohertz: [None; FREQUENCIES.len()],
                 governor: Vec::new(),
                 available: Vec::new(),
@@ -129,10 +133,14 @@ impl Cpu {
         let Some(governor) = governor else { return };
         self.governor.clear();
         self.governor.extend_from_slice(governor);
-        for (i, (file, ..)) in FREQUENCIES.iter().enumerate() {
-            if all || !FIXED.contains(&i) {
-                let wanted = *file != CURRENT || current;
-                self.kilohertz[i] = if wanted { reading.number_in(&self.folder, file) } else { None };
+        for (i, (file, ..)) in FREQUENCIES.iter().enumerate().filter(|(_, (file, ..))| *file != CURRENT || current) {
+            if all {
+                self.has[i] = self.folder.has(file);
+            }
+            if self.has[i] && (all || !FIXED.contains(&i)) {
+                self.kilohertz[i] = reading.number_in(&self.folder, file);
+            } else if !self.has[i] {
+                self.kilohertz[i] = None;
             }
         }
         if all {
@@ -145,10 +153,11 @@ impl Cpu {
 impl Collector for Cpufreq {
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
         self.list()?;
-        let all = self.runs.is_multiple_of(REFRESH);
+        let run = self.runs;
         self.runs = self.runs.wrapping_add(1);
         let keep = may_keep(MAX_OPEN, OPEN_PART);
         for (i, cpu) in self.cpus.iter_mut().enumerate() {
+            let all = run.wrapping_add(i).is_multiple_of(REFRESH);
             cpu.read(all, i < keep, self.current, &mut self.reading);
         }
         let cpus = || self.cpus.iter().filter(|c| c.scales);
@@ -216,6 +225,19 @@ mod tests {
             let said = lines.contains(&"node_cpu_frequency_hertz{cpu=\"1\"} 1399000000".to_string());
             assert_eq!((lines.len(), said), (5 + usize::from(current), current), "{lines:?}");
         }
+    }
+
+    #[test]
+    fn what_a_new_driver_brings_is_found_in_time() {
+        let tree = Tree::new(&FILES);
+        let mut run = Runner::new(build(&tree.roots()));
+        run.lines();
+        for (name, value) in [("cpuinfo_max_freq", "3900000"), ("scaling_max_freq", "3800000")] {
+            tree.write(&format!("sys/devices/system/cpu/cpu1/cpufreq/{name}"), value);
+        }
+        let lines = (0..REFRESH).map(|_| run.lines()).last().unwrap_or_default().join("\n");
+        assert!(lines.contains("node_cpu_frequency_max_hertz{cpu=\"1\"} 3900000000"), "{lines}");
+        assert!(lines.contains("node_cpu_scaling_frequency_max_hertz{cpu=\"1\"} 3800000000"), "{lines}");
     }
 
     #[test]

@@ -191,6 +191,7 @@ fn synced(field: &[u8]) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::collect::testing::{Runner, Tree, conforms, never_panics, starting};
+    use crate::fuzz::Fuzz;
 
     const MDSTAT: &str = "Personalities : [raid1] [raid6] [raid5] [raid4]\n\
         md6 : active raid1 sdb2[2](F) sdc[1](S) sda2[0]\n      195310144 blocks [2/1] [U_]\n      \
@@ -257,5 +258,10 @@ mod tests {
     #[test]
     fn as_node_exporter() {
         conforms(&["proc/mdstat", "sys/block"], |name| name.starts_with("node_md_"), build);
+    }
+
+    #[test]
+    fn no_list_of_arrays_makes_it_panic() {
+        Fuzz::of(&[FILES[0].1]).bytes(|text| assert!(parse(text).0.len() <= text.len()));
     }
 }

@@ -19,8 +19,21 @@ crate::section! {
 /// The `meminfo` collector.
 pub struct Meminfo {
     file: KernelFile,
-    /// By line without its number.
-    families: Memo<Option<Family>>,
+    lines: Memo<Line>,
+}
+
+/// A line without its number.
+struct Line {
+    /// As the file gives it: one that is garbled once must not hide the line for good.
+    unit: Option<Box<[u8]>>,
+    family: Option<Family>,
+}
+
+impl Line {
+    fn new(key: &[u8], unit: Option<&[u8]>) -> Line {
+        let family = key.strip_suffix(b":").and_then(|key| Family::new(key, unit));
+        Line { unit: unit.map(Box::from), family }
+    }
 }
 
 /// What a line is exported as.
@@ -56,21 +69,26 @@ pub(super) fn field_name(key: &[u8]) -> Option<String> {
 
 impl Meminfo {
     pub fn new(_: &MeminfoConfig, roots: &Roots) -> Meminfo {
-        Meminfo { file: KernelFile::new(roots.proc("meminfo")), families: Memo::new() }
+        Meminfo { file: KernelFile::new(roots.proc("meminfo")), lines: Memo::new() }
     }
 }
 
 impl Collector for Meminfo {
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
         let mut fault = None;
-        self.families.begin();
+        self.lines.begin();
         for (i, line) in lines(self.file.read()?).enumerate() {
             let mut found = fields(line);
             let Some(key) = found.next() else { continue };
             let (value, unit) = (found.next().and_then(number), found.next());
-            let family = self.families.next(key, || Family::new(key.strip_suffix(b":")?, unit));
-            match (family, value) {
-                (Some(Some(family)), Some(value)) => {
+            let known = self.lines.next(key, || Line::new(key, unit)).map(|known| {
+                if known.unit.as_deref() != unit {
+                    *known = Line::new(key, unit);
+                }
+                known
+            });
+            match (known.and_then(|known| known.family.as_ref()), value) {
+                (Some(family), Some(value)) => {
                     out.gauge(&family.name, &family.help, []).put([], value * family.scale);
                 }
                 _ => {
@@ -78,7 +96,7 @@ impl Collector for Meminfo {
                 }
             }
         }
-        self.families.end();
+        self.lines.end();
         match fault {
             None => Ok(()),
             Some((line, key)) => {
@@ -118,6 +136,17 @@ mod tests {
         let (lines, error) = Runner::new(build(&tree.roots())).failure();
         assert_eq!(lines, ["node_memory_MemTotal_bytes 1024", "node_memory_Dirty_bytes 2048"]);
         assert!(error.ends_with("meminfo:2: MemFree: not a name and a number"), "{error}");
+    }
+
+    #[test]
+    fn a_unit_that_is_garbled_once_does_not_hide_its_line_for_good() {
+        let tree = Tree::new(&[("proc/meminfo", GOOD)]);
+        let mut run = Runner::new(build(&tree.roots()));
+        let good = run.lines();
+        tree.write("proc/meminfo", GOOD.replace("2020004 kB", "2020004 kC"));
+        assert_eq!(run.run().0.len(), 3);
+        tree.write("proc/meminfo", GOOD);
+        assert_eq!(run.lines(), good);
     }
 
     #[test]

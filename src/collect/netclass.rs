@@ -16,22 +16,25 @@
 //!
 //! On the running kernel most of this comes in one answer over rtnetlink, and only what that has not (`speed`, `duplex`,
 //! `addr_assign_type`, `dev_id`, `name_assign_type`) from files: opening one costs 4 us, and there are 22 for each device.
+//! Where all must come from files, see `files`, seven are read of each device in each run, which say whether the others
+//! can have changed.
 //!
 //! Configuration: `ignored_devices`, `ignore_invalid_speed`, `netlink`, `with_stats`.
 
+mod files;
 mod live;
 
-use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, openat};
+use rustix::fs::CWD;
+
+use files::open_folder;
 
 use super::file::may_keep;
 use super::rtnetlink::{Rtnetlink, STATS};
 use super::search::Search;
-use super::{CollectError, Collector, Roots, trim};
+use super::{CollectError, Collector, Roots};
 use crate::model::{MetricType, Writer};
 
 crate::section! {
@@ -85,19 +88,26 @@ const NUMBERS: [(&str, MetricType, &str, &str); 17] = {
         property!("type", Gauge, "protocol_type"),
     ]
 };
-/// Of these, what a device has for as long as it is there, or changes as seldom as its name; see [`REFRESH`].
-const FIXED_NUMBERS: [usize; 5] = [0, 5, 8, 12, 16];
+/// Of these.
+const CARRIER_CHANGES: usize = 2;
 const FLAGS: usize = 7;
+const MTU: usize = 11;
 const SPEED: usize = 14;
 /// `IFF_UP` of the flags.
 const UP: i64 = 1;
 
 /// Attributes that are texts.
 const TEXTS: [&str; 5] = ["address", "broadcast", "duplex", "operstate", "ifalias"];
-const FIXED_TEXT: usize = 1;
+/// Of these.
+const ADDRESS: usize = 0;
 const OPERSTATE: usize = 3;
-/// What is fixed is read again after so many runs.
+const ALIAS: usize = 4;
+
+/// What does not change while the device stays as it is, is read again after so many runs. A device has its turn where
+/// others have not, so that no run has them all.
 const REFRESH: u8 = 20;
+/// How many devices that have gone may have stood one behind the other for those behind them to be known again.
+const LOOK_AHEAD: usize = 256;
 
 /// The `netclass` collector.
 pub struct Netclass {
@@ -114,10 +124,10 @@ pub struct Netclass {
     devices: Devices,
 }
 
-/// Devices in the kernel's order; the entries behind `length` are kept for their memory.
+/// Devices in the kernel's order, in which they stay while others come and go. Those behind `length` are of the last run.
 #[derive(Default)]
 struct Devices {
-    list: Vec<Device>,
+    list: Vec<Box<Device>>,
     length: usize,
 }
 
@@ -129,8 +139,12 @@ struct Device {
     identity: u64,
     ignored: bool,
     present: bool,
-    /// Runs until what is fixed is read again.
-    fixed_for: u8,
+    /// Runs until all is read again.
+    due: u8,
+    /// Whether rtnetlink has just said that it is new or has another address.
+    changed: bool,
+    /// The attribute that is no number, and what it is.
+    fault: Option<(&'static str, String)>,
     folder: Option<OwnedFd>,
     /// Of the attributes that the live reader takes from files.
     files: [Option<OwnedFd>; live::FILES.len()],
@@ -155,37 +169,6 @@ impl Netclass {
             keep: may_keep(MAX_OPEN, OPEN_PART),
             devices: Devices::default(),
         }
-    }
-
-    /// Reads everything from sysfs.
-    fn read_sysfs(&mut self, class: &OwnedFd) -> Result<(), CollectError> {
-        self.list(class).map_err(|e| CollectError::read(&self.path, e.into()))?;
-        let mut result = Ok(());
-        for (i, device) in self.devices.wanted_mut() {
-            if let Err((attribute, what)) = device.read(class, &mut self.buffer) {
-                let path = self.path.join(String::from_utf8_lossy(&device.name).as_ref()).join(attribute);
-                result = Err(CollectError::parse(&path, 0, what));
-            }
-            if i >= self.keep {
-                device.folder = None;
-            }
-        }
-        result
-    }
-
-    /// Brings the devices up to date with the folder.
-    fn list(&mut self, class: &OwnedFd) -> rustix::io::Result<()> {
-        self.devices.clear();
-        let mut entries = RawDir::new(class, self.list_buffer.spare_capacity_mut());
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            // `bonding_masters` is a file of the bonding driver.
-            if !matches!(name, b"." | b"..") && entry.file_type() != FileType::RegularFile {
-                self.devices.next(name, entry.ino(), &self.ignored);
-            }
-        }
-        Ok(())
     }
 
     fn write(&self, out: &mut Writer) {
@@ -244,35 +227,35 @@ impl Devices {
         self.length = 0;
     }
 
-    /// The next device's entry; all that is known stays when the same device stood at its place.
+    /// The next device; all that is known of it stays.
     fn next(&mut self, name: &[u8], identity: u64, ignored: &Search) -> &mut Device {
-        if self.length == self.list.len() {
-            self.list.push(Device::default());
-        }
-        let device = &mut self.list[self.length];
+        let place = self.length;
         self.length += 1;
-        if device.name != name || device.identity != identity {
-            device.name.clear();
-            device.name.extend_from_slice(name);
-            device.identity = identity;
-            device.ignored = ignored.is_match(name);
-            device.close();
-            device.numbers = Default::default();
-            device.fixed_for = 0;
-            device.alternatives.clear();
-            device.stats = Default::default();
+        let mut ahead = self.list.iter().skip(place).take(LOOK_AHEAD);
+        match ahead.position(|device| device.name == name && device.identity == identity) {
+            Some(gone) => drop(self.list.drain(place..place + gone)),
+            None => self.list.insert(
+                place,
+                Box::new(Device {
+                    name: name.to_vec(),
+                    identity,
+                    ignored: ignored.is_match(name),
+                    due: (place % (usize::from(REFRESH) + 1)) as u8,
+                    ..Device::default()
+                }),
+            ),
         }
-        device
+        &mut self.list[place]
     }
 
-    /// The devices that are not ignored, with their place; those that are gone are closed.
+    /// The devices that are not ignored, with their place; those that are gone are dropped.
     fn wanted_mut(&mut self) -> impl Iterator<Item = (usize, &mut Device)> {
-        self.list.iter_mut().skip(self.length).for_each(Device::close);
-        self.list.iter_mut().take(self.length).enumerate().filter(|(_, d)| !d.ignored)
+        self.list.truncate(self.length);
+        self.list.iter_mut().map(|d| &mut **d).enumerate().filter(|(_, d)| !d.ignored)
     }
 
     fn present(&self) -> impl Iterator<Item = &Device> {
-        self.list.iter().take(self.length).filter(|d| !d.ignored && d.present)
+        self.list.iter().map(|d| &**d).take(self.length).filter(|d| !d.ignored && d.present)
     }
 }
 
@@ -282,67 +265,11 @@ impl Device {
         self.files = Default::default();
     }
 
-    /// Reads all attributes from files. The error is an attribute that is no number, and what it is; the others are
-    /// read.
-    fn read(&mut self, class: &OwnedFd, buffer: &mut [u8]) -> Result<(), (&'static str, String)> {
-        self.present = false;
-        let folder = match self.folder.take() {
-            Some(folder) => folder,
-            None => match open_folder(class, Path::new(OsStr::from_bytes(&self.name))) {
-                Ok(folder) => folder,
-                // It has vanished since the folder was listed.
-                Err(_) => return Ok(()),
-            },
-        };
-        let all = self.fixed_for == 0;
-        self.fixed_for = self.fixed_for.checked_sub(1).unwrap_or(REFRESH);
-        let mut result = Ok(());
-        for (i, (text, file)) in self.texts.iter_mut().zip(TEXTS).enumerate() {
-            if !all && i == FIXED_TEXT && !text.is_empty() {
-                continue;
-            }
-            let read = open_attribute(&folder, Path::new(file)).and_then(|f| read_attribute(&f, buffer));
-            text.clear();
-            text.extend_from_slice(read.unwrap_or_default());
-        }
-        for (i, (number, (file, ..))) in self.numbers.iter_mut().zip(NUMBERS).enumerate() {
-            if !all && FIXED_NUMBERS.contains(&i) && number.is_some() {
-                continue;
-            }
-            let text = open_attribute(&folder, Path::new(file)).and_then(|f| read_attribute(&f, buffer)).ok();
-            *number = text.and_then(parse);
-            self.present |= number.is_some();
-            if let Some(text) = text.filter(|_| number.is_none()) {
-                result = Err((file, format!("{:?} is not a number", String::from_utf8_lossy(text))));
-            }
-        }
-        // A device always has flags: without any number, this was the folder of a device that is gone.
-        self.folder = self.present.then_some(folder);
-        result
-    }
-}
-
-fn open_folder(at: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
-    openat(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
-fn open_attribute(at: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
-    // Not to hang where somebody has put a FIFO into a captured tree.
-    openat(at, path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
-}
-
-/// The attribute's text. The kernel will not give every one: the speed of a device that is down is `EINVAL`.
-fn read_attribute<'b>(file: &OwnedFd, buffer: &'b mut [u8]) -> rustix::io::Result<&'b [u8]> {
-    let length = rustix::io::pread(file, &mut *buffer, 0)?;
-    Ok(buffer.get(..length).map(trim).unwrap_or_default())
-}
-
-/// A decimal number, or a hexadecimal one after 0x.
-fn parse(text: &[u8]) -> Option<i64> {
-    let text = str::from_utf8(text).ok()?;
-    match text.strip_prefix("0x") {
-        Some(hex) => i64::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
+    /// Whether it is this device's turn to have all read again; counts the run.
+    fn is_due(&mut self) -> bool {
+        let due = self.due == 0;
+        self.due = self.due.checked_sub(1).unwrap_or(REFRESH);
+        due
     }
 }
 

@@ -226,6 +226,7 @@ fn transfers(text: &[u8]) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::collect::testing::{Runner, Tree, conforms, never_panics, starting};
+    use crate::fuzz::Fuzz;
 
     const IDS: &str = "# a comment\n8086  Intel Corporation\n\t1521  I350 Gigabit\n\t\t8086 00a3  Ethernet I350-T4\n\
         \t1522  Other\nC 02  Network controller\n\t00  Ethernet controller\nC 06  Bridge\n\t04  PCI bridge\n\t\t01  Subtractive\n";
@@ -327,5 +328,12 @@ mod tests {
             |name| name.starts_with("node_pcidevice_"),
             |roots| Pcidevice::new(&PcideviceConfig::default(), roots),
         );
+    }
+
+    #[test]
+    fn no_name_or_speed_makes_it_panic() {
+        Fuzz::of(&["0000:00:02.1", "8.0 GT/s PCIe", "Unknown"]).bytes(|text| {
+            let _ = (location(text), transfers(text));
+        });
     }
 }

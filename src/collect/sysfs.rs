@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::io::{Errno, read};
 
 use super::{CollectError, number, trim};
@@ -113,6 +113,14 @@ impl Folder {
 
     pub fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Whether it has such an entry, be it one that cannot be read now.
+    pub fn has(&self, name: &str) -> bool {
+        match &self.open {
+            Some(open) => statat(open, name, AtFlags::empty()).is_ok(),
+            None => self.path_of(name).exists(),
+        }
     }
 
     /// Opens it, again if it is open: it may have been removed and be there anew.

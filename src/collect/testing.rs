@@ -1,16 +1,18 @@
-//! What the collectors' tests share: trees of kernel files, runs, a property test, and the comparison with
+//! What the collectors' tests share: trees of kernel files, runs, damaged files, and the comparison with
 //! node_exporter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, LazyLock, Mutex};
 
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use rustix::fs::{Timespec, Timestamps, futimens};
 use tempfile::TempDir;
 
 use super::{CollectError, Collector, Roots};
+use crate::fuzz::{self, Corpus, Random};
 use crate::model::{Labels, Section, SeriesTable, Writer};
 
 /// A temporary tree of kernel files: `proc/...`, `sys/...`, `udev/...`, `root/...`.
@@ -20,7 +22,19 @@ pub struct Tree {
 
 impl Tree {
     pub fn new<T: AsRef<[u8]>>(files: &[(&str, T)]) -> Tree {
-        let tree = Tree { dir: tempfile::tempdir().expect("a temporary directory") };
+        Tree::with(tempfile::tempdir().expect("a temporary directory"), files)
+    }
+
+    /// A tree that is in no disk's way, where there is a file system in memory.
+    fn in_memory<T: AsRef<[u8]>>(files: &[(&str, T)]) -> Tree {
+        match tempfile::tempdir_in("/dev/shm") {
+            Ok(dir) => Tree::with(dir, files),
+            Err(_) => Tree::new(files),
+        }
+    }
+
+    fn with<T: AsRef<[u8]>>(dir: TempDir, files: &[(&str, T)]) -> Tree {
+        let tree = Tree { dir };
         for (path, text) in files {
             tree.write(path, text);
         }
@@ -45,21 +59,6 @@ impl Tree {
         }
     }
 
-    /// Moves a file out of sight. A collector that has it open goes on reading it, as it would a procfs file.
-    fn hide(&self, path: &str) {
-        if self.path(path).exists() {
-            std::fs::rename(self.path(path), self.path(&format!("{path}.hidden"))).expect("a file moved");
-        }
-    }
-
-    /// Brings back what was hidden.
-    fn restore(&self, path: &str) {
-        let hidden = self.path(&format!("{path}.hidden"));
-        if hidden.exists() {
-            std::fs::rename(hidden, self.path(path)).expect("a file moved");
-        }
-    }
-
     /// How many descriptors of this process are open below the tree.
     pub fn open_files(&self) -> usize {
         let descriptors = std::fs::read_dir("/proc/self/fd").expect("the test runs on Linux");
@@ -76,6 +75,9 @@ fn roots_in(dir: &Path, root: &str, udev: &str) -> Roots {
     Roots { procfs: dir.join("proc"), sysfs: dir.join("sys"), rootfs: dir.join(root), udev_data: dir.join(udev) }
 }
 
+/// Series that a collector may have in a test.
+pub const SERIES: usize = 100_000;
+
 /// Runs a collector tick after tick, through one writer, as the sampler does.
 pub struct Runner<C> {
     pub collector: C,
@@ -84,7 +86,7 @@ pub struct Runner<C> {
 
 impl<C: Collector> Runner<C> {
     pub fn new(collector: C) -> Runner<C> {
-        Runner { collector, writer: Writer::new("test", Arc::new(SeriesTable::new(Labels::empty())), 100_000) }
+        Runner { collector, writer: Writer::new("test", Arc::new(SeriesTable::new(Labels::empty())), SERIES) }
     }
 
     /// One run: what was written, and the outcome.
@@ -146,122 +148,162 @@ pub fn logged(run: impl FnOnce()) -> String {
     String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
 }
 
-/// What is done to one file of the capture.
-#[derive(Clone, Debug)]
-enum Damage {
-    Missing,
-    Cut(prop::sample::Index),
-    Bytes(Vec<u8>),
-    /// At these places, these bytes instead.
-    Mutated(Vec<(prop::sample::Index, u8)>),
-    /// Of the fields between white space, these replaced.
-    Fields(Vec<(prop::sample::Index, &'static str)>),
-    /// Lines in another order, some twice, some gone.
-    Lines(Vec<prop::sample::Index>),
+/// Cases that a collector goes through before it is made anew.
+const STEPS: u64 = 8;
+
+/// A file of the tree, open for its damage: what is written is there at once, and most cases touch one or two files.
+struct Target<'f> {
+    path: &'f str,
+    good: &'f [u8],
+    file: File,
+    now: Vec<u8>,
+    hidden: bool,
 }
 
-/// What a parser would rather not find in a field's place.
-const EVIL_FIELDS: [&str; 12] = [
-    "",
-    "-1",
-    "18446744073709551616",
-    "1e999",
-    "NaN",
-    "0x10",
-    ":",
-    "=",
-    "-",
-    "\u{fffd}",
-    "\\0",
-    "99999999999999999999999",
-];
-
-fn damage() -> impl Strategy<Value = Damage> {
-    let index = any::<prop::sample::Index>;
-    prop_oneof![
-        Just(Damage::Missing),
-        index().prop_map(Damage::Cut),
-        prop::collection::vec(any::<u8>(), 0..300).prop_map(Damage::Bytes),
-        prop::collection::vec((index(), any::<u8>()), 1..8).prop_map(Damage::Mutated),
-        prop::collection::vec((index(), prop::sample::select(&EVIL_FIELDS[..])), 1..6).prop_map(Damage::Fields),
-        prop::collection::vec(index(), 0..12).prop_map(Damage::Lines),
-    ]
-}
-
-impl Damage {
-    /// The file's content now; `None` for no file.
-    fn apply(&self, text: &[u8]) -> Option<Vec<u8>> {
-        Some(match self {
-            Damage::Missing => return None,
-            Damage::Cut(at) => text[..at.index(text.len() + 1)].to_vec(),
-            Damage::Bytes(bytes) => bytes.clone(),
-            Damage::Mutated(places) => {
-                let mut text = text.to_vec();
-                for (at, byte) in places.iter().filter(|_| !text.is_empty()).collect::<Vec<_>>() {
-                    let at = at.index(text.len());
-                    text[at] = *byte;
-                }
-                text
-            }
-            Damage::Fields(places) => {
-                let mut pieces: Vec<&[u8]> = text.split_inclusive(u8::is_ascii_whitespace).collect();
-                let mut kept = Vec::new();
-                for (at, field) in places.iter().filter(|_| !text.is_empty()) {
-                    let at = at.index(pieces.len());
-                    let end = pieces[at].last().filter(|b| b.is_ascii_whitespace());
-                    kept.push((at, [field.as_bytes(), end.map(std::slice::from_ref).unwrap_or_default()].concat()));
-                }
-                for (at, piece) in &kept {
-                    pieces[*at] = piece;
-                }
-                pieces.concat()
-            }
-            Damage::Lines(places) => {
-                let lines: Vec<&[u8]> = text.split_inclusive(|b| *b == b'\n').collect();
-                places.iter().filter(|_| !lines.is_empty()).flat_map(|at| at.get(&lines).to_vec()).collect()
-            }
-        })
+impl Target<'_> {
+    fn write(&mut self, text: &[u8], clock: &mut i64) {
+        self.file.write_all_at(text, 0).expect("a file written");
+        if text.len() < self.now.len() {
+            self.file.set_len(text.len() as u64).expect("a file cut off");
+        }
+        // The file system's own clock may stand still between two writes, and some collectors go by it.
+        *clock += 1;
+        let time = Timespec { tv_sec: *clock, tv_nsec: 0 };
+        futimens(&self.file, &Timestamps { last_access: time, last_modification: time }).expect("a file's time");
+        self.now.clear();
+        self.now.extend_from_slice(text);
     }
 }
 
-/// How many cases a property test tries: few in every run, as many as `WATCHFIRE_FUZZ_CASES` says in a long one.
-pub fn cases() -> u32 {
-    std::env::var("WATCHFIRE_FUZZ_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(96)
+/// A tree whose files are damaged and made good again.
+struct Damaged<'f> {
+    tree: Tree,
+    targets: Vec<Target<'f>>,
+    corpus: Corpus,
+    changed: Vec<usize>,
+    clock: i64,
+    text: Vec<u8>,
 }
 
-/// Runs a collector on damaged versions of `files` (path in the tree, a good capture): truncated, mutated, random,
-/// reordered, missing. It is run on the good files, on damaged ones, and on the good ones again: there it must give
-/// what it gave at first, and nowhere may it panic.
+impl<'f> Damaged<'f> {
+    fn new(files: &[(&'f str, &'f str)]) -> Damaged<'f> {
+        let tree = Tree::in_memory(files);
+        std::fs::create_dir(tree.path("hidden")).expect("a directory");
+        let target = |(path, text): &(&'f str, &'f str)| {
+            let file = File::options().write(true).open(tree.path(path)).expect("a file");
+            Target { path, good: text.as_bytes(), file, now: text.as_bytes().to_vec(), hidden: false }
+        };
+        let targets = files.iter().map(target).collect();
+        let good: Vec<&str> = files.iter().map(|(_, text)| *text).collect();
+        Damaged { tree, targets, corpus: Corpus::of(&good), changed: Vec::new(), clock: 1 << 30, text: Vec::new() }
+    }
+
+    /// Damages a file: its content, or there is none any more. A collector that has it open goes on reading it, as it
+    /// would a procfs file.
+    fn damage(&mut self, which: usize, random: &mut Random) {
+        let target = &mut self.targets[which];
+        self.changed.push(which);
+        if !target.hidden && random.once_in(24) {
+            let hidden = self.tree.path("hidden").join(which.to_string());
+            std::fs::rename(self.tree.path(target.path), hidden).expect("a file moved");
+            target.hidden = true;
+            return;
+        }
+        self.text.clone_from(&target.now);
+        match random.below(16) {
+            0 => self.corpus.make(random, &mut self.text),
+            _ => self.corpus.damage(random, &mut self.text),
+        }
+        target.write(&self.text, &mut self.clock);
+    }
+
+    fn restore(&mut self) {
+        for which in self.changed.drain(..) {
+            let target = &mut self.targets[which];
+            if target.hidden {
+                let hidden = self.tree.path("hidden").join(which.to_string());
+                std::fs::rename(hidden, self.tree.path(target.path)).expect("a file moved");
+                target.hidden = false;
+            }
+            if target.now != target.good {
+                target.write(target.good, &mut self.clock);
+            }
+        }
+    }
+
+    fn length(&self) -> usize {
+        self.targets.iter().map(|target| target.now.len()).sum()
+    }
+}
+
+/// Shows what the files hold when a collector panics.
+impl Drop for Damaged<'_> {
+    fn drop(&mut self) {
+        for target in self.targets.iter().filter(|_| std::thread::panicking()) {
+            if target.hidden || target.now != target.good {
+                let start = &target.now[..target.now.len().min(4096)];
+                let place = if target.hidden { " (moved away)" } else { "" };
+                eprintln!("fuzz: {}{place}: b\"{}\"", target.path, start.escape_ascii());
+            }
+        }
+    }
+}
+
+/// Runs a collector on damaged versions of `files` (path in the tree, a good capture), as many as [`crate::fuzz`] says.
+///
+/// The collector is run on the good files, on damaged ones again and again, in between a new one on them, and on the good
+/// ones at last: there it must give what it gave at first, if one file alone was damaged; what it read of one because
+/// another had changed it may keep. Nowhere may it panic, take more memory or give more samples than files of that length
+/// can be worth.
+#[track_caller]
 pub fn never_panics<C: Collector>(files: &[(&str, &str)], build: impl Fn(&Roots) -> C) {
-    let tree = Tree::new(files);
-    let names = |section: &Section| -> Vec<String> {
-        lines(section).iter().filter_map(|l| Some(l.rsplit_once(' ')?.0.to_string())).collect()
-    };
-    // Nothing is written beside the sources when a case fails: the message has the whole case.
-    let config = Config { cases: cases(), max_shrink_iters: 64, failure_persistence: None, ..Config::default() };
-    let cases = prop::collection::vec((any::<prop::sample::Index>(), damage()), 1..4);
-    let outcome = TestRunner::new(config).run(&cases, |damages| {
-        let mut run = Runner::new(build(&tree.roots()));
-        let good = run.section().0;
-        for (which, damage) in &damages {
-            let (path, text) = which.get(files);
-            match damage.apply(text.as_bytes()) {
-                Some(text) => tree.write(path, text),
-                None => tree.hide(path),
+    never_panics_of_many(0, files, build);
+}
+
+/// The same for a collector whose files may stand for `more` samples however short they are: a list of CPUs, `0-65535`.
+#[track_caller]
+pub fn never_panics_of_many<C: Collector>(more: usize, files: &[(&str, &str)], build: impl Fn(&Roots) -> C) {
+    let mut damaged = Damaged::new(files);
+    let roots = damaged.tree.roots();
+    let first = Runner::new(build(&roots)).section().0;
+    let (good, samples) = (prefixes(&first), first.values.len());
+    fuzz::run(STEPS, |random| {
+        let alone = (files.len() == 1 || random.once_in(2)).then(|| random.below(files.len()));
+        let mut run = Runner::new(build(&roots));
+        let _ = run.section();
+        let mut before = 0;
+        for _ in 0..STEPS {
+            for _ in 0..=random.below(2) {
+                let which = alone.unwrap_or_else(|| random.below(files.len()));
+                damaged.damage(which, random);
+            }
+            // A writer makes room for as much as there was in the last run.
+            let now = damaged.length();
+            let length = now.max(before);
+            before = now;
+            let section = fuzz::bounded(fuzz::allowed(length + more), || {
+                if random.once_in(4) { Runner::new(build(&roots)).section().0 } else { run.section().0 }
+            });
+            let most = 10 * samples + 2 * length + more;
+            assert!(section.values.len() <= most, "{} samples of {length} bytes", section.values.len());
+            if random.once_in(2) {
+                damaged.restore();
             }
         }
-        let _ = run.section();
-        let _ = Runner::new(build(&tree.roots())).section();
-        for (path, text) in files {
-            tree.restore(path);
-            tree.write(path, text);
+        damaged.restore();
+        if alone.is_some() {
+            let last = prefixes(&run.section().0);
+            let series =
+                |text: &[u8]| -> BTreeSet<String> { String::from_utf8_lossy(text).lines().map(Into::into).collect() };
+            let differ = || series(&last).symmetric_difference(&series(&good)).cloned().collect::<Vec<_>>();
+            assert!(last == good, "other series than at first: {:#?}", differ());
         }
-        prop_assert_eq!(names(&run.section().0), names(&good));
-        Ok(())
     });
-    if let Err(e) = outcome {
-        panic!("{e}");
-    }
+}
+
+/// The series of a section, as text.
+fn prefixes(section: &Section) -> Vec<u8> {
+    (0..section.layout.len()).flat_map(|i| [section.layout.prefix(i), b"\n"]).flatten().copied().collect()
 }
 
 /// A series: its name and labels, as a set.

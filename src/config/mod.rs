@@ -161,6 +161,7 @@ fn warn_of_missing(textfile: &Node, base: &Path, faults: &mut Faults) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     fn load(text: &str) -> Result<Config, String> {
         let dir = tempfile::tempdir().unwrap();
@@ -233,5 +234,33 @@ mod tests {
         assert_eq!(file.alerting.receivers[0].log_configs[0].path, Some(directory.path().join("alerts.json")));
         let file = load(|file| file.storage.path = Some("here".into()));
         assert_eq!(file.storage.path, Some("here".into()));
+    }
+
+    #[test]
+    fn no_file_makes_it_panic() {
+        // Each key of the file, and each collector's.
+        let example = include_str!("../../config.example.yaml");
+        let mut good: Vec<String> = Vec::new();
+        for line in example.lines().filter(|line| !line.trim_start().starts_with('#') && !line.is_empty()) {
+            let depth = line.len() - line.trim_start().len();
+            match good.last_mut() {
+                Some(_) if depth == 2 && line.ends_with(':') => good.push(format!("collectors:\n{line}\n")),
+                Some(last) if depth > 0 => *last += &format!("{line}\n"),
+                _ => good.push(format!("{line}\n")),
+            }
+        }
+        assert!(good.len() > 40, "{}", good.len());
+        good.push(
+            "alerting:\n  route: {receiver: a, group_by: [b], routes: [{matchers: [c=~d], continue: true}]}\n  \
+                   receivers: [{name: a, webhook_configs: [{url: 'http://x/', max_alerts: 3}]}]\n"
+                .to_string(),
+        );
+        Fuzz::of(&good).heap(64 << 20).texts(|text| {
+            let mut faults = Faults::default();
+            let document = Document::parse("c.yaml", text, &mut faults);
+            let file: ConfigFile = document.read(&mut faults);
+            rules::read_groups(&file.groups, &document.source, &mut faults);
+            let _ = faults.to_string();
+        });
     }
 }

@@ -89,6 +89,7 @@ fn is_local_name(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     fn may_change(peer: &str, host: &str, headers: &[(&'static str, &'static str)]) -> bool {
         let headers = headers.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect();
@@ -121,5 +122,12 @@ mod tests {
         ] {
             assert_eq!(may_change("127.0.0.1", host, &[("origin", origin)]), may, "{host} {origin}");
         }
+    }
+
+    #[test]
+    fn no_host_makes_it_panic() {
+        Fuzz::of(&["localhost:9100", "[::1]:9100", "127.0.0.1", "evil.example:9100"]).texts(|host| {
+            is_local_name(host);
+        });
     }
 }

@@ -136,6 +136,7 @@ impl FromYaml for ListenAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
     use crate::yaml::Document;
 
     #[test]
@@ -172,5 +173,15 @@ mod tests {
         assert!(said.contains("t.yaml:1:47: 127.0.0.1:9101 is listened on already, as :9101 stands"), "{said}");
         assert!(said.contains("t.yaml:1:77: 127.0.0.1:9100 is listened on already") && faults.len() == 2, "{said}");
         assert!(check_telemetry_path("/").is_ok() && check_telemetry_path("/-/ready").is_err());
+    }
+
+    #[test]
+    fn no_address_or_path_makes_it_panic() {
+        Fuzz::of(&["127.0.0.1:9100", "[::1]:9100", "localhost:80", "/metrics/a-b"]).texts(|text| {
+            if let Ok(address) = text.parse::<ListenAddress>() {
+                let _ = address.to_string();
+            }
+            let _ = check_telemetry_path(text);
+        });
     }
 }

@@ -178,6 +178,7 @@ fn takes_gzip(accept_encoding: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     #[test]
     fn gzip_is_for_those_who_ask_for_it() {
@@ -195,5 +196,12 @@ mod tests {
         ] {
             assert_eq!(takes_gzip(header), takes, "{header}");
         }
+    }
+
+    #[test]
+    fn no_header_makes_it_panic() {
+        Fuzz::of(&["gzip;q=0.5, deflate, *;q=0", "identity;q=1,x-gzip"]).texts(|header| {
+            takes_gzip(header);
+        });
     }
 }

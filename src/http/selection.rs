@@ -61,6 +61,7 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     #[test]
     fn a_query_names_collectors_to_take_or_to_leave_out() {
@@ -85,5 +86,12 @@ mod tests {
         assert!(!without.wants("scrape", &labels("cpu")) && without.wants("scrape", &labels("arp")));
         assert_eq!(only.unknown(|n| n == "cpu"), None);
         assert_eq!(only.unknown(|_| false), Some("cpu"));
+    }
+
+    #[test]
+    fn no_query_makes_it_panic() {
+        Fuzz::of(&["collect[]=cpu&collect%5B%5D=arp", "exclude[]=a+b%00"]).texts(|query| {
+            let _ = Selection::parse(Some(query));
+        });
     }
 }

@@ -101,6 +101,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::fuzz::Fuzz;
 
     fn users() -> Users {
         let hash = bcrypt::hash("s3cret:with colon", 4).unwrap();
@@ -141,5 +142,12 @@ mod tests {
     #[test]
     fn the_hash_of_nobody_is_one() {
         assert!(bcrypt::verify("", NOBODY).is_ok());
+    }
+
+    #[test]
+    fn no_header_makes_it_panic() {
+        Fuzz::of(&["Basic YWxpY2U6czNjcmV0OndpdGggY29sb24=", "basic YWxpY2U6"]).texts(|header| {
+            let _ = credentials(header);
+        });
     }
 }

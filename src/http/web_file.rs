@@ -85,8 +85,13 @@ pub(super) fn load(path: &Path, faults: &mut Faults) -> Option<Checked> {
             return None;
         }
     };
+    check(path, &text, faults)
+}
+
+fn check(path: &Path, text: &str, faults: &mut Faults) -> Option<Checked> {
+    let name = path.display().to_string();
     let mut found = Faults::default();
-    let document = Document::parse(&name, &text, &mut found);
+    let document = Document::parse(&name, text, &mut found);
     let mut file: WebFile = document.read(&mut found);
     let headers = check_headers(&file, &document, &mut found);
     check_users(&file, &document, &mut found);
@@ -97,7 +102,7 @@ pub(super) fn load(path: &Path, faults: &mut Faults) -> Option<Checked> {
         }
     }
     // The same faults once more over a text without hashes, which is what they will quote.
-    faults.enter(Arc::new(Source::new(name, without_hashes(&text))));
+    faults.enter(Arc::new(Source::new(name, without_hashes(text))));
     for fault in found.iter() {
         faults.error(fault.at, fault.message.clone());
     }
@@ -168,6 +173,7 @@ fn without_hashes(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     const HASH: &str = "$2y$04$W5bcgm3tvGEZvsQTu5zqJuuPbRUwnsVJAs.UZFZ2GBxDoWCwBkcvi";
 
@@ -228,5 +234,20 @@ mod tests {
             (load(Path::new("/nonexistent/web.yml"), &mut f), f.to_string())
         };
         assert!(faults.contains("/nonexistent/web.yml: cannot read the web configuration"), "{faults}");
+    }
+
+    #[test]
+    fn no_file_makes_it_panic() {
+        let good = [
+            format!("basic_auth_users:\n  alice: {HASH}\n  bob: {HASH}\n"),
+            "tls_server_config:\n  cert_file: c.pem\n  key_file: /k.pem\n  cipher_suites: [a]\n  min_version: TLS12\n"
+                .into(),
+            "http_server_config:\n  http2: false\n  headers:\n    X-Frame-Options: deny\n".into(),
+        ];
+        Fuzz::of(&good).heap(16 << 20).texts(|text| {
+            let mut faults = Faults::default();
+            check(Path::new("web.yml"), text, &mut faults);
+            let _ = faults.to_string();
+        });
     }
 }

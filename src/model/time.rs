@@ -157,6 +157,7 @@ pub fn format_duration(d: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     #[test]
     fn durations_read_and_print_as_prometheus_writes_them() {
@@ -191,5 +192,14 @@ mod tests {
         assert_eq!(Timestamp::MAX + Duration::from_secs(1), Timestamp::MAX);
         assert_eq!(Timestamp::MIN - Duration::from_secs(1), Timestamp::MIN);
         assert_eq!(Timestamp::from_secs_f64(f64::INFINITY), Timestamp::MAX);
+    }
+
+    #[test]
+    fn no_duration_makes_it_panic() {
+        Fuzz::of(&["1h30m", "500ms", "292y", "1d0s"]).texts(|text| {
+            if let Ok(duration) = parse_duration(text) {
+                assert_eq!(parse_duration(&format_duration(duration)), Ok(duration), "{text:?}");
+            }
+        });
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use prometheus::Registry;
 
 use super::*;
+use crate::fuzz::Fuzz;
 use crate::history::{History, HistoryLimits};
 use crate::model::{Labels, METRIC_NAME, Section, SeriesTable, Timestamp};
 use crate::yaml::Faults;
@@ -444,4 +445,27 @@ fn alerts_of_rules_that_are_gone_after_a_restart_are_resolved() {
     let told = after.tick(&[]).alerts;
     assert_eq!(told.iter().map(|a| (a.is_resolved(), a.value)).collect::<Vec<_>>(), [(true, f64::INFINITY)]);
     assert!(keep(&mut after, &mut rows).is_empty(), "its row goes with it");
+}
+
+#[test]
+fn no_stored_row_makes_it_panic() {
+    const RULES: &str = "groups: [{name: g, rules: [{alert: Waits, expr: m > 1, for: 1h, keep_firing_for: 1m}]}]";
+    let mut host = Host::new(RULES);
+    host.tick(&[("m", 2.0)]);
+    let saved: Vec<_> = host.engine.take_changes().into_rows().filter_map(|(_, row)| row).collect();
+    let waits = serde_json::to_string(&saved[0]).unwrap();
+    let fires = waits.replace("\"pending\"", "{\"firing\":{\"since\":1,\"kept_mono\":2}}");
+    let ended = waits.replace("\"pending\"", "{\"resolved\":{\"since\":1,\"at\":2,\"at_mono\":3}}");
+    assert!(serde_json::from_str::<SavedAlert>(&fires).is_ok() && serde_json::from_str::<SavedAlert>(&ended).is_ok());
+    Fuzz::of(&[waits, fires, ended]).heap(4 << 20).bytes(|row| {
+        let Ok(saved) = serde_json::from_slice::<SavedAlert>(row) else { return };
+        let mut host = Host::new(RULES);
+        let (now, mono) = host.now();
+        host.engine.restore([(7, saved.clone()), (u64::MAX, saved)], now, mono);
+        for value in [2.0, 0.0, 0.0] {
+            host.tick(&[("m", value)]);
+            host.engine.active_alerts();
+            host.engine.take_changes().into_rows().for_each(drop);
+        }
+    });
 }

@@ -323,6 +323,8 @@ fn parse_retry_after(text: &str) -> Option<Duration> {
 /// The beginning of an answer's body on one line, without anything secret that it may quote.
 fn without_secrets(body: &str, url: &Url, secrets: &[String]) -> String {
     let mut said = body.split_whitespace().collect::<Vec<_>>().join(" ");
+    // First, as a secret may have some in it.
+    said.retain(|c| !c.is_control());
     let whole = [url.as_str(), url.query().unwrap_or(""), url.path(), url.username(), url.password().unwrap_or("")];
     let whole = whole.into_iter().chain(secrets.iter().map(String::as_str)).filter(|part| part.len() > 1);
     // A token may stand alone, too; what is shorter is none, and might be any word.
@@ -331,13 +333,13 @@ fn without_secrets(body: &str, url: &Url, secrets: &[String]) -> String {
     for part in whole.map(Cow::Borrowed).chain(tokens) {
         said = said.replace(part.as_ref(), "<secret>");
     }
-    said.retain(|c| !c.is_control());
     said.chars().take(SHOWN).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
@@ -358,5 +360,19 @@ mod tests {
         let url = Url::parse("https://example.org/T0/0123456789?key=abc%20defgh").unwrap();
         let said = without_secrets("token 0123456789 or abc defgh at T0", &url, &[]);
         assert_eq!(said, "token <secret> or <secret> at T0");
+        let said = without_secrets("hunt\u{2}er2", &url, &["hunter2".to_string()]);
+        assert_eq!(said, "<secret>", "though there is a control character in it");
+    }
+
+    #[test]
+    fn no_answer_makes_it_panic() {
+        Fuzz::of(&["120", "Fri, 31 Dec 1999 23:59:59 GMT"]).texts(|text| {
+            let _ = parse_retry_after(text);
+        });
+        let url = Url::parse("https://me:pass@example.org/hook/TOKEN123?key=abc").unwrap();
+        Fuzz::of(&["no /hook/TOKEN123?key=abc\n for me, pass or hunter2"]).texts(|text| {
+            let said = without_secrets(text, &url, &["hunter2".to_string()]);
+            assert!(said.chars().count() <= SHOWN && !said.contains("hunter2"), "{said}");
+        });
     }
 }

@@ -21,6 +21,9 @@ impl Decimal {
     }
 }
 
+/// Behind so many digits, all are zero; of many more, the standard library's formatting panics.
+const EXACT: usize = 1_100;
+
 /// Prints a float with the verb `e`, `f` or `g` (or upper case); no precision means as many digits as it takes to read
 /// the same number back. The sign is only there when it is negative.
 pub(super) fn format_float(value: f64, verb: char, precision: Option<usize>) -> String {
@@ -33,9 +36,17 @@ pub(super) fn format_float(value: f64, verb: char, precision: Option<usize>) -> 
         return format!("{}Inf", if sign.is_empty() { "+" } else { sign });
     }
     let body = match (verb.to_ascii_lowercase(), precision) {
-        ('f', Some(p)) => format!("{magnitude:.p$}"),
+        ('f', Some(p)) => {
+            let exact = p.min(EXACT);
+            format!("{magnitude:.exact$}{}", "0".repeat(p - exact))
+        }
         ('f', None) => format!("{magnitude}"),
-        ('e', Some(p)) => scientific(&Decimal::from_scientific(&format!("{magnitude:.p$e}"))),
+        ('e', Some(p)) => {
+            let exact = p.min(EXACT);
+            let mut decimal = Decimal::from_scientific(&format!("{magnitude:.exact$e}"));
+            decimal.digits.extend(std::iter::repeat_n('0', p - exact));
+            scientific(&decimal)
+        }
         ('e', None) => scientific(&Decimal::from_scientific(&format!("{magnitude:e}"))),
         ('x', p) => hexadecimal(magnitude, p),
         (_, precision) => general(magnitude, precision),
@@ -61,7 +72,7 @@ fn general(magnitude: f64, precision: Option<usize>) -> String {
         Some(p) => {
             let p = p.max(1);
             (
-                Decimal::from_scientific(&format!("{magnitude:.*e}", p - 1)).trimmed(),
+                Decimal::from_scientific(&format!("{magnitude:.*e}", (p - 1).min(EXACT))).trimmed(),
                 i32::try_from(p).unwrap_or(i32::MAX),
             )
         }

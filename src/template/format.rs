@@ -73,7 +73,7 @@ struct Spec {
 }
 
 /// Widths and precisions beyond this are refused, as in Go.
-const MAX_WIDTH: i64 = 1_000_000;
+const MAX_WIDTH: u64 = 1_000_000;
 
 /// Lists within lists deeper than this are not printed.
 const MAX_DEPTH: usize = 64;
@@ -112,7 +112,7 @@ impl<'a> Args<'a> {
     /// An integer for `*`.
     fn star(&mut self) -> Option<i64> {
         match self.take()? {
-            Value::Int(n) if n.abs() <= MAX_WIDTH => Some(*n),
+            Value::Int(n) if n.unsigned_abs() <= MAX_WIDTH => Some(*n),
             _ => None,
         }
     }
@@ -122,7 +122,7 @@ impl<'a> Args<'a> {
 fn number(rest: &str) -> (Option<usize>, &str) {
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
     let (text, tail) = rest.split_at(digits);
-    (text.parse().ok().filter(|n| *n as i64 <= MAX_WIDTH), tail)
+    (text.parse().ok().filter(|n| *n as u64 <= MAX_WIDTH), tail)
 }
 
 /// `fmt.Sprintf`.

@@ -44,8 +44,10 @@ impl fmt::Display for Fault {
 fn excerpt(line: &str, column: usize) -> (String, usize) {
     const WIDTH: usize = 160;
     let line = line.trim_end();
-    if line.chars().count() <= WIDTH {
-        return (line.replace('\t', " "), column);
+    let length = line.chars().count();
+    if length <= WIDTH {
+        // The place may lie in white space behind the text, however far.
+        return (line.replace('\t', " "), column.min(length + 1));
     }
     let start = column.saturating_sub(WIDTH / 2);
     let text: String = line.chars().skip(start).take(WIDTH).collect();
@@ -153,6 +155,10 @@ impl fmt::Display for Faults {
 
 /// The known word that `word` is most likely a slip of, if any is near.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // What is longer is no slip, and comparing takes the product of both lengths.
+    if word.len() > 100 {
+        return None;
+    }
     let near = |k: &str| strsim::normalized_damerau_levenshtein(&word.to_lowercase(), &k.to_lowercase());
     known
         .into_iter()
@@ -189,5 +195,24 @@ mod tests {
         let (text, column) = excerpt(&line, 501);
         assert_eq!(text.chars().nth(column - 1), Some('x'));
         assert!(text.len() <= 160);
+    }
+
+    #[test]
+    fn a_place_far_behind_a_short_line_is_marked_at_its_end() {
+        let mut faults = Faults::default();
+        faults.enter(Arc::new(Source::new("f", format!("a: b{}\n", " ".repeat(70_000)))));
+        faults.error(Position { line: 1, column: 70_000 }, "wrong");
+        assert_eq!(faults.to_string(), "f:1:70000: wrong\n    1 | a: b\n      |     ^\n");
+    }
+
+    #[test]
+    fn very_many_faults_are_said_in_good_time() {
+        let text = "y: 3\n".repeat(50_000);
+        let mut faults = Faults::default();
+        let began = std::time::Instant::now();
+        crate::yaml::Document::parse("f", &text, &mut faults);
+        let said = faults.to_string();
+        assert!(faults.len() == 49_999 && began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
+        assert!(said.ends_with("f:50000:1: the key \"y\" is here twice\n    50000 | y: 3\n          | ^\n"));
     }
 }

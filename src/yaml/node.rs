@@ -1,7 +1,7 @@
 //! A YAML document as a tree with positions.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, Span};
 
@@ -12,11 +12,13 @@ use super::{Faults, FromYaml};
 pub struct Source {
     name: String,
     text: String,
+    /// Where each line begins, once one is asked for.
+    lines: OnceLock<Vec<usize>>,
 }
 
 impl Source {
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Source {
-        Source { name: name.into(), text: text.into() }
+        Source { name: name.into(), text: text.into(), lines: OnceLock::new() }
     }
 
     pub fn name(&self) -> &str {
@@ -29,7 +31,12 @@ impl Source {
 
     /// A line by its number, from 1.
     pub fn line(&self, number: u32) -> Option<&str> {
-        self.text.lines().nth((number as usize).checked_sub(1)?)
+        let starts = || {
+            let behind = memchr::memchr_iter(b'\n', self.text.as_bytes()).map(|end| end + 1);
+            std::iter::once(0).chain(behind).filter(|start| *start < self.text.len()).collect()
+        };
+        let start = *self.lines.get_or_init(starts).get((number as usize).checked_sub(1)?)?;
+        self.text.get(start..)?.lines().next()
     }
 }
 
@@ -318,6 +325,7 @@ impl<'a, 'f> Loader<'a, 'f> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     fn parse(text: &str) -> (Document, Faults) {
         let mut faults = Faults::default();
@@ -366,5 +374,19 @@ mod tests {
             let (d, faults) = parse(text);
             assert!(d.root.is_null() && faults.is_empty(), "{text:?}: {faults}");
         }
+    }
+
+    #[test]
+    fn no_document_makes_it_panic() {
+        let good = [
+            "base: &b {x: 1, y: 2}\nsame: *b\nmore:\n  <<: *b\n  y: 3\n",
+            "a:\n- b: \"c\\u00fc\\n\"\n  'd': |\n    e\n\n    f\n- >-\n  g\n  h\n...\n",
+            "%YAML 1.2\n---\n? k\n: !!str v\n# c\n- ~\n",
+            "a: [&x [*x, *x], {b: *x}]\n",
+        ];
+        Fuzz::of(&good).words(&["- ", ": ", "<<", "&a", "*a", "!!", "|+", "\u{feff}"]).heap(64 << 20).texts(|text| {
+            let (document, faults) = parse(text);
+            let _ = (document.read::<Vec<String>>(&mut Faults::default()), faults.to_string());
+        });
     }
 }

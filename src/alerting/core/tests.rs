@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::alerting::{AlertingConfig, Ending};
+use crate::fuzz::Fuzz;
 use crate::sinks::Reason;
 use crate::yaml::{Document, Faults};
 
@@ -373,6 +374,36 @@ fn rows_that_are_not_understood_are_left_out() {
     let (core, actions) = Core::restore(plan(CONFIG), 1, time(0), load);
     assert_eq!((core.queue().0, core.alerts()), (0, (0, 0)));
     assert!(actions.attempts.is_empty());
+}
+
+#[test]
+fn no_stored_row_makes_it_panic() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a", "b"]);
+    agent.until(10);
+    agent.deliver();
+    agent.tell("Disk", &["-a", "c"]);
+    agent.until(80);
+    let rows = agent.rows.into_inner();
+    let good: Vec<_> = rows.values().cloned().collect();
+    let tables: std::collections::BTreeSet<_> = rows.keys().map(|(table, _)| *table).collect();
+    assert_eq!(tables.len(), 3, "{tables:?}");
+    Fuzz::of(&good).heap(4 << 20).bytes(|row| {
+        let load = |table| {
+            let kept =
+                rows.iter().filter(|((of, _), _)| *of == table).map(|((_, key), row)| (key.clone(), row.clone()));
+            let keys = ["0", "18446744073709551615", "k"].map(|key| (key.to_string(), row.to_vec()));
+            kept.chain(keys).collect()
+        };
+        let (mut core, mut actions) = Core::restore(plan(CONFIG), 1, time(90), load);
+        for (event, seconds) in [(Event::Time, 100), (Event::Plan(Box::new(plan(""))), 5000), (Event::Stop, 5001)] {
+            for attempt in std::mem::take(&mut actions.attempts) {
+                core.handle(Event::Ended(Ended { attempt, result: Ok(()) }), time(seconds));
+            }
+            actions = core.handle(event, time(seconds));
+            let _ = core.next_due();
+        }
+    });
 }
 
 #[test]

@@ -61,6 +61,7 @@ fn container<'c>(parent: &str, name: &'c str) -> Option<&'c str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -97,5 +98,14 @@ mod tests {
                 "{path}"
             );
         }
+    }
+
+    #[test]
+    fn no_path_makes_it_panic() {
+        let paths = ["/kubepods.slice/cri-containerd-ID.scope", "/lxc/web/system.slice/a.service", "/docker/ID/init"];
+        Fuzz::of(&paths.map(|path| path.replace("ID", ID))).words(&["lxc.payload.", "libpod-"]).texts(|path| {
+            let place = Place::of(path);
+            assert!(place.slice.len() + place.unit.len() + place.container.len() <= 3 * path.len());
+        });
     }
 }

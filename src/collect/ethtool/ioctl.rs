@@ -157,3 +157,18 @@ fn parse_driver(answer: &[u8]) -> Option<Driver> {
         expansion_rom_version: field(4)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::Fuzz;
+
+    #[test]
+    fn no_answer_of_a_driver_makes_it_panic() {
+        let mut driver = vec![0; DRIVER];
+        driver[4..8].copy_from_slice(b"veth");
+        Fuzz::of(&[driver, vec![1; LINK]]).bytes(|answer| {
+            let _ = (parse_link(answer), parse_driver(answer));
+        });
+    }
+}

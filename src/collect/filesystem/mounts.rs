@@ -121,6 +121,7 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     fn one(line: &str, rootfs: &str) -> Mount {
         let roots = Roots { rootfs: rootfs.into(), ..Roots::default() };
@@ -172,5 +173,15 @@ mod tests {
         let roots = Roots::default();
         let (mounts, fault) = parse(b"1 1 0:1 / /x rw - t s o\n1 1 0x1 / /y rw - t s\n1 1 0:1\n", &roots);
         assert_eq!((mounts.len(), fault), (1, Some(2)));
+    }
+
+    #[test]
+    fn no_list_of_mounts_makes_it_panic() {
+        let good = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
+                    30 22 0:26 / /mnt/a\\040b\\011c ro,nosuid master:2 propagate_from:3 - nfs4 host:/x ro,vers=4.2\n";
+        let roots = Roots { rootfs: "/host".into(), ..Roots::default() };
+        Fuzz::of(&[good]).words(&["\\134", "\\0", " - ", "/host/"]).bytes(|text| {
+            assert!(parse(text, &roots).0.len() <= text.len());
+        });
     }
 }

@@ -183,6 +183,7 @@ fn unit(kind: &str, element: &str, value: f64) -> (&'static str, MetricType, Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     #[test]
     fn names_of_files() {
@@ -204,5 +205,12 @@ mod tests {
             let expected = expected.map(|(kind, number, element)| (kind, number, element.as_bytes()));
             assert_eq!(split(file.as_bytes()), expected, "{file}");
         }
+    }
+
+    #[test]
+    fn no_files_name_makes_it_panic() {
+        Fuzz::of(&["temp1_input", "in10_crit_alarm", "pwm1", "beep_enable"]).bytes(|name| {
+            let _ = split(name);
+        });
     }
 }

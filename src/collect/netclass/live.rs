@@ -6,24 +6,37 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{Device, Devices, FLAGS, Netclass, OPERSTATE, SPEED, UP, open_attribute, parse, read_attribute};
+use super::files::{open_attribute, parse, read_attribute};
+use super::{ADDRESS, ALIAS, Device, Devices, FLAGS, Netclass, OPERSTATE, SPEED, UP};
 use crate::collect::netdev::DETAILED;
 use crate::collect::netlink::{attributes, text};
 use crate::collect::rtnetlink::{IFLA_IFALIAS, Link, Rtnetlink};
 use crate::collect::search::Search;
 use crate::model::Writer;
 
-/// Attributes that only files have, each with whether the kernel gives it only for a device that is up.
-pub(super) const FILES: [(&str, bool); 4] =
-    [("speed", true), ("duplex", true), ("addr_assign_type", false), ("name_assign_type", false)];
+/// Attributes that only files have.
+pub(super) const FILES: [(&str, When); 4] = [
+    ("speed", When::Up),
+    ("duplex", When::Up),
+    ("addr_assign_type", When::Addressed),
+    ("name_assign_type", When::Addressed),
+];
+
+/// When a file is worth opening.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum When {
+    /// While the device is up: the kernel does not give it for others.
+    Up,
+    /// When the device is new, has another address, or has its turn.
+    Addressed,
+}
+
 /// Of `NUMBERS` and `TEXTS`.
 const ADDRESS_ASSIGN_TYPE: usize = 0;
 const DEVICE_ID: usize = 5;
 const NAME_ASSIGN_TYPE: usize = 12;
-const ADDRESS: usize = 0;
 const BROADCAST: usize = 1;
 const DUPLEX: usize = 2;
-const ALIAS: usize = 4;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_BROADCAST: u16 = 2;
@@ -64,7 +77,7 @@ impl Devices {
         netlink.links(self, Devices::clear, |devices, link| {
             let device = devices.next(link.name, u64::from(link.index), ignored);
             if !device.ignored {
-                device.take(link);
+                device.changed = device.take(link);
             }
         })?;
         for (i, device) in self.wanted_mut() {
@@ -99,14 +112,14 @@ impl Netclass {
 }
 
 impl Device {
-    /// Takes over what the link says; what files have is left as it is.
-    fn take(&mut self, link: &Link) {
+    /// Takes over what the link says; what files have is left as it is. Whether the device is new or has another address.
+    fn take(&mut self, link: &Link) -> bool {
+        let mut differs = !self.present;
         self.present = true;
         self.stats = link.stats;
         self.alternatives.clear();
-        for i in [ADDRESS, BROADCAST, ALIAS] {
-            self.texts[i].clear();
-        }
+        let (mut address, mut broadcast): (&[u8], &[u8]) = (&[], &[]);
+        self.texts[ALIAS].clear();
         let mut answer = i64::from(link.flags) & !IFF_VOLATILE;
         let is_up = answer & UP != 0;
         let mut link_index = i64::from(link.index);
@@ -116,8 +129,8 @@ impl Device {
             let number = || content.first_chunk().map(|b| i64::from(u32::from_ne_bytes(*b)));
             let byte = || content.first().map(|b| i64::from(*b));
             match kind {
-                IFLA_ADDRESS => format_address(content, &mut self.texts[ADDRESS]),
-                IFLA_BROADCAST => format_address(content, &mut self.texts[BROADCAST]),
+                IFLA_ADDRESS => address = content,
+                IFLA_BROADCAST => broadcast = content,
                 IFLA_IFALIAS => self.texts[ALIAS].extend_from_slice(text(content)),
                 IFLA_PROP_LIST => {
                     let names = attributes(content).filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
@@ -144,6 +157,8 @@ impl Device {
                 _ => {}
             }
         }
+        differs |= format_address(address, &mut self.texts[ADDRESS]);
+        format_address(broadcast, &mut self.texts[BROADCAST]);
         let dormant = is_up.then_some(i64::from(i64::from(link.flags) & IFF_DORMANT != 0));
         let [assigned, device_id, name_assigned, speed] =
             [ADDRESS_ASSIGN_TYPE, DEVICE_ID, NAME_ASSIGN_TYPE, SPEED].map(|i| self.numbers[i]);
@@ -167,10 +182,12 @@ impl Device {
             queue_length,
             Some(i64::from(link.kind)),
         ];
+        differs
     }
 
     fn read_files(&mut self, class: &OwnedFd, buffer: &mut [u8]) {
         let is_up = self.numbers[FLAGS].is_some_and(|flags| flags & UP != 0);
+        let all = self.is_due() | self.changed;
         let mut path = PathBuffer::default();
         if self.numbers[DEVICE_ID].is_none() {
             // It belongs to the port, and never changes.
@@ -178,14 +195,17 @@ impl Device {
                 .and_then(|f| read_attribute(&f, buffer).map(parse));
             self.numbers[DEVICE_ID] = read.ok().flatten();
         }
-        for (i, (file, only_up)) in FILES.into_iter().enumerate() {
-            let text = if only_up && !is_up {
-                None
-            } else {
-                if self.files[i].is_none() {
-                    self.files[i] = open_attribute(class, path.of(&self.name, file)).ok();
+        for (i, (file, when)) in FILES.into_iter().enumerate() {
+            let text = match when {
+                When::Up if !is_up => None,
+                // A read of an open file is all it costs.
+                When::Addressed if !all && self.files[i].is_none() => continue,
+                _ => {
+                    if self.files[i].is_none() {
+                        self.files[i] = open_attribute(class, path.of(&self.name, file)).ok();
+                    }
+                    self.files[i].as_ref().and_then(|f| read_attribute(f, buffer).ok())
                 }
-                self.files[i].as_ref().and_then(|f| read_attribute(f, buffer).ok())
             };
             match i {
                 0 => self.numbers[SPEED] = text.and_then(parse),
@@ -228,16 +248,17 @@ fn with_flag(flags: i64, flag: i64, count: Option<i64>) -> i64 {
     }
 }
 
-/// `01:23:45:67:89:ab`.
-fn format_address(bytes: &[u8], text: &mut Vec<u8>) {
+/// `01:23:45:67:89:ab`; whether it is not what it was.
+fn format_address(bytes: &[u8], text: &mut Vec<u8>) -> bool {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    text.clear();
-    for (i, byte) in bytes.iter().enumerate() {
-        if i > 0 {
-            text.push(b':');
-        }
-        text.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    let digits = |byte: &u8| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)], b':'];
+    let length = (3 * bytes.len()).saturating_sub(1);
+    let mut differs = text.len() != length;
+    text.resize(length, 0);
+    for (to, from) in text.iter_mut().zip(bytes.iter().flat_map(digits)) {
+        differs |= std::mem::replace(to, from) != from;
     }
+    differs
 }
 
 #[cfg(test)]

@@ -157,3 +157,20 @@ fn split_name(line: &[u8]) -> Option<(&[u8], &[u8])> {
 fn hexadecimal(digits: &[u8]) -> Option<u32> {
     u16::from_str_radix(str::from_utf8(digits).ok()?, 16).ok().map(u32::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::Fuzz;
+
+    #[test]
+    fn no_list_of_names_makes_it_panic() {
+        let good = "# c\n8086  Intel Corporation\n\t1521  I350 Gigabit\n\t\t8086 00a3  Ethernet I350-T4\n\
+                    C 02  Network controller\n\t00  Ethernet controller\n\t\t01  Interface\n";
+        Fuzz::of(&[good]).bytes(|text| {
+            let mut found = 0;
+            entries(text, |_, _| found += 1);
+            assert!(found <= text.len());
+        });
+    }
+}

@@ -120,3 +120,17 @@ fn one_or_many<T>(
     }
     (values.len() == nodes.len()).then_some(values)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::Fuzz;
+
+    #[test]
+    fn no_list_of_cpus_makes_it_panic() {
+        // A range takes four bytes a CPU, and may name all that there can be.
+        Fuzz::of(&["0-3,8", "0-63:8,1"]).heap(4 << 20).texts(|text| {
+            let _ = CpuList::parse(text);
+        });
+    }
+}

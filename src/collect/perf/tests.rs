@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::collect::testing::{Runner, Tree, never_panics, starting};
+use crate::collect::testing::{Runner, SERIES, Tree, never_panics_of_many, starting};
 use crate::yaml::{Document, Faults};
 
 /// A kernel that gives each counter of each CPU a count, or refuses it.
@@ -193,7 +193,7 @@ fn garbage_never_panics() {
         ("proc/sys/kernel/perf_event_paranoid", "2\n"),
     ];
     let config = config("tracepoint: sched:sched_process_exec\n").unwrap();
-    never_panics(&files, |roots| Perf::with(Some(Fake::default()), &config, roots));
+    never_panics_of_many(SERIES, &files, |roots| Perf::with(Some(Fake::default()), &config, roots));
 }
 
 #[test]

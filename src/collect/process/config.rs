@@ -41,7 +41,7 @@ crate::section! {
         pub redact: Search = Search::fixed(REDACT),
         /// Whether proportional memory is read, in which a page counts by how many processes have it.
         pub smaps: bool = true,
-        /// How often it is read of each process; it takes at most a thousandth of a CPU, and so longer if it is much.
+        /// How often it is read of each process; it takes at most two thousandths of a CPU, and so longer if it is much.
         pub smaps_interval: Duration = Duration::from_secs(60),
         /// Whether what threads use is read too, and served by name: of processes with several threads.
         pub threads: bool = false,

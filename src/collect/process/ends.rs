@@ -138,7 +138,7 @@ impl Ends {
     }
 
     /// Ends a pass. `gone`: the processes that were not there any more; `waited`: what parents' `stat` showed; `listed`:
-    /// when the list of processes was read.
+    /// when the list of processes had been read.
     pub fn finish(
         &mut self,
         table: &mut Table,
@@ -232,6 +232,9 @@ impl Ends {
         let coarse = exit.used.user_ns.saturating_add(exit.used.system_ns).saturating_sub(exit.used.run_ns);
         let ended = Ended { group, processes: exit.count, counted: used.cpu(), coarse };
         self.accounts.ended(exit.ppid, ended);
+        if exit.count == 1 {
+            self.accounts.inherit(exit.pid, exit.ppid);
+        }
     }
 
     /// The group of a process that was never read.
@@ -240,6 +243,10 @@ impl Ends {
             return groups.other();
         }
         let parent = table.get(exit.ppid).or_else(|| self.gone.get(&exit.ppid));
+        // A copy of its parent, which never became anything else.
+        if let Some(parent) = parent.filter(|parent| !exit.executed && parent.comm == exit.comm) {
+            return parent.group;
+        }
         match namer.name_ended(exit) {
             Some(name) => groups.named(&name),
             None if !namer.children() => GroupId::NONE,
@@ -341,7 +348,7 @@ fn is_kill(exit: &Exit) -> bool {
 }
 
 /// Time since boot, as `starttime` in /proc/PID/stat counts it.
-fn boot_clock() -> Duration {
+pub(super) fn boot_clock() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }

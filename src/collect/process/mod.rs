@@ -168,7 +168,7 @@ impl Collector for Processes {
         if self.details {
             let Pass { table, procfs, .. } = &mut self.pass;
             if let Some(smaps) = &mut self.smaps {
-                smaps.run(table, procfs, now);
+                smaps.run(table, procfs, now, ends::boot_clock());
             }
             self.groups.begin_count();
             let ms = self.pass.ms(now);

@@ -204,7 +204,7 @@ pub(super) fn integer(text: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use crate::fuzz::Fuzz;
 
     const STAT: &[u8] = b"21150 (cat) R 21131 21131 14782 0 -1 4194304 101 0 7 0 3 4 0 0 20 0 1 0 206958 3133440 382 \
         18446744073709551615 94304316465152 94304316485033 140737271919424 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 1 2 3 4 5 6 7 0\n";
@@ -293,26 +293,19 @@ mod tests {
         assert_eq!(smaps_rollup(b""), None, "of a kernel thread");
     }
 
-    proptest! {
-        #[test]
-        fn nothing_that_a_file_holds_can_harm(
-            mut text in prop::sample::select(vec![STAT.to_vec(), STATUS.to_vec(), IO.to_vec(), b"1 2 3\n".to_vec()]),
-            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
-            end in any::<prop::sample::Index>(),
-        ) {
-            for (at, byte) in changes {
-                let at = at.index(text.len());
-                text[at] = byte;
-            }
-            let text = &text[..=end.index(text.len())];
-            let _ = (stat(text), status(text), io(text), schedstat(text), open_files_limit(text));
-        }
-
-        #[test]
-        fn nor_can_noise(text in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = (stat(&text), status(&text), io(&text), schedstat(&text), open_files_limit(&text));
-            let _ = value_of(&text, b"a");
-            prop_assert!(wchan(&text).is_none_or(|name| !name.is_empty() && name.is_ascii()));
-        }
+    #[test]
+    fn nothing_that_a_file_holds_makes_it_panic() {
+        let limits = b"Limit  Soft Limit  Hard Limit  Units\nMax open files            1024   524288   files     \n";
+        let meminfo = b"MemTotal:  100 kB\nMemFree: 7 kB\n";
+        let cgroups = b"12:cpu,cpuacct:/a/b\n1:name=systemd:/user.slice\n0::/\n";
+        let smaps = b"55d0-7ffc ---p 00000000 00:00 0   [rollup]\nRss:   2312 kB\nPss:    251 kB\nSwapPss:  4 kB\n";
+        Fuzz::of(&[STAT, STATUS, IO, b"990466 71056 3\n", b"do_wait.part.0", limits, meminfo, cgroups, smaps]).bytes(
+            |text| {
+                let _ = (stat(text), status(text), io(text), schedstat(text), open_files_limit(text));
+                let _ = (value_of(text, b"MemTotal:"), run_queue_ns(text), block_io_ticks(text), smaps_rollup(text));
+                assert!(cgroup(text).len() <= text.len().max(1));
+                assert!(wchan(text).is_none_or(|name| !name.is_empty() && name.is_ascii()));
+            },
+        );
     }
 }

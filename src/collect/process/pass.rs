@@ -108,9 +108,8 @@ impl Pass {
 
     /// Reads what has changed; what the processes have used since the last pass is added to their groups.
     pub fn run(&mut self, groups: &mut Groups, sampling: Sampling) -> Result<(), CollectError> {
-        let listed = Instant::now();
-        self.procfs.list(&mut self.pids)?;
         let rescan = self.ends.begin(&mut self.table);
+        self.procfs.list(&mut self.pids)?;
         let now = Instant::now();
         let step = self.window.step(now, sampling);
         let mut reader = Reader {
@@ -145,7 +144,7 @@ impl Pass {
         self.found.gone.append(&mut gone);
         self.name_by_ancestors(groups);
         let Found { gone, waited, .. } = &mut self.found;
-        self.ends.finish(&mut self.table, groups, &mut self.namer, gone, waited, listed);
+        self.ends.finish(&mut self.table, groups, &mut self.namer, gone, waited, now);
         self.kept = self.table.rows().iter().filter(|p| p.kept.is_some()).count();
         self.first = false;
         self.tick = self.tick.wrapping_add(1);

@@ -1,24 +1,35 @@
 //! The proportional memory of processes: /proc/PID/smaps_rollup, where each page counts by how many processes have it.
 //!
 //! The kernel walks all page tables of a process for it, which takes from 20 us to a second for one of many gigabytes. So
-//! processes are read in turn, each once in `processes.smaps_interval`, new ones first, and after a reading that took long
-//! there is a pause: all of them together take no more than a thousandth of a CPU.
+//! processes are read in turn, each once in `processes.smaps_interval`, those first that never were, when they have lived
+//! for some seconds; and after a reading that took long there is a pause: all of them together take no more than two
+//! thousandths of a CPU.
 
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use super::parse;
+use super::pass::CLOCK_TICKS;
 use super::procfs::ProcFs;
 use super::table::{Files, Process, Table};
 
-/// What a second of readings may take.
-const A_SECOND: Duration = Duration::from_millis(1);
+/// CPU time that readings may take in a second.
+const A_SECOND: Duration = Duration::from_millis(2);
+
+/// What may be saved up of it: enough for the some hundred processes that are there at the start.
+const SAVED: Duration = Duration::from_millis(20);
+
+/// How old a process must be to be read: on a host that builds or runs scripts most never will.
+const GROWN_UP: Duration = Duration::from_secs(5);
 
 /// The turns of reading.
 pub(super) struct Smaps {
     interval: Duration,
-    /// The pid at which the next pass goes on.
+    /// The pid at which the next pass goes on, and that for those that were never read.
     next: u32,
-    /// How long ago, in the time that it may take, what has been read would have been paid for.
+    next_new: u32,
+    /// CPU time that was taken and is not paid for yet, with [`SAVED`] to spare.
     owed: Duration,
     last: Option<Instant>,
     /// Rows that the time since the last pass has made due.
@@ -27,29 +38,34 @@ pub(super) struct Smaps {
 
 impl Smaps {
     pub fn new(interval: Duration) -> Smaps {
-        Smaps { interval, next: 0, owed: Duration::ZERO, last: None, due: 0.0 }
+        Smaps { interval, next: 0, next_new: 0, owed: Duration::ZERO, last: None, due: 0.0 }
     }
 
-    /// Reads those whose turn it is.
-    pub fn run(&mut self, table: &mut Table, procfs: &mut ProcFs, now: Instant) {
+    /// Reads those whose turn it is. `uptime`: the time since boot.
+    pub fn run(&mut self, table: &mut Table, procfs: &mut ProcFs, now: Instant, uptime: Duration) {
+        let grown_up = (uptime.saturating_sub(GROWN_UP).as_secs_f64() * CLOCK_TICKS) as u64;
         let since = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         self.last = Some(now);
         self.owed = self.owed.saturating_sub(A_SECOND.mul_f64(since.as_secs_f64().min(3600.0)));
         let rows = table.rows_mut();
         self.due += rows.len() as f64 * since.as_secs_f64() / self.interval.as_secs_f64().max(0.001);
         self.due = self.due.min(rows.len() as f64);
-        for process in rows.iter_mut().filter(|p| is_asked(p) && !p.known.has(Files::SMAPS)) {
+        for at in turns(rows, self.next_new) {
+            let Some(process) = rows.get_mut(at) else { return };
+            if !is_asked(process) || process.known.has(Files::SMAPS) || process.start > grown_up {
+                continue;
+            }
+            self.next_new = process.pid;
             if !self.read(process, procfs) {
                 return;
             }
         }
-        let start = rows.partition_point(|p| p.pid < self.next);
-        for at in (start..rows.len()).chain(0..start) {
+        for at in turns(rows, self.next) {
             if self.due < 1.0 {
                 return;
             }
             let Some(process) = rows.get_mut(at) else { return };
-            if is_asked(process) && !self.read(process, procfs) {
+            if is_asked(process) && process.known.has(Files::SMAPS) && !self.read(process, procfs) {
                 return;
             }
             self.next = process.pid.saturating_add(1);
@@ -59,10 +75,10 @@ impl Smaps {
 
     /// `false` when there is no time left to read it.
     fn read(&mut self, process: &mut Process, procfs: &mut ProcFs) -> bool {
-        if self.owed > A_SECOND {
+        if self.owed > SAVED {
             return false;
         }
-        let began = Instant::now();
+        let began = cpu_time();
         match procfs.read(process.pid, "smaps_rollup").ok().and_then(parse::smaps_rollup) {
             Some(smaps) => {
                 let kib = |kib: u64| u32::try_from(kib).unwrap_or(u32::MAX);
@@ -73,9 +89,21 @@ impl Smaps {
             // Not for us, not there before Linux 4.14, or ending: not tried again as long as it runs the same program.
             None => process.closed.insert(Files::SMAPS),
         }
-        self.owed += began.elapsed();
+        self.owed += cpu_time().saturating_sub(began);
         true
     }
+}
+
+/// All rows, from that of the process `pid` on.
+fn turns(rows: &[Process], pid: u32) -> impl Iterator<Item = usize> + use<> {
+    let start = rows.partition_point(|p| p.pid < pid);
+    (start..rows.len()).chain(0..start)
+}
+
+/// Of this thread.
+fn cpu_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 fn is_asked(process: &Process) -> bool {
@@ -89,6 +117,8 @@ fn is_asked(process: &Process) -> bool {
 mod tests {
     use super::*;
     use crate::collect::Roots;
+
+    const UPTIME: Duration = Duration::from_secs(3600);
 
     /// Rows of these pids, with a file for each that has a number of kilobytes.
     fn table(dir: &std::path::Path, processes: &[(u32, Option<u64>)]) -> Table {
@@ -121,19 +151,33 @@ mod tests {
         procfs.list(&mut Vec::new()).unwrap();
         let mut smaps = Smaps::new(Duration::from_secs(30));
         let start = Instant::now();
-        smaps.run(&mut table, &mut procfs, start);
+        smaps.run(&mut table, &mut procfs, start, UPTIME);
         assert_eq!(read(&table), [(1, 5), (3, 7)]);
         assert!(table.get(2).unwrap().closed.has(Files::SMAPS));
         for pid in [1, 3] {
             std::fs::write(dir.path().join(format!("{pid}/smaps_rollup")), "Pss: 8 kB\nSwapPss: 0 kB\n").unwrap();
         }
         let first_read_again = |table: &Table| read(table).iter().position(|(_, kib)| *kib == 8);
-        smaps.run(&mut table, &mut procfs, start + Duration::from_secs(5));
+        smaps.run(&mut table, &mut procfs, start + Duration::from_secs(5), UPTIME);
         assert_eq!(first_read_again(&table), None);
-        smaps.run(&mut table, &mut procfs, start + Duration::from_secs(11));
+        smaps.run(&mut table, &mut procfs, start + Duration::from_secs(11), UPTIME);
         assert_eq!(read(&table), [(1, 8), (3, 7)]);
-        smaps.run(&mut table, &mut procfs, start + Duration::from_secs(32));
+        smaps.run(&mut table, &mut procfs, start + Duration::from_secs(32), UPTIME);
         assert_eq!(read(&table), [(1, 8), (3, 8)]);
+    }
+
+    #[test]
+    fn one_that_is_just_born_is_not_worth_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut procfs = ProcFs::new(&Roots { procfs: dir.path().into(), ..Roots::default() });
+        let mut table = table(dir.path(), &[(1, Some(5))]);
+        table.get_mut(1).unwrap().start = 100 * 10;
+        procfs.list(&mut Vec::new()).unwrap();
+        let mut smaps = Smaps::new(Duration::from_secs(30));
+        for (uptime, values) in [(14, &[][..]), (16, &[(1, 5)])] {
+            smaps.run(&mut table, &mut procfs, Instant::now(), Duration::from_secs(uptime));
+            assert_eq!(read(&table), values);
+        }
     }
 
     #[test]
@@ -146,9 +190,9 @@ mod tests {
         let start = Instant::now();
         smaps.last = Some(start);
         smaps.owed = Duration::from_millis(500);
-        smaps.run(&mut table, &mut procfs, start + Duration::from_secs(400));
+        smaps.run(&mut table, &mut procfs, start + Duration::from_secs(200), UPTIME);
         assert_eq!(read(&table), []);
-        smaps.run(&mut table, &mut procfs, start + Duration::from_secs(500));
+        smaps.run(&mut table, &mut procfs, start + Duration::from_secs(300), UPTIME);
         assert_eq!(read(&table), [(1, 5)]);
     }
 }

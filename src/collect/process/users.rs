@@ -60,6 +60,7 @@ fn name_in(text: &[u8], uid: u32) -> Option<Box<str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     #[test]
     fn users_are_named_by_the_host_or_by_their_number() {
@@ -72,5 +73,11 @@ mod tests {
             users.look_up(uid);
             assert_eq!(users.name(uid), name);
         }
+    }
+    #[test]
+    fn no_list_of_users_makes_it_panic() {
+        Fuzz::of(&["root:x:0:0::/:/bin/sh\n:x:5:\nbroken\nwww-data:x:33:33::/:/x\n"]).bytes(|text| {
+            let _ = (name_in(text, 33), name_in(text, u32::MAX));
+        });
     }
 }

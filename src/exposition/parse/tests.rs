@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::fuzz::Fuzz;
 
 fn error(text: &str) -> String {
     parse(text.as_bytes()).unwrap_err().to_string()
@@ -95,22 +96,22 @@ fn an_empty_text_has_no_families() {
     }
 }
 
-proptest! {
-    #[test]
-    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse(&bytes);
-    }
-
-    #[test]
-    fn no_damage_to_a_good_text_makes_it_panic(at in 0..120usize, byte in any::<u8>(), cut in 0..120usize) {
-        let mut text = b"# HELP h H \\\\.\n# TYPE h histogram\nh_bucket{a=\"\\n\",le=\"+Inf\"} 3 4\nh_sum 2\nh_count 3\n".to_vec();
-        if let Some(place) = text.get_mut(at) {
-            *place = byte;
+#[test]
+fn no_bytes_make_it_panic() {
+    let good = [
+        "# HELP h H \\\\.\n# TYPE h histogram\nh_bucket{a=\"\\n\",le=\"+Inf\"} 3 4\nh_sum 2\nh_count 3\n",
+        "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 1\ns_count 1\nfree_count NaN\n",
+        "# HELP aB_total A.\n# TYPE aB_total counter\naB_total{x=\"1\",camelCase=\"ü\"} 1.5e3 -7\n# EOF\n",
+    ];
+    Fuzz::of(&good).words(&["# HELP ", "# TYPE ", "gauge", "untyped", "__name__", "_milliseconds"]).bytes(|text| {
+        if let Ok(families) = parse(text) {
+            assert!(families.iter().map(|family| family.samples.len()).sum::<usize>() <= text.len());
+            assert!(crate::exposition::lint::lint(&families).len() <= 20 * text.len());
         }
-        let _ = parse(&text);
-        let _ = parse(&text[..cut.min(text.len())]);
-    }
+    });
+}
 
+proptest! {
     #[test]
     fn what_is_written_is_read_back(label in any::<String>(), help in any::<String>(), value in any::<f64>()) {
         let escaped = help.replace('\\', "\\\\").replace('\n', "\\n");

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use proptest::prelude::*;
-
 use super::notation::Store;
+use crate::fuzz::Fuzz;
 use crate::model::Timestamp;
 use crate::promql::{EvalError, EvalOptions, Query};
 
@@ -163,30 +162,32 @@ const WORDS: &[&str] = &[
     "-1",
 ];
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+const GOOD: [&str; 6] = [
+    "sum by (a) (rate(x{b=~\"c.*\"}[5m] offset -1m)) / on (a) group_left (d) topk(3, y @ end()) > bool 0x10",
+    "label_replace(max_over_time(x[30s:5s]), \"b\", \"$1\", \"a\", \"(.*)\") or vector(1) unless absent(y)",
+    "histogram_quantile(0.9, sum without (a) (x)) ^ -2 % time() atan2 1e3",
+    "count_values(\"v\", x) and ignoring (a) (clamp(x, 1, NaN) == 1)",
+    "avg(predict_linear(x[4s], 3600)) < 0 # c",
+    "quantile(0.5, deriv(x{a!=\"\",b!~'z'}[1h30m] @ 1.5)) != stddev_over_time(x[6s])",
+];
 
-    #[test]
-    fn any_text_is_parsed_or_refused(text in "\\PC{0,60}") {
-        let _ = Query::parse(&text);
-    }
+#[test]
+fn no_text_makes_the_parser_panic() {
+    Fuzz::of(&GOOD).words(WORDS).heap(16 << 20).texts(|text| {
+        let _ = Query::parse(text);
+    });
+}
 
-    #[test]
-    fn any_row_of_tokens_is_evaluated_or_refused(picks in prop::collection::vec((0..WORDS.len(), any::<bool>()), 0..24)) {
-        let text: String = picks.iter().map(|(i, space)| format!("{}{}", WORDS[*i], if *space { " " } else { "" })).collect();
-        if let Ok(query) = Query::parse(&text) {
-            let mut store = Store::new();
-            store.load("x{a=\"1\"}", "0+1x5 NaN Inf stale 3", Duration::from_secs(1));
-            let options = EvalOptions { max_samples: 100_000, ..EvalOptions::default() };
+#[test]
+fn no_query_that_is_taken_makes_its_evaluation_panic() {
+    let mut store = Store::new();
+    store.load("x{a=\"1\"}", "0+1x5 NaN Inf stale 3", Duration::from_secs(1));
+    store.load("x{a=\"2\",b=\"c\"}", "1 -Inf 0 5e-324 1e308 2", Duration::from_secs(1));
+    let options = EvalOptions { max_samples: 100_000, ..EvalOptions::default() };
+    let good = ["rate(x[5s])", "topk(3, x) + on (a) x", "max_over_time(x[5s:1s])", "sum(x) by (a) * 2"];
+    Fuzz::of(&[&good[..], &GOOD].concat()).words(WORDS).heap(64 << 20).texts(|text| {
+        if let Ok(query) = Query::parse(text) {
             let _ = query.instant(&store.history, Timestamp::from_millis(5_000), &options);
         }
-    }
-
-    #[test]
-    fn a_valid_query_with_something_changed_is_evaluated_or_refused(at in 0usize..80, cut in 0usize..6, word in 0..WORDS.len()) {
-        let valid = "sum by (a) (rate(x{b=~\"c.*\"}[5m] offset -1m)) / on (a) group_left (d) topk(3, y @ end()) > bool 0x10";
-        let at = at.min(valid.len());
-        let text = format!("{}{}{}", &valid[..at], WORDS[word], &valid[(at + cut).min(valid.len())..]);
-        let _ = Query::parse(&text);
-    }
+    });
 }

@@ -22,9 +22,9 @@ const FORK: u32 = 1;
 const EXEC: u32 = 2;
 const EXIT: u32 = 0x8000_0000;
 
-/// Tells the answer to our request from those to others', which come to all: the kernel gives it back, one greater. (The
-/// sequence number, which it should give back, it replaces by its own.)
-const MARK: u32 = 0x5746_0000;
+/// With the agent's pid, tells the answer to our request from those to others', which come to all: the kernel answers with
+/// the acknowledgement that was sent and 1; sequence numbers are its own.
+const ACKNOWLEDGEMENT: u32 = 0x5746_0000;
 /// A kernel that answers does so at once; one that does not want to says nothing.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -61,14 +61,14 @@ impl Connector {
                 return Err(format!("the agent is not in the host's {name} namespace"));
             }
         }
-        let mark = MARK ^ std::process::id();
+        let ours = ACKNOWLEDGEMENT ^ std::process::id();
         let subscribe = || -> io::Result<(Connector, Option<u32>)> {
             let socket = Socket::open(rustix::net::netlink::CONNECTOR, size)?;
             let mut connector = Connector { socket };
             connector.want_exits(exits)?;
             connector.socket.join(ADDRESS[0])?;
-            connector.socket.send(&request(LISTEN, mark))?;
-            let answer = connector.socket.wait(PATIENCE, |datagram| answer(datagram, mark))?;
+            connector.socket.send(&request(LISTEN, ours))?;
+            let answer = connector.socket.wait(PATIENCE, |datagram| answer(datagram, ours))?;
             Ok((connector, answer))
         };
         match subscribe() {
@@ -101,7 +101,7 @@ impl Connector {
 impl Drop for Connector {
     /// Before Linux 6.6 the kernel would go on making events that nobody receives.
     fn drop(&mut self) {
-        let _ = self.socket.send(&request(IGNORE, MARK));
+        let _ = self.socket.send(&request(IGNORE, ACKNOWLEDGEMENT));
     }
 }
 
@@ -114,8 +114,9 @@ fn why(error: &io::Error) -> String {
     }
 }
 
-fn request(operation: u32, mark: u32) -> Vec<u8> {
-    let mut body: Vec<u8> = [ADDRESS[0], ADDRESS[1], 0, mark].into_iter().flat_map(u32::to_ne_bytes).collect();
+fn request(operation: u32, acknowledgement: u32) -> Vec<u8> {
+    let mut body: Vec<u8> =
+        [ADDRESS[0], ADDRESS[1], 0, acknowledgement].into_iter().flat_map(u32::to_ne_bytes).collect();
     body.extend((size_of::<u32>() as u16).to_ne_bytes());
     body.extend([0; 2]);
     body.extend(operation.to_ne_bytes());
@@ -154,10 +155,10 @@ fn event(body: &[u8]) -> Option<Event> {
     }
 }
 
-/// The error number of the answer to the request with this mark; 0 is consent.
-fn answer(datagram: &[u8], mark: u32) -> Option<u32> {
+/// The error number of the answer to the request with this acknowledgement; 0 is consent.
+fn answer(datagram: &[u8], acknowledgement: u32) -> Option<u32> {
     bodies(datagram).find_map(|body| {
-        let ours = u32_at(body, 12)? == mark.wrapping_add(1) && u32_at(body, CN_HEADER)? == NONE;
+        let ours = u32_at(body, 12)? == acknowledgement.wrapping_add(1) && u32_at(body, CN_HEADER)? == NONE;
         let code = u32_at(body, CN_HEADER + EVENT_HEADER)?;
         ours.then_some((code as i32).unsigned_abs())
     })
@@ -208,7 +209,7 @@ mod tests {
     const CHANGE_OF_NAME: u32 = 0x200;
 
     fn datagram(kind: u32, numbers: &[u32]) -> Vec<u8> {
-        let header = [ADDRESS[0], ADDRESS[1], 7, MARK + 1, 40, kind, 0, 0, 0];
+        let header = [ADDRESS[0], ADDRESS[1], 99, ACKNOWLEDGEMENT + 1, 40, kind, 0, 0, 0];
         let body: Vec<u8> = header.iter().chain(numbers).copied().flat_map(u32::to_ne_bytes).collect();
         message(NLMSG_DONE, 0, 7, &body)
     }
@@ -242,11 +243,11 @@ mod tests {
 
     #[test]
     fn only_the_answer_to_the_own_request_counts() {
-        assert_eq!(answer(&datagram(NONE, &[0]), MARK), Some(0));
-        assert_eq!(answer(&datagram(NONE, &[1]), MARK), Some(1));
-        assert_eq!(answer(&datagram(NONE, &[-1i32 as u32]), MARK), Some(1), "as newer kernels have it");
+        assert_eq!(answer(&datagram(NONE, &[0]), ACKNOWLEDGEMENT), Some(0));
+        assert_eq!(answer(&datagram(NONE, &[1]), ACKNOWLEDGEMENT), Some(1));
+        assert_eq!(answer(&datagram(NONE, &[-1i32 as u32]), ACKNOWLEDGEMENT), Some(1), "as newer kernels have it");
         assert_eq!(answer(&datagram(NONE, &[1]), 3), None);
-        assert_eq!(answer(&datagram(EXEC, &[1, 1]), MARK), None);
+        assert_eq!(answer(&datagram(EXEC, &[1, 1]), ACKNOWLEDGEMENT), None);
     }
 
     #[test]
@@ -277,7 +278,7 @@ mod tests {
             bytes.truncate(cut);
             bytes.extend(&noise);
             for bytes in [&noise, &bytes] {
-                let _ = (events(bytes).count(), answer(bytes, MARK));
+                let _ = (events(bytes).count(), answer(bytes, ACKNOWLEDGEMENT));
             }
         }
     }

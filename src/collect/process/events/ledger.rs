@@ -165,3 +165,6 @@ fn likeness(hasher: &RandomState, exit: &Exit) -> u64 {
     (&exit.cmdline, &exit.cgroup).hash(&mut state);
     state.finish()
 }
+
+#[cfg(test)]
+mod tests;

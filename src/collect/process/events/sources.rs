@@ -19,6 +19,12 @@ const MOST: usize = 50_000;
 /// Programs executed between two passes of which each process is told.
 const MOST_EXECS: usize = 65_536;
 
+/// What to wait for.
+pub(super) struct Waitable {
+    pub births: Option<Arc<OwnedFd>>,
+    pub ends: Option<Arc<OwnedFd>>,
+}
+
 /// Both sources, and what has come from them.
 pub(super) struct Sources {
     connector: Result<Connector, Arc<str>>,
@@ -56,10 +62,12 @@ impl Sources {
         }
     }
 
-    /// The sockets that are worth waiting for.
-    pub fn waitable(&self) -> Vec<Arc<OwnedFd>> {
-        let connector = self.connector.iter().map(|source| source.socket.waitable());
-        connector.chain(self.taskstats.iter().map(|source| source.socket.waitable())).collect()
+    /// The sockets that are worth waiting for: one that has failed would always be ready.
+    pub fn waitable(&self) -> Waitable {
+        Waitable {
+            births: self.connector.as_ref().ok().map(|source| source.socket.waitable()),
+            ends: self.taskstats.as_ref().ok().map(|source| source.socket.waitable()),
+        }
     }
 
     /// Receives what has been reported of forks and execs; `executed` takes the processes that executed a program.

@@ -106,3 +106,62 @@ impl Tasks {
         self.processes = HashMap::new();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(pid: u32, process: u32) -> Task {
+        Task {
+            pid,
+            process,
+            ppid: 1,
+            uid: 7,
+            comm: Comm::new(if pid == process { b"main" } else { b"worker" }),
+            wait_status: if pid == process { 3 << 8 } else { 0 },
+            kernel_thread: false,
+            executed: true,
+            last: false,
+            age: Duration::from_secs(u64::from(pid)),
+            peak_bytes: 1_000_000 - u64::from(pid),
+            used: Used { user_ns: 100, run_ns: 90, read_bytes: 5, ..Used::default() },
+        }
+    }
+
+    fn report(task: Task) -> Report {
+        Report { task, group: Used::default() }
+    }
+
+    #[test]
+    fn a_process_ends_with_its_last_thread_as_its_main_thread_did() {
+        let mut tasks = Tasks::default();
+        assert_eq!(tasks.ended(report(task(11, 10))), None);
+        assert_eq!(tasks.ended(report(task(10, 10))), None);
+        assert_eq!(tasks.ended(report(task(21, 20))), None, "another process");
+        let exit = tasks.ended(report(Task { last: true, ..task(12, 10) })).unwrap();
+        assert_eq!((exit.pid, exit.comm.as_bytes(), exit.status), (10, &b"main"[..], ExitStatus::Code(3)));
+        assert_eq!((exit.used.user_ns, exit.used.run_ns, exit.used.read_bytes), (300, 270, 15));
+        assert_eq!((exit.age, exit.peak_bytes), (Duration::from_secs(12), 999_990));
+        let alone = tasks.ended(report(Task { last: true, ..task(10, 10) })).unwrap();
+        assert_eq!(alone.used.user_ns, 100, "the next with this pid");
+    }
+
+    #[test]
+    fn threads_that_ended_before_we_listened_are_in_what_the_kernel_adds_up() {
+        let group = Used { user_ns: 1000, run_ns: 2000, ..Used::default() };
+        let exit = Tasks::default().ended(Report { task: Task { last: true, ..task(10, 10) }, group }).unwrap();
+        assert_eq!((exit.used.user_ns, exit.used.run_ns, exit.used.read_bytes), (1000, 2000, 5));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_may_be_another_is_forgotten() {
+        let mut tasks = Tasks::default();
+        for process in 0..2 * MOST as u32 {
+            tasks.ended(report(task(process + 1, process)));
+        }
+        assert_eq!(tasks.processes.len(), MOST);
+        tasks.clear();
+        let exit = tasks.ended(report(Task { last: true, ..task(10, 10) })).unwrap();
+        assert_eq!(exit.used.user_ns, 100);
+    }
+}

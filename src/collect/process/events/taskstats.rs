@@ -220,3 +220,98 @@ fn used(stats: &[u8]) -> Option<Used> {
         write_bytes: number(at::WRITE_BYTES)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::collect::netlink::testing::attribute as attribute_of;
+
+    const TYPE_PID: u16 = 1;
+    const TYPE_NULL: u16 = 6;
+
+    /// A structure in which each field of 8 bytes holds its offset.
+    fn structure() -> Vec<u8> {
+        let mut bytes: Vec<u8> = (0..560u64).step_by(8).flat_map(u64::to_ne_bytes).collect();
+        let mut put = |at: usize, content: &[u8]| bytes[at..at + content.len()].copy_from_slice(content);
+        put(0, &13u16.to_ne_bytes());
+        put(at::EXIT_CODE, &139u32.to_ne_bytes());
+        put(at::FLAG, &[AGROUP | AFORK]);
+        put(at::COMM.start, b"a (b)\0rest");
+        for (field, number) in [(at::UID, 1000u32), (at::PID, 42), (at::PPID, 7), (at::TGID, 40)] {
+            put(field, &number.to_ne_bytes());
+        }
+        bytes
+    }
+
+    fn aggregate(kind: u16, stats: &[u8]) -> Vec<u8> {
+        // Where alignment counts, an empty attribute stands before the structure.
+        let parts = [attribute_of(TYPE_PID, &[0; 4]), attribute_of(TYPE_NULL, &[]), attribute_of(TYPE_STATS, stats)];
+        attribute_of(kind, &parts.concat())
+    }
+
+    fn body(aggregates: &[Vec<u8>]) -> Vec<u8> {
+        [&[2, 1, 0, 0], &aggregates.concat()[..]].concat()
+    }
+
+    #[test]
+    fn the_structure_is_read_by_field() {
+        let report = report(&body(&[aggregate(TYPE_OF_TASK, &structure())])).unwrap();
+        let used = Used {
+            user_ns: 152_000,
+            system_ns: 160_000,
+            run_ns: 72,
+            minor_faults: 168,
+            major_faults: 176,
+            voluntary: 272,
+            nonvoluntary: 280,
+            read_bytes: 248,
+            write_bytes: 256,
+        };
+        let task = Task {
+            pid: 42,
+            process: 40,
+            ppid: 7,
+            uid: 1000,
+            comm: Comm::new(b"a (b)"),
+            wait_status: 139,
+            kernel_thread: false,
+            executed: false,
+            last: true,
+            age: Duration::from_micros(376),
+            peak_bytes: 200 << 10,
+            used,
+        };
+        assert_eq!(report, Report { task, group: Used::default() });
+    }
+
+    #[test]
+    fn the_sums_of_a_process_stand_behind_its_last_task() {
+        let both = body(&[aggregate(TYPE_OF_TASK, &structure()), aggregate(TYPE_OF_GROUP, &structure())]);
+        let report = report(&both).unwrap();
+        assert_eq!(report.group, report.task.used);
+    }
+
+    #[test]
+    fn the_kernel_is_told_of_all_cpus() {
+        assert_eq!(possible_cpus(&Roots::default()).last(), Some(&0));
+        let none = Roots { sysfs: "/nonexistent".into(), ..Roots::default() };
+        assert!(possible_cpus(&none).starts_with(b"0-"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(noise in prop::collection::vec(any::<u8>(), 0..80), cut in 0..700usize) {
+            let mut bytes = body(&[aggregate(TYPE_OF_TASK, &structure())]);
+            bytes.truncate(cut);
+            bytes.extend(&noise);
+            let whole = message(31, 0, 1, &bytes);
+            for bytes in [&noise, &bytes, &whole] {
+                let _ = report(bytes);
+                let _ = messages(bytes).filter_map(|(_, body)| report(body)).count();
+            }
+            prop_assert!(report(&bytes[..bytes.len().min(400)]).is_none(), "a structure that is cut off");
+        }
+    }
+}

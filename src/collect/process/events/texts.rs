@@ -135,3 +135,65 @@ impl Reader {
         self.buffer.get(..length).filter(|text| !text.is_empty()).map(Arc::from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(cmdline: &[u8]) -> Text {
+        Text { cmdline: Some(cmdline.into()), cgroup: None }
+    }
+
+    #[test]
+    fn a_process_that_ends_takes_its_text_along() {
+        let mut texts = Texts::default();
+        texts.insert(7, text(b"old"));
+        texts.insert(7, text(b"new"));
+        assert_eq!(texts.take(7), text(b"new"));
+        assert_eq!(texts.take(7), Text::default());
+        texts.insert(7, text(b"old"));
+        texts.insert(7, Text::default());
+        assert_eq!(texts.take(7), Text::default(), "it executed another program, of which nothing could be read");
+    }
+
+    #[test]
+    fn a_child_has_its_parents_text() {
+        let mut texts = Texts::default();
+        texts.insert(7, text(b"x"));
+        texts.insert(8, text(b"of another, before"));
+        texts.fork(7, 8);
+        texts.fork(1, 9);
+        assert_eq!((texts.take(8), texts.take(9)), (text(b"x"), Text::default()));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut texts = Texts::default();
+        for pid in 0..2 * MOST_PROCESSES as u32 {
+            texts.insert(pid, text(b"x"));
+            texts.fork(pid, pid + 1_000_000);
+        }
+        assert_eq!(texts.processes.len(), MOST_PROCESSES);
+        texts.end_pass();
+        assert_eq!(texts.processes.len(), MOST_PROCESSES, "one that ends in the pass after it began");
+        texts.end_pass();
+        assert_eq!(texts.processes.len(), 0);
+        for pid in 0..1000 {
+            texts.insert(pid, text(&[b'x'; MOST_BYTES]));
+        }
+        assert_eq!(texts.processes.len(), BUDGET / MOST_BYTES);
+    }
+
+    #[test]
+    fn files_are_read_where_they_are_asked_for_and_cut_off_where_they_are_too_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = Roots { procfs: folder.path().into(), ..Roots::default() };
+        std::fs::create_dir(folder.path().join("7")).unwrap();
+        std::fs::write(folder.path().join("7/cmdline"), vec![b'x'; MOST_BYTES + 5]).unwrap();
+        std::fs::write(folder.path().join("7/cgroup"), "").unwrap();
+        let read = Reader::new(AtExec { cmdline: true, cgroup: true }, &roots).read(7);
+        assert_eq!((read.cmdline.unwrap().len(), read.cgroup), (MOST_BYTES, None));
+        assert_eq!(Reader::new(AtExec { cmdline: false, cgroup: true }, &roots).read(7), Text::default());
+        assert_eq!(Reader::new(AtExec { cmdline: true, cgroup: true }, &roots).read(8), Text::default());
+    }
+}

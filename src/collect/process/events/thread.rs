@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
-use super::sources::Sources;
+use super::sources::{Sources, Waitable};
 use super::texts::{AtExec, Reader};
 use crate::collect::Roots;
 
@@ -16,6 +16,9 @@ use crate::collect::Roots;
 /// a hundred wake-ups a second.
 const WINDOW: Duration = Duration::from_millis(100);
 const MOST_IN_WINDOW: u32 = 10;
+/// How long ends alone are left to wait: those of threads are frequent on some hosts, and no text is read at an end. Ten
+/// thousand and more find room in the socket.
+const ENDS_AFTER: Duration = Duration::from_millis(200);
 /// Of how many processes that executed a program in one go the texts are read: the last ones, which are the likeliest to
 /// be alive.
 const MOST_TEXTS: usize = 32;
@@ -72,7 +75,7 @@ impl Thread {
             executed: Vec::new(),
             running: None,
         };
-        if !waitable.is_empty() {
+        if waitable.births.is_some() || waitable.ends.is_some() {
             let (shared, reader) = (thread.shared.clone(), Reader::new(at_exec, roots));
             match spawn(shared, waitable, reader) {
                 Ok(running) => thread.running = Some(running),
@@ -103,7 +106,7 @@ impl Drop for Thread {
 
 type Running = (JoinHandle<()>, Arc<OwnedFd>);
 
-fn spawn(shared: Arc<Shared>, waitable: Vec<Arc<OwnedFd>>, reader: Reader) -> std::io::Result<Running> {
+fn spawn(shared: Arc<Shared>, waitable: Waitable, reader: Reader) -> std::io::Result<Running> {
     let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
     let stopped = stop.clone();
     let builder = std::thread::Builder::new().name("process-events".to_string()).stack_size(256 << 10);
@@ -111,37 +114,53 @@ fn spawn(shared: Arc<Shared>, waitable: Vec<Arc<OwnedFd>>, reader: Reader) -> st
     Ok((thread, stop))
 }
 
-fn run(shared: &Shared, mut waitable: Vec<Arc<OwnedFd>>, stop: &OwnedFd, mut reader: Reader) {
+fn run(shared: &Shared, mut waitable: Waitable, stop: &OwnedFd, mut reader: Reader) {
     let mut executed = Vec::new();
     let mut pace = Pace::default();
-    // One that has failed is not waited for: it would always be ready.
-    while !waitable.is_empty() {
-        let sockets = waitable.iter().map(|socket| &**socket);
-        if !wait(stop, sockets, None) {
-            return;
+    let mut emptied = None;
+    while waitable.births.is_some() || waitable.ends.is_some() {
+        let wait_for_ends = emptied.map_or(Duration::ZERO, |at: Instant| ENDS_AFTER.saturating_sub(at.elapsed()));
+        let (ends, time) = match &waitable.ends {
+            Some(_) if !wait_for_ends.is_zero() => (None, Some(wait_for_ends)),
+            ends => (ends.as_deref(), None),
+        };
+        match wait(stop, waitable.births.as_deref().into_iter().chain(ends), time) {
+            Woken::ToStop => return,
+            Woken::ByTime => continue,
+            Woken::BySocket => {}
         }
         shared.empty(&mut reader, &mut executed);
         waitable = shared.lock().waitable();
-        if let Some(rest) = pace.rest(Instant::now())
-            && !wait(stop, std::iter::empty(), Some(rest))
+        let now = Instant::now();
+        emptied = Some(now);
+        if let Some(rest) = pace.rest(now)
+            && wait(stop, std::iter::empty(), Some(rest)) == Woken::ToStop
         {
             return;
         }
     }
 }
 
-/// Waits for one of the sockets, or for the time to pass; `false` when it is to stop.
-fn wait<'f>(stop: &'f OwnedFd, sockets: impl Iterator<Item = &'f OwnedFd>, time: Option<Duration>) -> bool {
+#[derive(PartialEq, Eq)]
+enum Woken {
+    ToStop,
+    BySocket,
+    ByTime,
+}
+
+/// Waits for one of the sockets, or for the time to pass.
+fn wait<'f>(stop: &'f OwnedFd, sockets: impl Iterator<Item = &'f OwnedFd>, time: Option<Duration>) -> Woken {
     let all = std::iter::once(stop).chain(sockets);
     let mut fds: Vec<_> = all.map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)).collect();
     let time = time.map(|time| Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ });
     match poll(&mut fds, time.as_ref()) {
-        Ok(_) => fds.first().is_none_or(|stop| stop.revents().is_empty()),
-        Err(Errno::INTR) => true,
+        Ok(0) | Err(Errno::INTR) => Woken::ByTime,
+        Ok(_) if fds.first().is_some_and(|stop| !stop.revents().is_empty()) => Woken::ToStop,
+        Ok(_) => Woken::BySocket,
         Err(error) => {
             // The pass still empties the sockets: late, and losing more in a storm.
             tracing::warn!(%error, "cannot wait for reports on processes");
-            false
+            Woken::ToStop
         }
     }
 }

@@ -162,3 +162,19 @@ impl Watch {
 fn eager() -> ProcessesConfig {
     ProcessesConfig { refresh_ticks: 1, ..ProcessesConfig::default() }
 }
+
+/// Runs a test in a thread that is not root's: the thread's user alone is another, and its capabilities are gone.
+fn as_nobody(test: fn()) {
+    let run = move || {
+        const NOBODY: u32 = 65534;
+        if rustix::process::geteuid().is_root() {
+            // SAFETY: a system call with three numbers, which changes the user of this thread and nothing in memory.
+            let changed = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+            assert_eq!(changed, 0, "{}", std::io::Error::last_os_error());
+        }
+        test();
+    };
+    if let Err(panic) = std::thread::spawn(run).join() {
+        std::panic::resume_unwind(panic);
+    }
+}
