@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Agent, Metrics, SOON, Setup, eventually};
+use common::{Metrics, SOON, Setup, eventually};
 
 /// A shell under another name, so that its processes are a group of their own.
 fn shell(dir: &Path, name: &str) -> PathBuf {
@@ -41,27 +41,11 @@ fn exits(metrics: &Metrics, group: &str, reason: &str) -> f64 {
     metrics.value("watchfire_process_exits_total", &[("groupname", group), ("reason", reason)]).unwrap_or(0.0)
 }
 
-/// Whether the kernel reports on processes; a test that needs that says what it skips.
-fn is_told(agent: &Agent, test: &str) -> bool {
-    let up = eventually("the agent says whether it is told", SOON, || {
-        let metrics = agent.metrics();
-        let up = |source| metrics.value("watchfire_process_events_up", &[("source", source)]);
-        Some((up("connector")?, up("taskstats")?))
-    });
-    let told = up == (1.0, 1.0);
-    if !told {
-        eprintln!(
-            "{test}: skipped, the kernel does not report on processes here (it takes CAP_NET_ADMIN, on the host)"
-        );
-    }
-    told
-}
-
 #[test]
 fn no_process_is_unseen_however_short() {
     const SHORT: u32 = 20_000;
     let agent = Setup::new("rule_files: []\nstock_rules: false\n").start();
-    if !is_told(&agent, "no_process_is_unseen_however_short") {
+    if !agent.is_told("no_process_is_unseen_however_short") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

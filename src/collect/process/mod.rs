@@ -171,7 +171,8 @@ impl Collector for Processes {
                 smaps.run(table, procfs, now, ends::boot_clock());
             }
             self.groups.begin_count();
-            let ms = self.pass.ms(now);
+            // Not before the time of the pass, since which a process may have been waiting.
+            let ms = self.pass.ms(Instant::now());
             for process in self.pass.table.rows().iter().filter(|p| p.is_known()) {
                 self.groups.count(process, self.pass.page_size, ms);
                 if process.state == b'Z'
