@@ -232,7 +232,7 @@ impl Both {
     fn compare(&self, what: &str, since: &Moment) -> Moment {
         let mut wrong: Option<BTreeSet<String>> = None;
         let mut moment = self.moment();
-        for _ in 0..10 {
+        for _ in 0..20 {
             let now = moment.differences(since);
             let left = wrong.map_or(now.clone(), |wrong| wrong.intersection(&now).cloned().collect());
             if left.is_empty() {

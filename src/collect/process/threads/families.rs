@@ -7,6 +7,9 @@ use crate::model::Writer;
 
 const NS: f64 = 1e9;
 
+/// A label's value, and what is counted under it.
+type Valued = (&'static str, fn(&Counts) -> f64);
+
 /// Each name of each group: those, and what is under it.
 fn names(groups: &Groups) -> impl Iterator<Item = ([&[u8]; 2], &OfName)> {
     groups.in_order().filter_map(|group| Some((group, group.threads.as_deref()?))).flat_map(|(group, of)| {
@@ -15,13 +18,7 @@ fn names(groups: &Groups) -> impl Iterator<Item = ([&[u8]; 2], &OfName)> {
 }
 
 /// A counter with a label of two values beside those of the group and the thread.
-fn pair(
-    out: &mut Writer,
-    groups: &Groups,
-    (name, help, label): (&str, &str, &str),
-    file: Files,
-    values: [(&str, fn(&Counts) -> f64); 2],
-) {
+fn pair(out: &mut Writer, groups: &Groups, (name, help, label): (&str, &str, &str), file: Files, values: [Valued; 2]) {
     let mut family = out.counter(name, help, ["groupname", "threadname", label]);
     for ([group, thread], of) in names(groups).filter(|(_, of)| of.known.has(file)) {
         for (word, value) in values {
@@ -59,16 +56,14 @@ fn write_names(out: &mut Writer, groups: &Groups) {
         family.put(name, f64::from(of.threads));
     }
     let cpu = ("namedprocess_namegroup_thread_cpu_seconds_total", "Cpu user/system usage in seconds", "mode");
-    let modes: [(&str, fn(&Counts) -> f64); 2] =
-        [("system", |c| c.system as f64 / NS), ("user", |c| c.user as f64 / NS)];
+    let modes: [Valued; 2] = [("system", |c| c.system as f64 / NS), ("user", |c| c.user as f64 / NS)];
     pair(out, groups, cpu, Files::STAT, modes);
     let help = "number of bytes read/written by these threads";
     let io = ("namedprocess_namegroup_thread_io_bytes_total", help, "iomode");
     pair(out, groups, io, Files::IO, [("read", |c| c.read_bytes as f64), ("write", |c| c.write_bytes as f64)]);
     let switches =
         ("namedprocess_namegroup_thread_context_switches_total", "Context switches for these threads", "ctxswitchtype");
-    let types: [(&str, fn(&Counts) -> f64); 2] =
-        [("nonvoluntary", |c| c.nonvoluntary as f64), ("voluntary", |c| c.voluntary as f64)];
+    let types: [Valued; 2] = [("nonvoluntary", |c| c.nonvoluntary as f64), ("voluntary", |c| c.voluntary as f64)];
     pair(out, groups, switches, Files::STATUS, types);
     let mut faults = |name, help, value: fn(&Counts) -> u64| {
         let mut family = out.counter(name, help, labels);
