@@ -102,6 +102,12 @@ const MAY_BE_EMPTY: &[(&str, &str, &str)] = &[
     ("I/O by service", "B", "a cgroup that does no I/O has no such counter"),
     ("Services at their limits", "A", "few services have a CPU limit"),
     ("Services at their limits", "B", "few services have a memory limit"),
+    ("Ends by reason", "A", "not every kernel reports on processes, nor to everybody"),
+    ("Failures by group", "A", "drawn only while processes fail"),
+    ("Births and programs executed", "A", "not every kernel reports on processes, nor to everybody"),
+    ("Memory of ended processes", "A", "not every kernel reports on processes, nor to everybody"),
+    ("Longest wait in the kernel", "A", "drawn once a process has waited for a second"),
+    ("Zombies by parent", "A", "drawn once there has been a zombie"),
 ];
 
 /// Names of metrics in a query: words with an underscore that are neither functions nor labels.
@@ -264,6 +270,7 @@ groups:
   rules:
   - {{alert: Fires, expr: test_level > 0, labels: {{severity: warning}}}}
   - {{alert: WillFire, expr: vector(1), for: 1h, labels: {{severity: warning}}}}
+processes: {{wanted: {{prometheus: 1}}}}
 alerting:
   route: {{receiver: all, group_wait: 0s, group_interval: 1s}}
   receivers: [{{name: all, webhook_configs: [{{url: '{}'}}], exec_configs: [{{command: ['true']}}]}}]

@@ -41,27 +41,11 @@ fn exits(metrics: &Metrics, group: &str, reason: &str) -> f64 {
     metrics.value("watchfire_process_exits_total", &[("groupname", group), ("reason", reason)]).unwrap_or(0.0)
 }
 
-/// Whether the kernel reports on processes; a test that needs that says what it skips.
-fn is_told(agent: &Agent, test: &str) -> bool {
-    let up = eventually("the agent says whether it is told", SOON, || {
-        let metrics = agent.metrics();
-        let up = |source| metrics.value("watchfire_process_events_up", &[("source", source)]);
-        Some((up("connector")?, up("taskstats")?))
-    });
-    let told = up == (1.0, 1.0);
-    if !told {
-        eprintln!(
-            "{test}: skipped, the kernel does not report on processes here (it takes CAP_NET_ADMIN, on the host)"
-        );
-    }
-    told
-}
-
 #[test]
 fn no_process_is_unseen_however_short() {
     const SHORT: u32 = 20_000;
     let agent = Setup::new("rule_files: []\nstock_rules: false\n").start();
-    if !is_told(&agent, "no_process_is_unseen_however_short") {
+    if !agent.is_told("no_process_is_unseen_however_short") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -160,7 +144,7 @@ fn a_service_with_the_units_capabilities_sees_all_and_one_without_says_what_it_c
     let config = "stock_rules: false\nglobal: {scrape_interval: 200ms}\n";
     for (capabilities, told) in [("+dac_read_search,+sys_ptrace,+net_admin", true), ("-all", false)] {
         let setup = Setup::new(config);
-        if told && !is_told(&setup.start(), "a_service_with_the_units_capabilities") {
+        if told && !setup.start().is_told("a_service_with_the_units_capabilities") {
             return;
         }
         let dir = tempfile::tempdir().expect("a temporary directory");

@@ -130,6 +130,22 @@ impl Agent {
         })
     }
 
+    /// Whether the kernel reports on processes; a test that needs that says what it skips.
+    pub fn is_told(&self, test: &str) -> bool {
+        let up = eventually("the agent says whether it is told", SOON, || {
+            let metrics = self.metrics();
+            let up = |source| metrics.value("watchfire_process_events_up", &[("source", source)]);
+            Some((up("connector")?, up("taskstats")?))
+        });
+        let told = up == (1.0, 1.0);
+        if !told {
+            eprintln!(
+                "{test}: skipped, the kernel does not report on processes here (it takes CAP_NET_ADMIN, on the host)"
+            );
+        }
+        told
+    }
+
     pub fn reload(&self) -> Response {
         request(self.port, "POST", "/-/reload", &[]).unwrap_or_else(|e| panic!("POST /-/reload: {e}"))
     }

@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use super::naming::GroupItems;
 use crate::collect::search::Search;
+use crate::model::format_duration;
 use crate::yaml::{Faults, Node};
+
+/// The longest time between two rounds over all threads: a quarter of an hour without any makes a name free.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(300);
 
 /// What of a command line looks like a secret: the value of a word that says so, and a password within a URL.
 pub(super) const REDACT: &str = concat!(
@@ -39,6 +43,12 @@ crate::section! {
         pub smaps: bool = true,
         /// How often it is read of each process; it takes at most two thousandths of a CPU, and so longer if it is much.
         pub smaps_interval: Duration = Duration::from_secs(60),
+        /// Whether what threads use is read too, and served by name: of processes with several threads.
+        pub threads: bool = false,
+        /// How often threads are read; each costs as much as a process.
+        pub threads_interval: Duration = Duration::from_secs(5),
+        /// Whether it is read where in the kernel threads wait, as often as that.
+        pub wchan: bool = false,
         /// Which processes are a group, in process-exporter's words: its `process_names`, or its whole file. Without, a
         /// group for each name (`comm`), and one for all kernel threads.
         pub groups: GroupItems = GroupItems::default(),
@@ -110,6 +120,10 @@ fn check(section: &mut ProcessesConfig, node: &Node, faults: &mut Faults) {
     bounds("top", section.top, 0, 1000);
     bounds("max_groups", section.max_groups, 1, 100_000);
     bounds("refresh_ticks", section.refresh_ticks as usize, 1, 3600);
+    if section.threads_interval > LONGEST_INTERVAL {
+        let at = node.get("threads_interval").map_or(node.at, |node| node.at);
+        faults.error(at, format!("threads_interval must be at most {}", format_duration(LONGEST_INTERVAL)));
+    }
     if section.smaps_interval < Duration::from_secs(1) {
         let at = node.get("smaps_interval").map_or(node.at, |value| value.at);
         faults.error(at, "smaps_interval must be at least 1s; smaps: false switches it off");
@@ -242,11 +256,12 @@ mod tests {
     #[test]
     fn limits_are_checked_where_they_stand() {
         let mut faults = Faults::default();
-        let text = "enabled: true\ntop: 5000\nmax_groups: 0\nrefresh_ticks: 5\n";
+        let text = "enabled: true\ntop: 5000\nmax_groups: 0\nrefresh_ticks: 5\nthreads_interval: 6m\n";
         let section: ProcessesConfig = Document::parse("w.yaml", text, &mut faults).read(&mut faults);
         assert_eq!(section.refresh_ticks, 5);
         let said = faults.to_string();
         assert!(said.contains("w.yaml:2:6: top must be from 0 to 1000"), "{said}");
         assert!(said.contains("w.yaml:3:13: max_groups must be from 1 to 100000"), "{said}");
+        assert!(said.contains("w.yaml:5:19: threads_interval must be at most 5m"), "{said}");
     }
 }

@@ -91,8 +91,9 @@ impl Groups {
         let help = "Number of processes in states Running, Sleeping, Waiting, Zombie, or Other";
         let mut states = out.gauge(name, help, ["groupname", "state"]);
         for group in self.in_order() {
-            for (state, count) in STATES.iter().zip(group.now.states) {
-                states.put([group.name.as_bytes(), state.as_bytes()], f64::from(count));
+            let of_threads = group.threads.as_ref().map_or([0; STATES.len()], |of| of.states);
+            for ((state, count), threads) in STATES.iter().zip(group.now.states).zip(of_threads) {
+                states.put([group.name.as_bytes(), state.as_bytes()], f64::from(count) + f64::from(threads));
             }
         }
     }

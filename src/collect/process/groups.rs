@@ -11,12 +11,13 @@ use hashbrown::HashTable;
 
 use super::exits::{Exits, Reason};
 use super::table::{Counts, Files, Process};
+use super::threads::OfGroup;
 
 /// How long a group must have been empty before it makes room for another.
-const EMPTY_FOR: Duration = Duration::from_secs(900);
+pub(super) const EMPTY_FOR: Duration = Duration::from_secs(900);
 
 /// Where the processes go for which there is no group left.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 
 /// A group's place in [`Groups`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +59,7 @@ pub(super) struct Now {
 /// process-exporter's words for states; all others are the last.
 pub(super) const STATES: [&str; 5] = ["Running", "Sleeping", "Waiting", "Zombie", "Other"];
 
-fn state_index(letter: u8) -> usize {
+pub(super) fn state_index(letter: u8) -> usize {
     match letter {
         b'R' => 0,
         b'S' => 1,
@@ -76,6 +77,8 @@ pub(super) struct Group {
     /// What could be read of any of its processes at all.
     pub known: Files,
     pub exits: Exits,
+    /// Of its processes' threads, where they are read.
+    pub threads: Option<Box<OfGroup>>,
     /// How many processes there should be at least.
     pub wanted: Option<u32>,
     /// Whether one of them has ever waited for a second in the kernel, and whether one has ever left a zombie: what is
@@ -162,6 +165,7 @@ impl Groups {
             now: Now::default(),
             known: Files::default(),
             exits: Exits::default(),
+            threads: None,
             wanted: None,
             ever_waited: false,
             ever_left_zombies: false,
@@ -197,6 +201,11 @@ impl Groups {
         if let Some(group) = self.groups.get_mut(id.0 as usize) {
             group.counts.add(used);
         }
+    }
+
+    /// What is known of the threads of a group.
+    pub fn threads_mut(&mut self, id: GroupId) -> Option<&mut OfGroup> {
+        Some(self.groups.get_mut(id.0 as usize)?.threads.get_or_insert_default())
     }
 
     /// Counts processes of the group that have ended for this reason; `peak_bytes` is the most memory that one had.

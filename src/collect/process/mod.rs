@@ -1,10 +1,11 @@
 //! The process pass: all that is known of processes, from one pass over /proc a tick.
 //!
 //! Reads /proc/PID/{schedstat,stat,status,io,limits,smaps_rollup}, the number of entries of /proc/PID/fd, cmdline and
-//! cgroup of new processes where names need them, oom_score, cgroup and the schedstat of threads of the top ones, now and
-//! then /proc/PID/task/*/stat, and /proc/{stat,meminfo,vmstat}, /proc/sys/kernel/{threads-max,pid_max,task_delayacct},
-//! /etc/passwd; and listens to the process connector and taskstats. How little of /proc an ordinary tick needs stands in
-//! `pass.rs`, how the ends of processes are accounted for in `ends.rs` and `accounts.rs`. Gives, in the order of writing:
+//! cgroup of new processes where names need them, oom_score, cgroup and the schedstat of threads of the top ones, now
+//! and then /proc/PID/task/*/stat, where threads are wanted their {schedstat,stat,status,io,wchan}, and
+//! /proc/{stat,meminfo,vmstat}, /proc/sys/kernel/{threads-max,pid_max,task_delayacct}, /etc/passwd; and listens to the
+//! process connector and taskstats. How little of /proc an ordinary tick needs stands in `pass.rs`, how the ends of
+//! processes are accounted for in `ends.rs` and `accounts.rs`. Gives, in the order of writing:
 //!
 //! | metrics | labels | switched by |
 //! | --- | --- | --- |
@@ -17,12 +18,17 @@
 //! | `watchfire_process_events_{up,lost_total}`, `watchfire_process_events_total` | `source`; `event` | `processes.events` |
 //! | `watchfire_processes`: processes by state | `state` | `processes.enabled` |
 //! | `node_processes_{threads,pids,max_threads,max_processes}`, `node_processes_state`, `node_processes_threads_state`: node_exporter's `processes` | `state`, `thread_state` | `collectors.processes` |
+//! | `namedprocess_namegroup_thread_*`: process-exporter's, of processes with several threads | `groupname`, `threadname` | `processes.threads` |
+//! | `namedprocess_namegroup_threads_wchan` | `groupname`, `wchan` | `processes.wchan` |
+//! | `watchfire_process_threads_unread` | | either |
 //! | `watchfire_process_{cpu_usage_ratio,memory_usage_ratio,resident_memory_bytes,proportional_memory_bytes,io_read_bytes_per_second,io_written_bytes_per_second,open_fds,threads,start_time_seconds,run_queue_delay_ratio,block_io_delay_ratio,oom_score,uninterruptible,stopped,zombie}`: the top processes | `pid`, `comm`, `user`, `groupname`, `cgroup`, `unit`, `container`, `cmdline` | `processes.enabled`, `processes.top`, `processes.command_lines` |
 //!
-//! Where the values of groups are not process-exporter's: `context_switches_total` is of the main threads and `states`
-//! counts processes, both from what is read anyway, where it reads every thread and counts each; what cannot be known is
-//! left out, where it says 0 (I/O that is closed to the agent) or the year 1 (the oldest start in an empty group);
-//! a process that executes another program or changes its name is named anew, where it stays in the group it was first
+//! Where the values of groups are not process-exporter's: without `processes.threads`, `context_switches_total` is of the
+//! main threads and `states` counts processes, both from what is read anyway, where it reads every thread whether it serves
+//! them or not. With it, both agree: `context_switches_total` is the sum over all threads (but does not go back when one
+//! ends), and `states` counts each process and, of those with several threads, each thread besides, so that the main one
+//! counts twice. What cannot be known is left out, where it says 0 (I/O that is closed to the agent) or the year 1 (the
+//! oldest start in an empty group); a process that executes another program or changes its name is named anew, where it stays in the group it was first
 //! seen in; processes that lived between two readings count; without items, kernel threads, which its usual configuration
 //! leaves out, are one group.
 //!
@@ -44,6 +50,7 @@ mod pass;
 mod procfs;
 mod smaps;
 mod table;
+mod threads;
 mod top;
 mod users;
 
@@ -63,6 +70,7 @@ use namer::Namer;
 use pass::{Options, Pass, ReadErrors};
 use procfs::ProcFs;
 use smaps::Smaps;
+use threads::Threads;
 use top::{CommandLines, Terms, Top};
 
 use super::file::may_keep;
@@ -78,6 +86,7 @@ pub struct Processes {
     groups: Groups,
     top: Top,
     smaps: Option<Smaps>,
+    threads: Option<Threads>,
     /// Where the kernel's reports on processes belong to, as long as nobody listens to them.
     events: Option<Roots>,
     host: Host,
@@ -99,6 +108,8 @@ impl Processes {
         };
         let mut groups = Groups::new(config.max_groups);
         config.wanted.iter().for_each(|(name, processes)| groups.want(name, *processes));
+        let threads =
+            threads::Options { threads: config.threads, wchan: config.wchan, interval: config.threads_interval };
         let terms = Terms { n: config.top, after: config.top_after, grace: config.top_grace };
         Processes {
             pass: Pass::new(roots, options, Ends::new(roots), Namer::new(config, roots)),
@@ -106,6 +117,7 @@ impl Processes {
             events: (config.enabled && config.events).then(|| roots.clone()),
             top: Top::new(terms, CommandLines::new(config.command_lines.then(|| config.redact.regex().clone())), roots),
             smaps: (config.enabled && config.smaps).then(|| Smaps::new(config.smaps_interval)),
+            threads: (config.enabled && (config.threads || config.wchan)).then(|| Threads::new(threads)),
             host: Host::new(roots),
             node: node.map(|node| NodeProcesses::new(node, roots)),
             details: config.enabled,
@@ -129,7 +141,7 @@ impl Processes {
 
     /// Bytes on the heap that grow with the number of processes.
     pub fn heap_size(&self) -> usize {
-        self.pass.heap_size()
+        self.pass.heap_size() + self.threads.as_ref().map_or(0, Threads::heap_size)
     }
 }
 
@@ -159,7 +171,8 @@ impl Collector for Processes {
                 smaps.run(table, procfs, now, ends::boot_clock());
             }
             self.groups.begin_count();
-            let ms = self.pass.ms(now);
+            // Not before the time of the pass, since which a process may have been waiting.
+            let ms = self.pass.ms(Instant::now());
             for process in self.pass.table.rows().iter().filter(|p| p.is_known()) {
                 self.groups.count(process, self.pass.page_size, ms);
                 if process.state == b'Z'
@@ -167,6 +180,9 @@ impl Collector for Processes {
                 {
                     self.groups.count_zombie_child(parent.group);
                 }
+            }
+            if let Some(threads) = &mut self.threads {
+                threads.run(&self.pass.table, &mut self.pass.procfs, &mut self.groups, now);
             }
             self.top.update(&self.pass.table, &mut self.pass.procfs, self.pass.page_size, now);
             // What seldom comes or goes stands first: from the first change on, the layout is made anew.
@@ -184,6 +200,9 @@ impl Collector for Processes {
             None => Ok(()),
         };
         if self.details {
+            if let Some(threads) = &self.threads {
+                threads.write(out, &self.groups);
+            }
             let host =
                 top::Host { memory: self.host.memory, page_size: self.pass.page_size, boot_time: self.host.boot_time };
             self.top.write(out, &self.pass.table, &self.groups, host);

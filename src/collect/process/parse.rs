@@ -128,6 +128,14 @@ fn line_value(text: &[u8], name: &[u8]) -> Option<u64> {
     integer(fields(line).nth(1)?)
 }
 
+/// Where in the kernel a thread waits, of /proc/PID/wchan: the name of a function; `None` where it does not wait, or it is
+/// not for us to know.
+pub(super) fn wchan(text: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(crate::collect::trim(text)).ok()?;
+    // A kernel without names of functions says addresses.
+    (!name.is_empty() && name != "0" && name.len() <= 128 && name.bytes().all(|b| b.is_ascii_graphic())).then_some(name)
+}
+
 /// Nanoseconds on a CPU, of /proc/PID/schedstat, which is of the main thread alone; `None` where the kernel does not
 /// count them (then all three numbers are 0).
 pub(super) fn schedstat(text: &[u8]) -> Option<u64> {
@@ -252,6 +260,16 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_waits_in_a_function_or_nowhere() {
+        assert_eq!(wchan(b"hrtimer_nanosleep"), Some("hrtimer_nanosleep"));
+        assert_eq!(wchan(b"do_wait.part.0\n"), Some("do_wait.part.0"));
+        assert_eq!(
+            [wchan(b"0"), wchan(b""), wchan(b"\n"), wchan(b"a b"), wchan(b"\xff"), wchan(&[b'a'; 200])],
+            [None; 6]
+        );
+    }
+
+    #[test]
     fn the_cgroup_is_the_one_that_says_most() {
         for (text, path) in [
             ("0::/system.slice/ssh.service\n", "/system.slice/ssh.service"),
@@ -284,6 +302,7 @@ mod tests {
         Fuzz::of(&[STAT, STATUS, IO, b"990466 71056 3\n", limits, meminfo, cgroups, smaps]).bytes(|text| {
             let _ = (stat(text), status(text), io(text), schedstat(text), open_files_limit(text));
             let _ = (value_of(text, b"MemTotal:"), run_queue_ns(text), block_io_ticks(text), smaps_rollup(text));
+            assert!(wchan(text).is_none_or(|name| !name.is_empty() && name.is_ascii()));
             assert!(cgroup(text).len() <= text.len().max(1));
         });
     }

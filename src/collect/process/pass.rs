@@ -258,7 +258,8 @@ impl Reader<'_> {
     fn visit(&mut self, p: &mut Process) -> bool {
         self.begin(false);
         let part = p.pid.wrapping_add(self.tick);
-        let due = part.is_multiple_of(self.options.refresh_ticks) || p.reported == Reported::Exec || self.rescan;
+        let executed = p.reported == Reported::Exec;
+        let due = part.is_multiple_of(self.options.refresh_ticks) || executed || self.rescan;
         if !p.is_known() {
             return !due || self.admit_hidden(p);
         }
@@ -299,7 +300,7 @@ impl Reader<'_> {
         }
         if changed || due {
             self.details(p);
-            if due && (part / self.options.refresh_ticks).is_multiple_of(LIMITS_EVERY) {
+            if executed || due && (part / self.options.refresh_ticks).is_multiple_of(LIMITS_EVERY) {
                 self.limits(p);
             }
         }

@@ -3,6 +3,7 @@
 mod live;
 mod odd;
 mod properties;
+mod threads;
 mod trees;
 
 use std::collections::BTreeMap;
@@ -78,26 +79,31 @@ impl Tree {
     }
 
     fn show(&self, pid: u32, p: &Shown) {
+        self.show_at(&pid.to_string(), p);
+        self.write(&format!("{pid}/limits"), "Max open files            8   16   files\n");
+        let fd = self.path(&format!("{pid}/fd"));
+        let _ = fs::remove_dir_all(&fd);
+        fs::create_dir(&fd).unwrap();
+        (0..p.open).for_each(|n| fs::write(fd.join(n.to_string()), "").unwrap());
+    }
+
+    /// The files that processes and threads have.
+    fn show_at(&self, at: &str, p: &Shown) {
         let Shown { state, flags, start, user, system, faults, threads, pages, .. } = p;
         let rest = format!(
             ") {state} 1 1 1 0 -1 {flags} {faults} 0 {faults} 0 {user} {system} 0 0 20 0 {threads} 0 {start} 40960 {pages} 0 0\n"
         );
-        self.write(&format!("{pid}/stat"), [format!("{pid} (").as_bytes(), &p.comm, rest.as_bytes()].concat());
-        self.write(&format!("{pid}/schedstat"), format!("{} 100 3\n", p.ran));
+        self.write(&format!("{at}/stat"), [&b"1 ("[..], &p.comm, rest.as_bytes()].concat());
+        self.write(&format!("{at}/schedstat"), format!("{} 100 3\n", p.ran));
         self.write(
-            &format!("{pid}/status"),
+            &format!("{at}/status"),
             format!(
                 "Name:\tx\nUid:\t0\t0\t0\t0\nVmSwap:\t 8 kB\nvoluntary_ctxt_switches:\t{0}\nnonvoluntary_ctxt_switches:\t{0}\n",
                 p.switches
             ),
         );
         let io = format!("rchar: 1\nwchar: 1\nread_bytes: {}\nwrite_bytes: {}\n", p.read, p.written);
-        self.write(&format!("{pid}/io"), io);
-        self.write(&format!("{pid}/limits"), "Max open files            8   16   files\n");
-        let fd = self.path(&format!("{pid}/fd"));
-        let _ = fs::remove_dir_all(&fd);
-        fs::create_dir(&fd).unwrap();
-        (0..p.open).for_each(|n| fs::write(fd.join(n.to_string()), "").unwrap());
+        self.write(&format!("{at}/io"), io);
     }
 
     fn remove(&self, pid: u32) {
