@@ -3,7 +3,7 @@
 use super::{split_once, trim};
 
 /// More CPUs than Linux can have.
-const MAX_CPUS: u32 = 65_536;
+pub(super) const MAX_CPUS: u32 = 65_536;
 
 /// The first and the last CPU of a part of a list: `0-3`, or `8`.
 pub(super) fn range(text: &[u8]) -> Option<(u32, u32)> {

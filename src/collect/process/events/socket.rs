@@ -145,6 +145,7 @@ fn dropped(table: &[u8], inode: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     #[test]
     fn the_kernel_counts_what_found_no_room() {
@@ -155,5 +156,14 @@ mod tests {
         assert_eq!(dropped(table, 31337), Some(77));
         assert_eq!(dropped(table, 1055), Some(0));
         assert_eq!(dropped(table, 7), None);
+    }
+
+    #[test]
+    fn no_table_makes_it_panic() {
+        let table = "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode\n\
+            00000000e3f5f0a5 11  4138       00000001 0        0        0     2        77       31337   \n";
+        Fuzz::of(&[table]).bytes(|table| {
+            let _ = dropped(table, 31337);
+        });
     }
 }

@@ -223,10 +223,9 @@ fn used(stats: &[u8]) -> Option<Used> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::collect::netlink::testing::attribute as attribute_of;
+    use crate::fuzz::Fuzz;
 
     const TYPE_PID: u16 = 1;
     const TYPE_NULL: u16 = 6;
@@ -300,18 +299,14 @@ mod tests {
         assert!(possible_cpus(&none).starts_with(b"0-"));
     }
 
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(noise in prop::collection::vec(any::<u8>(), 0..80), cut in 0..700usize) {
-            let mut bytes = body(&[aggregate(TYPE_OF_TASK, &structure())]);
-            bytes.truncate(cut);
-            bytes.extend(&noise);
-            let whole = message(31, 0, 1, &bytes);
-            for bytes in [&noise, &bytes, &whole] {
-                let _ = report(bytes);
-                let _ = messages(bytes).filter_map(|(_, body)| report(body)).count();
-            }
-            prop_assert!(report(&bytes[..bytes.len().min(400)]).is_none(), "a structure that is cut off");
-        }
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let both = body(&[aggregate(TYPE_OF_TASK, &structure()), aggregate(TYPE_OF_GROUP, &structure())]);
+        Fuzz::of(&[message(31, 0, 1, &both), both.clone()]).bytes(|bytes| {
+            let _ = report(bytes);
+            let _ = messages(bytes).filter_map(|(_, body)| report(body)).count();
+        });
+        let whole = body(&[aggregate(TYPE_OF_TASK, &structure())]);
+        assert!((0..400).all(|end| report(&whole[..end]).is_none()), "a structure that is cut off");
     }
 }

@@ -1,6 +1,7 @@
 use serde::Deserialize;
 
 use super::*;
+use crate::fuzz::Fuzz;
 use crate::yaml::{Document, Faults};
 
 /// A process as a test tells it, and what was asked of it.
@@ -249,19 +250,33 @@ fn regular_expressions_find_what_go_finds() {
     assert!(wrong.is_empty(), "{} differ\n{}", wrong.len(), wrong.join("\n"));
 }
 
-proptest::proptest! {
-    #[test]
-    fn no_pattern_can_harm(pattern in "[\\\\\\[\\](){}*+?^$|.,:<>PQEdwsbpx0-9a-z&~-]{0,24}", text in ".{0,20}") {
-        if let Ok(pattern) = CommandPattern::new(&pattern) {
-            let _ = pattern.is_match(&text);
-            pattern.captures(&text, &mut BTreeMap::new());
+#[test]
+fn no_pattern_makes_it_panic() {
+    let good = [
+        r"^(?P<a>/usr/(?:bin|sbin)/\w+)\s+-{1,2}(\d{2,5})?.*$",
+        r"(?i-s)[^\d\-\]a-z&&[:alpha:]]+?\Q.*\E\x{1F600}\pL\P{Greek}\012",
+        r"(?<9x>a|b*)\A\z\bx{,3}[]\w~-~]",
+    ];
+    Fuzz::of(&good).words(&["(?P<", "{1000}", "[[:^digit:]]", "\\Q", "\\E", "(?U)"]).heap(32 << 20).texts(|text| {
+        if let Ok(pattern) = CommandPattern::new(text) {
+            let groups = pattern.groups("/usr/bin/a --12 x");
+            assert!(groups.is_none_or(|groups| groups.len() == pattern.names().count()));
+            pattern.captures("ab", &mut BTreeMap::new());
         }
-    }
+    });
+}
 
-    #[test]
-    fn no_process_can_harm(comm in proptest::collection::vec(0u8.., 0..20), text in proptest::collection::vec(0u8.., 0..60)) {
-        let mut process = Told { cgroups: text.clone(), ..Told::new(&comm, &text) };
-        let named = name("[{cmdline: ['(?P<x>\\W).'], name: '{{.}}{{.Matches.x}}'}, {exe: [a]}, {cmdline: ['']}]", &mut process);
+#[test]
+fn no_process_makes_its_naming_panic() {
+    let good: [&[u8]; 3] =
+        [b"/bin/a\0-b\0c d\0", b"postgres: writer  \0\0\0", b"12:cpu,cpuacct:/a\n11:name=systemd:/b:c\n0::/\n"];
+    Fuzz::of(&good).bytes(|text| {
+        let comm = &text[..text.len().min(20)];
+        let mut process = Told { cgroups: text.to_vec(), ..Told::new(comm, text) };
+        let named = name(
+            "[{cmdline: ['(?P<x>\\W).'], name: '{{.}}{{.Matches.x}}'}, {exe: [a]}, {cmdline: ['']}]",
+            &mut process,
+        );
         assert!(named.is_some_and(|name| name.len() <= LONGEST_NAME));
-    }
+    });
 }

@@ -70,6 +70,7 @@ fn shown(words: &[u8], redact: &Regex) -> String {
 mod tests {
     use super::*;
     use crate::collect::process::config::REDACT;
+    use crate::fuzz::Fuzz;
 
     #[test]
     fn what_looks_like_a_secret_is_not_shown() {
@@ -96,5 +97,14 @@ mod tests {
     fn a_long_one_is_cut() {
         let line = "x".repeat(700);
         assert_eq!(shown(line.as_bytes(), &Regex::new("y").unwrap()).len(), MOST_BYTES + 3);
+    }
+
+    #[test]
+    fn no_command_line_makes_it_panic() {
+        let redact = Regex::new(REDACT).unwrap();
+        let good = ["mysql -u root --password=hunter2 db", "curl -H Authorization: Bearer abc.def x", "TOKEN=b run"];
+        Fuzz::of(&good).words(&["--api-key ", "postgres://joe:x@"]).bytes(|line| {
+            assert!(shown(line, &redact).len() <= MOST_BYTES + 3);
+        });
     }
 }
