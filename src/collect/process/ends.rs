@@ -45,13 +45,10 @@ pub(super) struct Waited {
 enum Reports {
     /// Nothing is reported, or nobody wants to know.
     Off,
-    /// Being opened, by a thread of its own: where the kernel does not answer, that takes a second.
+    /// Being opened, by a thread of its own: that takes milliseconds, and a second where the kernel does not answer.
     Opening(Receiver<Events>),
     On(Box<Events>),
 }
-
-/// How long the first pass waits for the reports to be opened: where the kernel answers, it does so at once.
-const OPENING: Duration = Duration::from_millis(20);
 
 /// Takes account of processes that end, as far as the kernel reports them.
 pub(super) struct Ends {
@@ -83,7 +80,7 @@ impl Ends {
         }
     }
 
-    /// Begins to listen to what the kernel reports.
+    /// Begins to listen to what the kernel reports, from one of the next passes on: the first one has to be quick.
     pub fn listen(&mut self, at_exec: AtExec, roots: &Roots) {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let roots = roots.clone();
@@ -95,12 +92,12 @@ impl Ends {
             Ok(_) => self.events = Reports::Opening(receiver),
             Err(error) => tracing::warn!(%error, "the kernel's reports on processes are not listened to: no thread"),
         }
-        self.take_opened(OPENING);
     }
 
-    fn take_opened(&mut self, wait: Duration) {
+    /// Takes the reports when they are open.
+    fn take_opened(&mut self) {
         if let Reports::Opening(opening) = &self.events
-            && let Ok(events) = opening.recv_timeout(wait)
+            && let Ok(events) = opening.try_recv()
         {
             let Status { connector, taskstats, .. } = events.status();
             for (source, why) in [("connector", connector), ("taskstats", taskstats)] {
@@ -122,7 +119,7 @@ impl Ends {
 
     /// Begins a pass: marks what has executed a program. Whether all has to be read anew, since reports were lost.
     pub fn begin(&mut self, table: &mut Table) -> bool {
-        self.take_opened(Duration::ZERO);
+        self.take_opened();
         if let Reports::On(events) = &mut self.events {
             self.executed.clear();
             events.execs(&mut self.executed);

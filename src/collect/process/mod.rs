@@ -166,8 +166,10 @@ impl Collector for Processes {
         self.pass.run(&mut self.groups, self.sampling)?;
         let counts = Counts::of(&self.pass.table);
         if self.details {
+            // Whoever starts the agent waits for the first pass.
+            let early = self.pass.is_first() && self.sampling != Sampling::Once;
             let Pass { table, procfs, .. } = &mut self.pass;
-            if let Some(smaps) = &mut self.smaps {
+            if let Some(smaps) = self.smaps.as_mut().filter(|_| !early) {
                 smaps.run(table, procfs, now, ends::boot_clock());
             }
             self.groups.begin_count();

@@ -151,6 +151,11 @@ impl Pass {
         Ok(())
     }
 
+    /// Whether no more than one pass has been made.
+    pub fn is_first(&self) -> bool {
+        self.tick <= 1
+    }
+
     /// The time of this pass, as rows have it.
     pub fn ms(&self, now: Instant) -> u32 {
         now.saturating_duration_since(self.began).as_millis() as u32
