@@ -277,12 +277,11 @@ pub fn never_panics_of_many<C: Collector>(more: usize, files: &[(&str, &str)], b
                 let which = alone.unwrap_or_else(|| random.below(files.len()));
                 damaged.damage(which, random);
             }
-            // A writer makes room for as much as there was in the last run.
-            let now = damaged.length();
-            let length = now.max(before);
-            before = now;
+            let (now, anew) = (damaged.length(), random.once_in(4));
+            // A writer makes room for as much as there was in its last run.
+            let length = if anew { now } else { now.max(std::mem::replace(&mut before, now)) };
             let section = fuzz::bounded(fuzz::allowed(length + more), || {
-                if random.once_in(4) { Runner::new(build(&roots)).section().0 } else { run.section().0 }
+                if anew { Runner::new(build(&roots)).section().0 } else { run.section().0 }
             });
             let most = 10 * samples + 2 * length + more;
             assert!(section.values.len() <= most, "{} samples of {length} bytes", section.values.len());

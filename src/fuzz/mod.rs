@@ -62,9 +62,13 @@ impl Fuzz {
     #[track_caller]
     pub fn bytes(&self, mut parse: impl FnMut(&[u8])) {
         let mut input = Vec::new();
+        let alone = number("WATCHFIRE_FUZZ_SEED").is_some();
         run(1, |random| {
             self.corpus.make(random, &mut input);
             let shown = Shown(&input);
+            if alone {
+                shown.show();
+            }
             bounded(self.heap + HEAP_PER_BYTE * input.len(), || parse(&input));
             drop(shown);
         });
@@ -145,14 +149,20 @@ impl Drop for Replay<'_> {
     }
 }
 
-/// Shows the input that panics, or that is tried alone.
+/// An input, shown when it panics.
 struct Shown<'i>(&'i [u8]);
+
+impl Shown<'_> {
+    fn show(&self) {
+        let start = &self.0[..self.0.len().min(4096)];
+        eprintln!("fuzz: {} bytes: b\"{}\"", self.0.len(), start.escape_ascii());
+    }
+}
 
 impl Drop for Shown<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() || number("WATCHFIRE_FUZZ_SEED").is_some() {
-            let start = &self.0[..self.0.len().min(4096)];
-            eprintln!("fuzz: {} bytes: b\"{}\"", self.0.len(), start.escape_ascii());
+        if std::thread::panicking() {
+            self.show();
         }
     }
 }
