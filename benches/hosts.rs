@@ -9,8 +9,7 @@
 mod common;
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use std::time::{Duration, Instant};
 #[allow(dead_code, reason = "the tests use more of it")]
 mod trees;
 
-use common::{ALLOCATIONS, Counting, Running, cpu_seconds};
+use common::{ALLOCATIONS, Counting, Running, cpu_seconds, get};
 use trees::Host;
 use watchfire::collect::process::ProcessesConfig;
 use watchfire::collect::{COLLECTORS, CollectorsConfig, Roots, Sampler, Sampling};
@@ -191,13 +190,4 @@ impl Peer {
         }
         (cpu_seconds(child.0.id()) - before) / f64::from(runs)
     }
-}
-
-/// Whether a GET of /metrics is answered with 200.
-fn get(port: u16) -> bool {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
-    let mut answer = Vec::new();
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").is_ok()
-        && stream.read_to_end(&mut answer).is_ok()
-        && answer.starts_with(b"HTTP/1.1 200")
 }

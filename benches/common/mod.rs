@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each benchmark is a crate of its own and uses a part of this")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Child;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -52,4 +54,13 @@ pub fn cpu_seconds(pid: u32) -> f64 {
         })
         .sum();
     nanoseconds as f64 / 1e9
+}
+
+/// Whether a GET of /metrics is answered with 200.
+pub fn get(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let mut answer = Vec::new();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").is_ok()
+        && stream.read_to_end(&mut answer).is_ok()
+        && answer.starts_with(b"HTTP/1.1 200")
 }

@@ -1,12 +1,11 @@
 //! process-exporter on the same processes.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::{Running, cpu_seconds};
+use crate::common::{Running, cpu_seconds, get};
 
 /// All processes, by the name that the kernel has of them.
 const CONFIG: &str = "process_names:\n- name: '{{.Comm}}'\n  cmdline: ['.+']\n";
@@ -51,13 +50,4 @@ impl Peer {
         let _ = std::fs::remove_file(config);
         least
     }
-}
-
-/// Whether a GET of /metrics is answered with 200.
-fn get(port: u16) -> bool {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
-    let mut answer = Vec::new();
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").is_ok()
-        && stream.read_to_end(&mut answer).is_ok()
-        && answer.starts_with(b"HTTP/1.1 200")
 }

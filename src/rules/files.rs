@@ -8,10 +8,7 @@ use std::path::{Path, PathBuf};
 use super::file::read_file;
 use super::spec::GroupSpec;
 use crate::glob::{has_meta, matches};
-use crate::yaml::{Faults, Node};
-
-/// Most bytes of a rule file that are read.
-const MAX_SIZE: u64 = 16 << 20;
+use crate::yaml::{Faults, Node, read_text};
 
 /// Reads all files that the `rule_files` of a configuration name, relative to `base`, the directory of the
 /// configuration file. `node` is the list, for the place of its faults; `faults` must have been told of its file.
@@ -49,17 +46,6 @@ pub fn read_rule_files(node: &Node, base: &Path, faults: &mut Faults) -> Vec<Gro
     }
     faults.extend(within);
     groups
-}
-
-fn read_text(path: &Path) -> io::Result<String> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    if metadata.len() > MAX_SIZE {
-        return Err(io::Error::other(format!("larger than {} MiB", MAX_SIZE >> 20)));
-    }
-    fs::read_to_string(path)
 }
 
 /// The files that a path names, in order; as in Prometheus only its last part may be a pattern.

@@ -6,7 +6,7 @@
 //! says of its children, their reports are there by then. A process may be reported passes before it is gone: a zombie,
 //! whose `stat` still tells the rest.
 
-use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
@@ -20,7 +20,7 @@ use super::namer::Namer;
 use super::oom::OomKills;
 use super::pass::{CLOCK_TICKS, ancestors_group};
 use super::table::{Counts, Files, Process, Reported, TICK_NS, Table};
-use crate::collect::Roots;
+use crate::collect::{Roots, cpulist, read_small};
 
 /// CPU time from which on a process that ends during a pass leaves its parent's account open until the next one, ns: less
 /// than that does no harm in the wrong place.
@@ -46,7 +46,7 @@ enum Reports {
     /// Nothing is reported, or nobody wants to know.
     Off,
     /// Being opened, by a thread of its own: that takes milliseconds, and a second where the kernel does not answer.
-    Opening(Receiver<Events>),
+    Opening(JoinHandle<Events>),
     On(Box<Events>),
 }
 
@@ -62,7 +62,10 @@ pub(super) struct Ends {
     /// Whether reports have been lost since the last pass began.
     lost: bool,
     finished: Option<Instant>,
+    /// Of the host, not those that the agent may use.
     cpus: u32,
+    /// Of each source, whether it has been said that it does not report.
+    said: [bool; 2],
 }
 
 impl Ends {
@@ -76,20 +79,17 @@ impl Ends {
             oom: OomKills::new(roots),
             lost: false,
             finished: None,
-            cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u32),
+            cpus: online_cpus(roots),
+            said: [false; 2],
         }
     }
 
     /// Begins to listen to what the kernel reports, from one of the next passes on: the first one has to be quick.
     pub fn listen(&mut self, at_exec: AtExec, roots: &Roots) {
-        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let roots = roots.clone();
-        let open = move || {
-            // Nobody waits for it any more when the collector has been replaced meanwhile.
-            let _ = sender.send(Events::start(at_exec, &roots));
-        };
+        let open = move || Events::start(at_exec, &roots);
         match std::thread::Builder::new().name("process-events".to_string()).spawn(open) {
-            Ok(_) => self.events = Reports::Opening(receiver),
+            Ok(opening) => self.events = Reports::Opening(opening),
             Err(error) => tracing::warn!(%error, "the kernel's reports on processes are not listened to: no thread"),
         }
     }
@@ -97,15 +97,27 @@ impl Ends {
     /// Takes the reports when they are open.
     fn take_opened(&mut self) {
         if let Reports::Opening(opening) = &self.events
-            && let Ok(events) = opening.try_recv()
+            && opening.is_finished()
+            && let Reports::Opening(opening) = std::mem::replace(&mut self.events, Reports::Off)
+            && let Ok(events) = opening.join()
         {
-            let Status { connector, taskstats, .. } = events.status();
-            for (source, why) in [("connector", connector), ("taskstats", taskstats)] {
-                if let Source::Down(why) = why {
-                    tracing::warn!(source, %why, "processes that live for less than a tick are not seen");
-                }
-            }
             self.events = Reports::On(Box::new(events));
+        }
+    }
+
+    /// Says once of each source that it does not report, or does not any more, and what that means.
+    fn say_what_is_down(&mut self) {
+        let Some(Status { connector, taskstats, .. }) = self.status() else { return };
+        let sources = [
+            ("connector", connector, "births of processes are not counted, and new programs are noticed a tick later"),
+            ("taskstats", taskstats, "processes that live for less than a tick are not seen, and ends are not counted"),
+        ];
+        for ((source, state, consequence), said) in sources.into_iter().zip(&mut self.said) {
+            if let Source::Down(why) = state
+                && !std::mem::replace(said, true)
+            {
+                tracing::warn!(source, %why, "{consequence}");
+            }
         }
     }
 
@@ -120,6 +132,7 @@ impl Ends {
     /// Begins a pass: marks what has executed a program. Whether all has to be read anew, since reports were lost.
     pub fn begin(&mut self, table: &mut Table) -> bool {
         self.take_opened();
+        self.say_what_is_down();
         if let Reports::On(events) = &mut self.events {
             self.executed.clear();
             events.execs(&mut self.executed);
@@ -342,6 +355,16 @@ fn share(all: u64, user: u64, system: u64) -> u64 {
 
 fn is_kill(exit: &Exit) -> bool {
     matches!(exit.status, ExitStatus::Signal { number: 9, .. })
+}
+
+fn online_cpus(roots: &Roots) -> u32 {
+    let mut list = Vec::new();
+    let _ = read_small(&roots.sys("devices/system/cpu/online"), &mut list);
+    let usable = || std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    match cpulist::numbers(&list).count() {
+        0 => usable(),
+        online => online as u32,
+    }
 }
 
 /// Time since boot, as `starttime` in /proc/PID/stat counts it.

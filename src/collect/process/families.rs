@@ -8,22 +8,13 @@ use crate::model::Writer;
 
 const NS: f64 = 1e9;
 
-/// What of the host is needed to serve groups.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Facts {
-    /// Seconds since 1970.
-    pub boot_time: Option<u64>,
-    /// Whether the ends of processes are reported.
-    pub exits: bool,
-}
-
 impl Groups {
-    /// Writes all families.
-    pub fn write(&mut self, out: &mut Writer, facts: Facts) {
-        self.write_gauges(out, facts.boot_time);
+    /// Writes all families. `boot_time`: seconds since 1970; `exits`: whether the ends of processes are reported.
+    pub fn write(&mut self, out: &mut Writer, boot_time: Option<u64>, exits: bool) {
+        self.write_gauges(out, boot_time);
         self.write_counters(out);
         self.write_trouble(out);
-        if facts.exits {
+        if exits {
             self.write_exits(out);
         }
         out.gauge("watchfire_process_groups", "Groups of processes, empty ones too.", []).put([], self.len() as f64);

@@ -64,7 +64,6 @@ pub use top::{TopProcess, TopProcesses};
 use counts::{Counts, NodeProcesses};
 use ends::Ends;
 use events::{Source, Status};
-use families::Facts;
 use groups::Groups;
 use namer::Namer;
 use pass::{Options, Pass, ReadErrors};
@@ -190,7 +189,7 @@ impl Collector for Processes {
             // What seldom comes or goes stands first: from the first change on, the layout is made anew.
             let status = self.pass.ends.status();
             let exits = status.as_ref().is_some_and(|status| matches!(status.taskstats, Source::Up));
-            self.groups.write(out, Facts { boot_time: self.host.boot_time, exits });
+            self.groups.write(out, self.host.boot_time, exits);
             write_errors(out, &self.pass.errors, self.pass.namer.failures());
             if let Some(status) = status {
                 write_events(out, &status);

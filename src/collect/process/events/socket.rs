@@ -31,7 +31,7 @@ pub(super) struct Socket {
 /// What is in a socket.
 pub(super) enum Received<'s> {
     Messages(&'s [u8]),
-    /// Nothing for now.
+    /// All has been received.
     Empty,
     /// So many reports found no room. What came before them is still to be received.
     Lost(u64),

@@ -1,15 +1,10 @@
 //! `processes.groups`, and the files that `processes.groups_file` names: process-exporter's `process_names`.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use super::name::GroupName;
 use super::pattern::CommandPattern;
-use crate::yaml::{Document, Faults, FromYaml, Node, Value};
-
-/// Most bytes of a file of groups that are read.
-const MAX_SIZE: u64 = 16 << 20;
+use crate::yaml::{Document, Faults, FromYaml, Node, Value, read_text};
 
 /// Bytes that the kernel keeps of a program's name.
 const COMM_BYTES: usize = 15;
@@ -107,15 +102,4 @@ impl GroupItems {
         faults.extend(within);
         items
     }
-}
-
-fn read_text(path: &Path) -> io::Result<String> {
-    let metadata = fs::metadata(path)?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    if metadata.len() > MAX_SIZE {
-        return Err(io::Error::other(format!("larger than {} MiB", MAX_SIZE >> 20)));
-    }
-    fs::read_to_string(path)
 }
