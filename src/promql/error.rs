@@ -41,6 +41,8 @@ impl std::error::Error for QueryError {}
 pub enum EvalError {
     /// The deadline of [`EvalOptions`](super::EvalOptions) has passed.
     TimedOut,
+    /// Nobody wants the result any more, as [`EvalOptions`](super::EvalOptions) says.
+    Canceled,
     /// More samples than [`EvalOptions`](super::EvalOptions) allows.
     TooManySamples,
     /// The data is not such that the expression has a meaning: vectors that do not match one to one, for instance.
@@ -57,6 +59,7 @@ impl fmt::Display for EvalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EvalError::TimedOut => f.write_str("query timed out"),
+            EvalError::Canceled => f.write_str("query was canceled"),
             EvalError::TooManySamples => {
                 f.write_str("query processing would load too many samples into memory in query execution")
             }

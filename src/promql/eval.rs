@@ -1,6 +1,8 @@
 //! The evaluation of a plan at one time, and at a row of times.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use hashbrown::HashMap;
@@ -24,6 +26,7 @@ pub(super) struct Eval<'h> {
     /// A buffer, used again for each series.
     pub points: Vec<Point>,
     deadline: Option<Instant>,
+    canceled: Option<Arc<AtomicBool>>,
     /// Samples that may still be loaded.
     samples_left: usize,
 }
@@ -39,6 +42,7 @@ impl<'h> Eval<'h> {
             default_step: millis(options.subquery_step),
             points: Vec::new(),
             deadline: options.deadline,
+            canceled: options.canceled.clone(),
             samples_left: options.max_samples,
         }
     }
@@ -49,6 +53,9 @@ impl<'h> Eval<'h> {
     }
 
     pub fn check_deadline(&self) -> Result<(), EvalError> {
+        if self.canceled.as_ref().is_some_and(|canceled| canceled.load(Ordering::Relaxed)) {
+            return Err(EvalError::Canceled);
+        }
         match self.deadline {
             Some(deadline) if Instant::now() > deadline => Err(EvalError::TimedOut),
             _ => Ok(()),

@@ -1,6 +1,8 @@
 //! A query: parsed, planned, ready to be evaluated again and again.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::error::{EvalError, QueryError};
@@ -23,6 +25,8 @@ pub struct EvalOptions {
     pub max_samples: usize,
     /// When to give up.
     pub deadline: Option<Instant>,
+    /// Set by who does not want the result any more.
+    pub canceled: Option<Arc<AtomicBool>>,
 }
 
 impl Default for EvalOptions {
@@ -33,6 +37,7 @@ impl Default for EvalOptions {
             subquery_step: Duration::from_secs(60),
             max_samples: 50_000_000,
             deadline: None,
+            canceled: None,
         }
     }
 }
@@ -69,14 +74,7 @@ impl Query {
     ///
     /// What is wrong with the text, or what in it cannot be evaluated here, with the place where that is known.
     pub fn parse(text: &str) -> Result<Query, QueryError> {
-        scan::check(text)?;
-        // The parser is not ours, and this text comes from outside: a panic in it must not end the agent.
-        let parsed = std::panic::catch_unwind(AssertUnwindSafe(|| promql_parser::parser::parse(text)));
-        let expr = match parsed {
-            Ok(Ok(expr)) => expr,
-            Ok(Err(message)) => return Err(parser_error(&message, text)),
-            Err(_) => return Err(QueryError::new("the parser failed on this expression")),
-        };
+        let expr = syntax(text, promql_parser::parser::parse)?;
         Ok(Query { root: plan::plan(&expr, text)?, text: text.to_string() })
     }
 
@@ -131,6 +129,14 @@ impl Query {
         }
         let (start, end) = (start.as_millis(), end.as_millis());
         Ok(RangeRun { query: self, start, end, step, next: Some(start), options, collected: Collected::default() })
+    }
+
+    /// The matchers, when the expression is a selector of series and nothing else.
+    pub fn as_selector(&self) -> Option<&[Matcher]> {
+        match &self.root {
+            Node::Selector(selector) if selector.shift == Shift::default() => Some(&selector.matchers),
+            _ => None,
+        }
     }
 
     /// What the query reads, in the order of the text.
@@ -211,6 +217,22 @@ fn info(selector: &Selector, around: i64, range: i64, is_range: bool) -> Selecto
         matchers: &selector.matchers,
         reach: Duration::from_millis(millis.unsigned_abs()),
         is_range,
+    }
+}
+
+/// Lays an expression out over lines, each not much longer than 80 characters.
+pub fn pretty(text: &str) -> Result<String, QueryError> {
+    syntax(text, |text| promql_parser::parser::parse(text).map(|expr| expr.prettify()))
+}
+
+/// What the parser makes of a text.
+fn syntax<T>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, QueryError> {
+    scan::check(text)?;
+    // The parser is not ours, and this text comes from outside: a panic in it must not end the agent.
+    match std::panic::catch_unwind(AssertUnwindSafe(|| parse(text))) {
+        Ok(Ok(parsed)) => Ok(parsed),
+        Ok(Err(message)) => Err(parser_error(&message, text)),
+        Err(_) => Err(QueryError::new("the parser failed on this expression")),
     }
 }
 
