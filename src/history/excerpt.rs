@@ -5,10 +5,10 @@
 //! fraction of one. What works on the copy holds up nobody.
 
 use std::collections::VecDeque;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use super::series::Slot;
+use super::series::{SeriesRef, Slot};
 use super::{History, Matcher};
 use crate::model::{SeriesId, Timestamp};
 
@@ -28,40 +28,51 @@ pub struct Wanted<'m> {
 ///
 /// Samples that are appended meanwhile are in the part of some series and not in that of others.
 pub fn excerpt(history: &RwLock<History>, wanted: &[Wanted<'_>], stop: impl Fn() -> bool) -> Option<History> {
-    let read = || history.read().unwrap_or_else(PoisonError::into_inner);
-    let mut part = History::new(read().limits);
-    for wanted in wanted {
-        let ids = read().candidates(wanted.matchers);
-        let mut rest = ids.as_slice();
-        while !rest.is_empty() {
-            if stop() {
-                return None;
-            }
-            let mut copies = Vec::new();
-            let history = read();
-            let began = Instant::now();
-            while !rest.is_empty() && began.elapsed() < HOLD {
-                let (batch, later) = rest.split_at(BATCH.min(rest.len()));
-                copies.extend(batch.iter().filter_map(|id| history.copy(*id, wanted)));
-                rest = later;
-            }
-            drop(history);
-            copies.into_iter().for_each(|copy| part.adopt(copy));
+    let mut part = History::new(read(history).limits);
+    for Wanted { matchers, after } in wanted {
+        let mut copies = Vec::new();
+        if !visit(history, matchers, &stop, |series| copies.push(series.slot.copy_after(after.as_millis()))) {
+            return None;
         }
+        copies.into_iter().for_each(|copy| part.adopt(copy));
     }
     Some(part)
+}
+
+/// Shows the series that pass all matchers, in no particular order, and gives the lock back again and again in between.
+/// False if `stop` ended it.
+pub fn visit(
+    history: &RwLock<History>,
+    matchers: &[Matcher],
+    stop: impl Fn() -> bool,
+    mut take: impl FnMut(SeriesRef<'_>),
+) -> bool {
+    let ids = read(history).candidates(matchers);
+    let mut rest = ids.as_slice();
+    while !rest.is_empty() {
+        if stop() {
+            return false;
+        }
+        let history = read(history);
+        let began = Instant::now();
+        while !rest.is_empty() && began.elapsed() < HOLD {
+            let (batch, later) = rest.split_at(BATCH.min(rest.len()));
+            let series = batch.iter().filter_map(|id| history.get(*id));
+            series.filter(|s| matchers.iter().all(|m| m.matches_labels(s.labels()))).for_each(&mut take);
+            rest = later;
+        }
+    }
+    true
+}
+
+fn read(history: &RwLock<History>) -> RwLockReadGuard<'_, History> {
+    history.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl History {
     /// The series among which all are that the matchers match.
     fn candidates(&self, matchers: &[Matcher]) -> Vec<SeriesId> {
         self.index.candidates(matchers).unwrap_or_else(|| self.all().map(|s| s.series().id).collect())
-    }
-
-    fn copy(&self, id: SeriesId, wanted: &Wanted<'_>) -> Option<Slot> {
-        let series = self.get(id)?;
-        let passes = wanted.matchers.iter().all(|m| m.matches_labels(series.labels()));
-        passes.then(|| series.slot.copy_after(wanted.after.as_millis()))
     }
 
     /// Takes a copied series in, or what it has more than is there already.

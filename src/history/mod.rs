@@ -28,7 +28,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 pub use config::HistoryConfig;
-pub use excerpt::{Wanted, excerpt};
+pub use excerpt::{Wanted, excerpt, visit};
 pub use matcher::{MatchOp, Matcher, anchored};
 pub use series::SeriesRef;
 

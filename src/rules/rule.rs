@@ -90,13 +90,7 @@ impl Rule {
             RuleSpec::Recording(_) => Timing::default(),
             RuleSpec::Alerting(a) => Timing { hold: a.hold, keep_firing: a.keep_firing, slack },
         };
-        Rule {
-            spec: Arc::new(spec),
-            alerts: Alerts::new(timing),
-            outputs: Outputs::default(),
-            error: None,
-            last: None,
-        }
+        Rule { spec: Arc::new(spec), alerts: Alerts::new(timing), outputs: Outputs::default(), error: None, last: None }
     }
 
     /// Evaluates the rule. After a failure alerts are as they were.
