@@ -91,6 +91,18 @@ impl Drop for StopOnDrop {
     }
 }
 
+/// Counts a query when it has ended.
+struct Ended<'a> {
+    counter: &'a IntCounterVec,
+    outcome: &'static str,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.counter.with_label_values(&[self.outcome]).inc();
+    }
+}
+
 /// Counts one that waits.
 struct Waiting<'a>(&'a AtomicUsize);
 
@@ -125,15 +137,18 @@ impl Workers {
         deadline: Instant,
         work: impl FnOnce(&Stop) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<(T, Duration), ApiError> {
+        // A request that is given up ends here, in the middle.
+        let mut ended = Ended { counter: &self.instruments.ended, outcome: "canceled" };
         let result = self.run_uncounted(deadline, work).await;
-        let outcome = match &result {
+        ended.outcome = match &result {
             Ok(_) => "success",
-            Err(ApiError { kind: Kind::Timeout, .. }) => "timeout",
-            Err(ApiError { kind: Kind::Canceled, .. }) => "canceled",
-            Err(ApiError { kind: Kind::Unavailable, .. }) => "rejected",
-            Err(_) => "error",
+            Err(error) => match error.kind {
+                Kind::Timeout => "timeout",
+                Kind::Canceled => "canceled",
+                Kind::Unavailable => "rejected",
+                _ => "error",
+            },
         };
-        self.instruments.ended.with_label_values(&[outcome]).inc();
         result
     }
 
@@ -241,6 +256,7 @@ mod tests {
         let request = workers.run(soon(), work);
         assert!(tokio::time::timeout(Duration::from_millis(50), request).await.is_err());
         seen.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(workers.instruments.ended.with_label_values(&["canceled"]).get(), 1);
     }
 
     #[tokio::test]
