@@ -198,7 +198,7 @@ mod tests {
         let range = Some((Timestamp::from_millis(0), Timestamp::from_millis(10_000)));
         assert_eq!(
             table(&matrix(), range, Some(36)),
-            "a     MIN  MAX  LAST\nx       1   20    20  ▁             █\na\\nb    7    7     7  ▁\n"
+            "a     MIN  MAX  LAST\nx       1   20    20  ▁            █\na\\nb    7    7     7  ▁\n"
         );
     }
 
