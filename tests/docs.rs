@@ -254,16 +254,18 @@ fn help(arguments: &[&str]) -> String {
 #[test]
 fn flags_and_commands_that_the_readme_names_are_there() {
     let readme = read("README.md");
-    let (all, check) = (help(&[]), help(&["check"]));
-    let known: BTreeSet<&str> = regex(r"--[a-z][a-z.-]*").find_iter(&all).map(|m| m.as_str()).collect();
-    // Those of cargo, systemctl and a benchmark.
+    let (all, check, query) = (help(&[]), help(&["check"]), help(&["query"]));
+    let flags = [&all, &query];
+    let known = flags.iter().flat_map(|help| regex(r"--[a-z][a-z.-]*").find_iter(help).collect::<Vec<_>>());
+    let known: BTreeSet<&str> = known.map(|m| m.as_str()).collect();
+    // Those of cargo, systemctl, promtool and a benchmark.
     let others =
         ["--release", "--bench", "--check", "--all-targets", "--now", "--real", "--profile", "--lib", "--nocapture"];
     for found in regex(r"--[a-z][a-z.-]*(NAME)?").find_iter(&readme) {
         let flag = found.as_str().trim_end_matches('.').replace("--no-", "--").replace("NAME", "cpu");
         assert!(others.contains(&&*flag) || known.contains(&*flag), "{} is not a flag", found.as_str());
     }
-    for found in regex(r"watchfire (run|scrape|check)(?: (\w+))?").captures_iter(&readme) {
+    for found in regex(r"watchfire (run|scrape|query|check)(?: (\w+))?").captures_iter(&readme) {
         let (command, below) = (&found[1], found.get(2).map(|m| m.as_str()));
         assert!(all.contains(&format!("\n  {command} ")), "{command}");
         let below_is_there = below.is_none_or(|below| check.contains(&format!("\n  {below} ")));

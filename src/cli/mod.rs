@@ -5,6 +5,7 @@ mod flags;
 mod foreign;
 mod logging;
 mod options;
+mod query;
 mod run;
 mod scrape;
 
@@ -54,6 +55,8 @@ enum Sub {
     /// Exit status: 0 when nothing is, 2 when something is, 3 for metrics that are readable but not as they should be.
     #[command(subcommand)]
     Check(check::Check),
+    /// Ask a running agent: evaluate an expression now or over a range.
+    Query(Box<query::QueryFlags>),
 }
 
 /// Parses the command line and does what it says.
@@ -64,6 +67,7 @@ pub fn main() -> ExitCode {
         Some(Sub::Run(flags)) => run::run(&flags),
         Some(Sub::Scrape(flags)) => scrape::run(&flags),
         Some(Sub::Check(check)) => check.run(),
+        Some(Sub::Query(flags)) => query::run(&flags),
     }
 }
 

@@ -5,7 +5,7 @@ mod pick;
 use super::error::EvalError;
 use super::eval::{Eval, unique};
 use super::group::{By, Groups};
-use super::math::{self, GroupVariance, KahanSum, Mean};
+use super::math::{self, GroupVariance, KahanSum, Mean, format_value};
 use super::plan::{Aggregate, AggregateOp, Node};
 use super::value::Sample;
 use crate::model::{Labels, Timestamp};
@@ -147,15 +147,5 @@ impl Folded {
             Folded::Variance(variance) => variance.value(),
             Folded::Values(values) => math::quantile(parameter, values),
         }
-    }
-}
-
-/// A value as label: all digits, no exponent.
-fn format_value(value: f64) -> String {
-    match value {
-        v if v.is_nan() => "NaN".into(),
-        f64::INFINITY => "+Inf".into(),
-        f64::NEG_INFINITY => "-Inf".into(),
-        v => v.to_string(),
     }
 }

@@ -41,6 +41,8 @@ impl std::error::Error for QueryError {}
 pub enum EvalError {
     /// The deadline of [`EvalOptions`](super::EvalOptions) has passed.
     TimedOut,
+    /// Nobody wants the result any more, as [`EvalOptions`](super::EvalOptions) says.
+    Canceled,
     /// More samples held at once than [`EvalOptions`](super::EvalOptions) allows, which is so many.
     TooManySamples(usize),
     /// More memory than [`EvalOptions`](super::EvalOptions) allows, which is so many bytes.
@@ -59,6 +61,7 @@ impl fmt::Display for EvalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EvalError::TimedOut => f.write_str("query timed out in expression evaluation (limit: timeout)"),
+            EvalError::Canceled => f.write_str("query was canceled in expression evaluation"),
             EvalError::TooManySamples(limit) => write!(
                 f,
                 "query processing would load too many samples into memory in query execution: more than {limit} \

@@ -1,6 +1,8 @@
 //! The evaluation of a plan at one time, and at a row of times.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use hashbrown::HashMap;
@@ -32,6 +34,7 @@ pub(super) struct Eval<'h> {
     held: Held,
     /// Label sets that were built since the deadline was looked at.
     unchecked: u32,
+    canceled: Option<Arc<AtomicBool>>,
 }
 
 /// What an evaluation holds in memory at the moment.
@@ -71,6 +74,7 @@ impl<'h> Eval<'h> {
             max_bytes: options.max_bytes,
             held: Held::default(),
             unchecked: 0,
+            canceled: options.canceled.clone(),
         }
     }
 
@@ -139,6 +143,9 @@ impl<'h> Eval<'h> {
     }
 
     pub fn check_deadline(&self) -> Result<(), EvalError> {
+        if self.canceled.as_ref().is_some_and(|canceled| canceled.load(Ordering::Relaxed)) {
+            return Err(EvalError::Canceled);
+        }
         match self.deadline {
             Some(deadline) if Instant::now() > deadline => Err(EvalError::TimedOut),
             _ => Ok(()),

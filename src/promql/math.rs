@@ -208,3 +208,13 @@ pub fn almost_equal(a: f64, b: f64, epsilon: f64) -> bool {
     }
     difference / size.min(f64::MAX) < epsilon
 }
+
+/// A value as text: all digits, no exponent.
+pub fn format_value(value: f64) -> String {
+    match value {
+        v if v.is_nan() => "NaN".into(),
+        f64::INFINITY => "+Inf".into(),
+        f64::NEG_INFINITY => "-Inf".into(),
+        v => v.to_string(),
+    }
+}

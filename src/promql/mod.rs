@@ -35,5 +35,5 @@ pub use annotations::Annotations;
 pub use error::{EvalError, QueryError};
 pub use math::almost_equal;
 pub use plan::Type;
-pub use query::{EvalOptions, Query, RangeRun, SelectorInfo};
+pub use query::{EvalOptions, Query, RangeRun, SelectorInfo, pretty};
 pub use value::{RangeSeries, Sample, Value};

@@ -1,5 +1,7 @@
 //! A query: parsed, planned, ready to be evaluated again and again.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::annotations::Annotations;
@@ -25,6 +27,8 @@ pub struct EvalOptions {
     pub max_bytes: usize,
     /// When to give up.
     pub deadline: Option<Instant>,
+    /// Set by who does not want the result any more.
+    pub canceled: Option<Arc<AtomicBool>>,
 }
 
 impl Default for EvalOptions {
@@ -36,6 +40,7 @@ impl Default for EvalOptions {
             max_samples: 50_000_000,
             max_bytes: 256 << 20,
             deadline: None,
+            canceled: None,
         }
     }
 }
@@ -126,9 +131,31 @@ impl Query {
         step: Duration,
         options: &EvalOptions,
     ) -> Result<Value, EvalError> {
-        let mut run = self.start_range(start, end, step, options.clone())?;
-        while run.step(history)? {}
-        Ok(run.finish())
+        self.range_annotated(history, start, end, step, options).0
+    }
+
+    /// As [`Query::range`], with what there is to say about the evaluation.
+    pub fn range_annotated(
+        &self,
+        history: &History,
+        start: Timestamp,
+        end: Timestamp,
+        step: Duration,
+        options: &EvalOptions,
+    ) -> (Result<Value, EvalError>, Annotations) {
+        let mut run = match self.start_range(start, end, step, options.clone()) {
+            Ok(run) => run,
+            Err(error) => return (Err(error), Annotations::default()),
+        };
+        loop {
+            match run.step(history) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return (Err(error), run.annotations),
+            }
+        }
+        let annotations = std::mem::take(&mut run.annotations);
+        (Ok(run.finish()), annotations)
     }
 
     /// Begins a range evaluation whose steps are taken one by one, so that a lock on the history need not be held
@@ -163,6 +190,14 @@ impl Query {
             annotations: Annotations::default(),
             collected: Collected::default(),
         })
+    }
+
+    /// The matchers, when the expression is a selector of series and nothing else.
+    pub fn as_selector(&self) -> Option<&[Matcher]> {
+        match &self.plan.root {
+            Node::Selector(selector) if selector.shift == Shift::default() => Some(&selector.matchers),
+            _ => None,
+        }
     }
 
     /// What the query reads, in the order of the text.
@@ -278,4 +313,9 @@ fn info_selector(call: &Call, around: i64) -> Option<SelectorInfo<'_>> {
         looks_back: true,
         is_range: false,
     })
+}
+
+/// Lays an expression out over lines, each not much longer than 100 characters.
+pub fn pretty(text: &str) -> Result<String, QueryError> {
+    syntax::parse(text).map(|expr| syntax::pretty(&expr))
 }

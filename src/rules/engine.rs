@@ -18,8 +18,10 @@ use super::outputs::Outputs;
 use super::rule::{ALERTS, ALERTS_FOR_STATE};
 use super::saved::{SavedAlert, StateChanges};
 use super::spec::GroupSpec;
+use super::view::GroupView;
 use crate::history::History;
 use crate::model::{Labels, METRIC_NAME, MetricType, Section, SeriesTable, Timestamp, Writer};
+use crate::promql::EvalOptions;
 
 /// Most series that rules may put on `/metrics`.
 const MAX_EXPOSED: usize = 10_000;
@@ -36,6 +38,8 @@ const LEAST_GRACE: Duration = Duration::from_secs(15);
 pub struct Settings {
     /// How often a group is evaluated that says nothing of it (`global.evaluation_interval`).
     pub interval: Duration,
+    /// How far an instant selector looks back (`query.lookback_delta`).
+    pub lookback: Duration,
     /// How soon an alert that goes on firing is told again.
     pub resend_delay: Duration,
     /// For templates (`global.external_labels`).
@@ -48,6 +52,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             interval: Duration::from_secs(1),
+            lookback: EvalOptions::default().lookback,
             resend_delay: Duration::from_secs(60),
             external_labels: Labels::empty(),
             external_url: String::new(),
@@ -266,6 +271,11 @@ impl RuleEngine {
         self.groups.iter().flat_map(|group| &group.rules).any(|rule| rule.alerts.is_waiting())
     }
 
+    /// All groups as they stand, to be shown elsewhere; what has not changed is what was shown before.
+    pub fn view(&mut self) -> Vec<Arc<GroupView>> {
+        self.groups.iter_mut().map(Group::view).collect()
+    }
+
     /// Alerts that are pending or firing.
     pub fn active_alerts(&self) -> Vec<(Labels, ActiveAlert)> {
         let rules = self.groups.iter().flat_map(|group| &group.rules);
@@ -289,6 +299,9 @@ impl RuleEngine {
             let (labels, alert) = saved.restored(number, now);
             let key = (saved.file.into(), saved.group.into(), saved.rule.into(), saved.nth);
             let place = places.get(&key);
+            if let Some(group) = place.and_then(|(at, _)| self.groups.get_mut(*at)) {
+                group.touch();
+            }
             match place.and_then(|(at, nth)| self.groups.get_mut(*at)?.rules.get_mut(*nth)) {
                 Some(rule) => {
                     let reach = rule.spec.query().selectors().iter().map(|s| s.reach).max().unwrap_or_default();

@@ -16,6 +16,7 @@ mod rule;
 mod saved;
 mod spec;
 mod stock;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -32,3 +33,4 @@ pub use files::read_rule_files;
 pub use saved::{SavedAlert, SavedState, StateChanges};
 pub use spec::{AlertingSpec, GroupSpec, RecordingSpec, RuleSpec};
 pub use stock::{STOCK_FILE, STOCK_RULES, stock_groups};
+pub use view::{AlertView, GroupView, RuleView};

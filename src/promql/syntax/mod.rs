@@ -7,9 +7,11 @@ mod ast;
 mod lexer;
 mod literal;
 mod parser;
+mod print;
 
 pub use ast::*;
 pub use parser::parse;
+pub use print::pretty;
 
 /// Bytes of one expression.
 const MAX_LENGTH: usize = 64 * 1024;
