@@ -7,6 +7,7 @@ mod logging;
 mod options;
 mod run;
 mod scrape;
+mod test;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,9 @@ enum Sub {
     /// Exit status: 0 when nothing is, 2 when something is, 3 for metrics that are readable but not as they should be.
     #[command(subcommand)]
     Check(check::Check),
+    /// Run unit tests of rules.
+    #[command(subcommand)]
+    Test(test::Test),
 }
 
 /// Parses the command line and does what it says.
@@ -64,6 +68,7 @@ pub fn main() -> ExitCode {
         Some(Sub::Run(flags)) => run::run(&flags),
         Some(Sub::Scrape(flags)) => scrape::run(&flags),
         Some(Sub::Check(check)) => check.run(),
+        Some(Sub::Test(test)) => test.run(),
     }
 }
 

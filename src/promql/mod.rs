@@ -19,6 +19,7 @@ mod functions;
 mod group;
 mod histogram;
 mod math;
+mod notation;
 mod plan;
 mod query;
 mod scan;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use error::{EvalError, QueryError};
 pub use math::almost_equal;
+pub use notation::{Values, parse_metric};
 pub use plan::Type;
 pub use query::{EvalOptions, Query, RangeRun, SelectorInfo};
 pub use value::{RangeSeries, Sample, Value};

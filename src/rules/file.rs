@@ -207,7 +207,7 @@ impl Reader<'_> {
                 let line = first.at.line;
                 if first.group == group && first.expr == expr {
                     let same = "with the same expression and labels is in line";
-                    self.faults.error(at, format!("duplicate rule: {name} {same} {line} already"));
+                    self.faults.warn(at, format!("duplicate rule: {name} {same} {line} already"));
                 } else {
                     let same = "with the same labels is in line";
                     self.faults
@@ -422,7 +422,7 @@ extra: 1
         assert_eq!(
             faults,
             [
-                "r.yaml:6:5: duplicate rule: record x with the same expression and labels is in line 4 already",
+                "r.yaml:6:5: warning: duplicate rule: record x with the same expression and labels is in line 4 already",
                 "r.yaml:10:5: warning: duplicate rule: alert A with the same labels is in line 8 already; give one a label of its own",
                 "r.yaml:17:5: warning: duplicate rule: record x with the same labels is in line 4 already; give one a label of its own",
             ]

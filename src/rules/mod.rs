@@ -16,6 +16,7 @@ mod rule;
 mod saved;
 mod spec;
 mod stock;
+pub mod unit;
 
 #[cfg(test)]
 mod tests;
