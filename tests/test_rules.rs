@@ -140,3 +140,130 @@ fn a_failure_is_shown_with_its_place_and_written_for_other_tools() {
     let missing = run(&["test", "rules", &name, "/nowhere/t.yml"]);
     assert!(missing.status.code() == Some(2) && said(&missing).contains("/nowhere/t.yml: cannot read the test file"));
 }
+
+/// Rules whose alerts wait, are kept and come again.
+const STATES: &str = "groups:
+- name: g
+  rules:
+  - {alert: AtOnce, expr: x > 0}
+  - {alert: Held, expr: x > 0, for: 90s}
+  - {alert: Kept, expr: x > 0, keep_firing_for: 75s}
+  - {alert: HeldAndKept, expr: x > 1, for: 1m, keep_firing_for: 2m, labels: {level: '{{ if gt $value 2.0 }}high{{ else }}low{{ end }}'}}
+  - {alert: Summed, expr: sum by (job) (x) > 3, for: 45s, keep_firing_for: 30s}
+  - {alert: Other, expr: ALERTS{alertname=\"Held\",alertstate=\"firing\"} unless on (i) ALERTS{alertname=\"Kept\"}, for: 15s}
+  - {record: firing, expr: 'count by (alertname, alertstate) (ALERTS)'}
+";
+
+/// A test file over random series: what fires, and what is recorded of it, at every evaluation. `expected` gives the lines
+/// that are expected at a time, by the name that is asked for.
+fn random_states(seed: u64, expected: impl Fn(&str, u64) -> Vec<String>) -> String {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut random = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) % below
+    };
+    let mut text =
+        "rule_files: [states.yml]\nevaluation_interval: 15s\ntests:\n- interval: 15s\n  input_series:\n".to_string();
+    for i in 0..4 {
+        let runs = (0..20).map(|_| match random(8) {
+            0 => format!("_x{}", 1 + random(25)),
+            1 => "stale".to_string(),
+            2 => "NaN".to_string(),
+            _ => format!("{}x{}", random(4), random(12)),
+        });
+        let values = runs.collect::<Vec<_>>().join(" ");
+        text += &format!("  - {{series: 'x{{job=\"j\",i=\"{i}\"}}', values: '{values}'}}\n");
+    }
+    text += "  alert_rule_test:\n";
+    for step in 0..100 {
+        for name in ["AtOnce", "Held", "Kept", "HeldAndKept", "Summed", "Other"] {
+            let alerts: Vec<String> = expected(name, step * 15)
+                .iter()
+                .map(|labels| {
+                    let pairs =
+                        labels.trim_matches(['{', '}']).split(", ").filter(|pair| !pair.starts_with("alertname="));
+                    let pairs: Vec<String> = pairs.map(|pair| pair.replacen('=', ": ", 1)).collect();
+                    format!("{{exp_labels: {{{}}}}}", pairs.join(", "))
+                })
+                .collect();
+            text +=
+                &format!("  - {{eval_time: {}s, alertname: {name}, exp_alerts: [{}]}}\n", step * 15, alerts.join(", "));
+        }
+    }
+    text += "  promql_expr_test:\n";
+    for step in 0..100 {
+        for name in ["ALERTS", "ALERTS_FOR_STATE", "firing"] {
+            let samples: Vec<String> = expected(name, step * 15)
+                .iter()
+                .filter_map(|line| line.rsplit_once(' '))
+                .map(|(labels, value)| format!("{{labels: '{labels}', value: {value}}}"))
+                .collect();
+            text +=
+                &format!("  - {{expr: {name}, eval_time: {}s, exp_samples: [{}]}}\n", step * 15, samples.join(", "));
+        }
+    }
+    text
+}
+
+#[test]
+fn alerts_wait_fire_and_are_kept_at_the_same_instants_as_in_prometheus() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("states.test.yml");
+    fs::write(folder.path().join("states.yml"), STATES).expect("the rules");
+    let new = std::env::var_os("WATCHFIRE_PROMTOOL3").map(PathBuf::from);
+    let peers: Vec<PathBuf> = common::peer("promtool").into_iter().chain(new).collect();
+    for seed in 1..=6 {
+        // What there is, as the complaints that nothing was expected say it.
+        fs::write(&file, random_states(seed, |_, _| Vec::new())).expect("the tests");
+        let said = said(&run(&["test", "rules", &file.display().to_string()]));
+        let mut found: std::collections::BTreeMap<(String, u64), Vec<String>> = Default::default();
+        let mut at = None;
+        for line in said.lines() {
+            if let Some((_, what)) = line.split_once("test \"unnamed#0\": ") {
+                let mut words = what.split(' ').skip(1);
+                let name = words.next().unwrap_or_default().trim_matches('"').to_string();
+                let time = words.nth(1).and_then(|t| watchfire::model::parse_duration(t).ok()).expect(line);
+                at = Some((name, time.as_secs()));
+            } else if let (Some(line), Some(at)) = (line.strip_prefix("    + "), &at) {
+                found.entry(at.clone()).or_default().push(line.to_string());
+            }
+        }
+        let count = |name: &str| found.keys().filter(|(n, _)| n == name).count();
+        assert!(count("HeldAndKept") > 5 && count("Other") > 0 && count("firing") > 50, "seed {seed}: {found:#?}");
+        let expected = |name: &str, time: u64| found.get(&(name.to_string(), time)).cloned().unwrap_or_default();
+        fs::write(&file, random_states(seed, expected)).expect("the tests");
+        for program in peers.iter().cloned().chain([binary().get_program().into()]) {
+            let output = Command::new(&program).args(["test", "rules"]).arg(&file).output().expect("it runs");
+            assert!(output.status.success(), "seed {seed}: {}: {}", program.display(), self::said(&output));
+        }
+    }
+}
+
+#[test]
+fn the_rules_of_the_world_are_valid_for_promtool_too() {
+    let Some(promtool) = common::peer("promtool") else { return };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rules/testdata/world");
+    let files = fs::read_dir(folder).expect("the rules").map(|e| e.expect("a file").path().display().to_string());
+    let files: Vec<String> = files.collect();
+    let output = Command::new(promtool).args(["check", "rules"]).args(&files).output().expect("promtool runs");
+    assert!(output.status.success(), "{}", said(&output));
+    let mut ours = vec!["check", "rules"];
+    ours.extend(files.iter().map(String::as_str));
+    assert_eq!(run(&ours).status.code(), Some(0));
+}
+
+#[test]
+fn a_running_agent_evaluates_the_rules_of_the_world_over_its_own_host() {
+    let world = concat!(env!("CARGO_MANIFEST_DIR"), "/src/rules/testdata/world/*.yml");
+    let agent = common::Setup::new(&format!("rule_files: ['{world}']\n")).start();
+    let sum = |metrics: &common::Metrics, name| metrics.samples(name, &[]).map(|(_, value)| value).sum::<f64>();
+    common::eventually("thousands of rules are evaluated", common::SOON, || {
+        Some(agent.metrics()).filter(|metrics| sum(metrics, "watchfire_rule_evaluations_total") > 2_000.0)
+    });
+    let metrics = agent.metrics();
+    for counter in ["watchfire_rule_evaluation_failures_total", "watchfire_rule_template_failures_total"] {
+        assert_eq!(sum(&metrics, counter), 0.0, "{counter}: {}", agent.log());
+    }
+}

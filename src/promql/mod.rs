@@ -24,6 +24,7 @@ mod plan;
 mod query;
 mod scan;
 mod select;
+mod shape;
 mod value;
 mod window;
 
@@ -35,4 +36,5 @@ pub use math::almost_equal;
 pub use notation::{Values, parse_metric};
 pub use plan::Type;
 pub use query::{EvalOptions, Query, RangeRun, SelectorInfo};
+pub use shape::{BinaryKind, Matching, Shape};
 pub use value::{RangeSeries, Sample, Value};

@@ -133,6 +133,10 @@ impl Query {
         Ok(RangeRun { query: self, start, end, step, next: Some(start), options, collected: Collected::default() })
     }
 
+    pub(super) fn root(&self) -> &Node {
+        &self.root
+    }
+
     /// What the query reads, in the order of the text.
     pub fn selectors(&self) -> Vec<SelectorInfo<'_>> {
         let mut out = Vec::new();

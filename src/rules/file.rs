@@ -15,7 +15,11 @@ const RULE_KEYS: &[&str] = &["record", "alert", "expr", "for", "keep_firing_for"
 
 /// Reads a rule file from its text. What is wrong is added to `faults`; rules with a fault are not in the result.
 pub fn read_file(name: &str, text: &str, faults: &mut Faults) -> Vec<GroupSpec> {
-    let document = Document::parse(name, text, faults);
+    read_document(&Document::parse(name, text, faults), faults)
+}
+
+/// Reads a rule file that was parsed, and that `faults` has been told of.
+pub fn read_document(document: &Document, faults: &mut Faults) -> Vec<GroupSpec> {
     let root = &document.root;
     if !matches!(root.value, Value::Mapping(_) | Value::Null) {
         faults.unexpected(root, "a mapping with the key groups");

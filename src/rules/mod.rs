@@ -10,6 +10,7 @@ mod event;
 mod file;
 mod files;
 mod group;
+pub mod lint;
 mod metrics;
 mod outputs;
 mod rule;
@@ -24,12 +25,14 @@ mod tests;
 mod tests_stock;
 #[cfg(test)]
 mod tests_turns;
+#[cfg(test)]
+mod tests_world;
 
 pub use alert::{ActiveAlert, Moment, State};
 pub use engine::{Evaluation, Patience, RuleEngine, Settings};
 pub use event::Alert;
-pub use file::{read_file, read_groups};
-pub use files::read_rule_files;
+pub use file::{read_document, read_file, read_groups};
+pub use files::{read_rule_files, rule_documents};
 pub use saved::{SavedAlert, SavedState, StateChanges};
 pub use spec::{AlertingSpec, GroupSpec, RecordingSpec, RuleSpec};
 pub use stock::{STOCK_FILE, STOCK_RULES, stock_groups};
