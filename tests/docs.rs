@@ -223,6 +223,10 @@ fn the_readmes_snippets_are_valid_files() {
             "watchfire.yaml" => drop(load(&path)),
             "web.yml" => drop(Access::load(&path).unwrap_or_else(|faults| panic!("{faults}"))),
             "prometheus.yml" => drop(parse(name, text)),
+            test if test.ends_with(".test.yaml") => {
+                let report = rules::unit::run_file(&path, &Default::default());
+                assert!(report.passed() && !report.tests.is_empty(), "{report:#?}");
+            }
             rules_file if rules_file.starts_with("rules/") => {
                 let mut faults = Faults::default();
                 assert!(!rules::read_file(name, text, &mut faults).is_empty() && faults.is_empty(), "{faults}");
@@ -230,7 +234,7 @@ fn the_readmes_snippets_are_valid_files() {
             other => panic!("the README shows a file that is not checked: {other}"),
         }
     }
-    assert_eq!(snippets.len(), 8, "{:?}", snippets.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    assert_eq!(snippets.len(), 9, "{:?}", snippets.iter().map(|(name, _)| name).collect::<Vec<_>>());
 }
 
 #[test]
@@ -254,10 +258,10 @@ fn help(arguments: &[&str]) -> String {
 #[test]
 fn flags_and_commands_that_the_readme_names_are_there() {
     let readme = read("README.md");
-    let (all, check, query) = (help(&[]), help(&["check"]), help(&["query"]));
-    let flags = [&all, &query];
-    let known = flags.iter().flat_map(|help| regex(r"--[a-z][a-z.-]*").find_iter(help).collect::<Vec<_>>());
-    let known: BTreeSet<&str> = known.map(|m| m.as_str()).collect();
+    let (all, check, test) = (help(&[]), help(&["check"]), help(&["test"]));
+    let below = ["rules", "config"].map(|what| help(&["check", what])).concat() + &help(&["test", "rules"]);
+    let everywhere = all.clone() + &below + &help(&["query"]);
+    let known: BTreeSet<&str> = regex(r"--[a-z][a-z.-]*").find_iter(&everywhere).map(|m| m.as_str()).collect();
     // Those of cargo, systemctl, promtool and a benchmark.
     let others =
         ["--release", "--bench", "--check", "--all-targets", "--now", "--real", "--profile", "--lib", "--nocapture"];
@@ -265,11 +269,12 @@ fn flags_and_commands_that_the_readme_names_are_there() {
         let flag = found.as_str().trim_end_matches('.').replace("--no-", "--").replace("NAME", "cpu");
         assert!(others.contains(&&*flag) || known.contains(&*flag), "{} is not a flag", found.as_str());
     }
-    for found in regex(r"watchfire (run|scrape|query|check)(?: (\w+))?").captures_iter(&readme) {
+    for found in regex(r"watchfire (run|scrape|query|check|test)(?: (\w+))?").captures_iter(&readme) {
         let (command, below) = (&found[1], found.get(2).map(|m| m.as_str()));
         assert!(all.contains(&format!("\n  {command} ")), "{command}");
-        let below_is_there = below.is_none_or(|below| check.contains(&format!("\n  {below} ")));
-        assert!(command != "check" || below_is_there, "check {below:?}");
+        let group = if command == "test" { &test } else { &check };
+        let below_is_there = below.is_none_or(|below| group.contains(&format!("\n  {below} ")));
+        assert!(!["check", "test"].contains(&command) || below_is_there, "{command} {below:?}");
     }
 }
 

@@ -37,11 +37,6 @@ const INVALID: &[(&str, &str, &[&str])] = &[
         &["watchfire.yaml:7:", "summary"],
     ),
     (
-        "a duplicate rule",
-        "groups:\n- name: g\n  rules:\n  - {alert: A, expr: up == 0}\n  - {alert: A, expr: up == 0}\n",
-        &["watchfire.yaml:5:", "duplicate", "line 4"],
-    ),
-    (
         "a receiver that is not defined",
         "alerting:\n  route: {receiver: pagers}\n  receivers: [{name: pager}]\n",
         &["watchfire.yaml:2:", "\"pagers\"", "\"pager\""],

@@ -8,6 +8,7 @@ mod options;
 mod query;
 mod run;
 mod scrape;
+mod test;
 
 use std::process::ExitCode;
 
@@ -57,6 +58,9 @@ enum Sub {
     Check(check::Check),
     /// Ask a running agent: evaluate an expression now or over a range.
     Query(Box<query::QueryFlags>),
+    /// Run unit tests of rules.
+    #[command(subcommand)]
+    Test(test::Test),
 }
 
 /// Parses the command line and does what it says.
@@ -68,6 +72,7 @@ pub fn main() -> ExitCode {
         Some(Sub::Scrape(flags)) => scrape::run(&flags),
         Some(Sub::Check(check)) => check.run(),
         Some(Sub::Query(flags)) => query::run(&flags),
+        Some(Sub::Test(test)) => test.run(),
     }
 }
 

@@ -200,6 +200,10 @@ impl Query {
         }
     }
 
+    pub(super) fn root(&self) -> &Node {
+        &self.plan.root
+    }
+
     /// What the query reads, in the order of the text.
     pub fn selectors(&self) -> Vec<SelectorInfo<'_>> {
         let mut out = Vec::new();

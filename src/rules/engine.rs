@@ -46,6 +46,9 @@ pub struct Settings {
     pub external_labels: Labels,
     /// For templates: where people reach this program.
     pub external_url: String,
+    /// How much earlier than exactly on time an evaluation may come and still count as on time, but no more than half an
+    /// interval: ticks are on a grid of the wall clock, and their distance on the monotonic clock varies.
+    pub slack: Duration,
 }
 
 impl Default for Settings {
@@ -56,6 +59,7 @@ impl Default for Settings {
             resend_delay: Duration::from_secs(60),
             external_labels: Labels::empty(),
             external_url: String::new(),
+            slack: Duration::from_millis(500),
         }
     }
 }
@@ -152,6 +156,14 @@ impl RuleEngine {
         all.filter_map(|(g, r)| Some(format!("{}/{}: {}", g.name, r.spec.name(), r.error.as_ref()?))).collect()
     }
 
+    /// The rules whose last evaluation gave nothing because of an error: group, rule and why. A text of an alert that
+    /// could not be expanded is no such error.
+    pub fn failures(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        let all = self.groups.iter().flat_map(|g| g.rules.iter().map(move |r| (g, r)));
+        let failed = all.filter(|(_, r)| r.failed);
+        failed.filter_map(|(g, r)| Some((&*g.name, r.spec.name(), r.error.as_deref()?)))
+    }
+
     /// A tick: the groups that are due are evaluated from now on, by [`RuleEngine::work`]. `now` is the tick's time, on
     /// its grid; `mono` the same moment on the monotonic clock, as time since any fixed moment.
     pub fn tick(&mut self, history: &RwLock<History>, now: Timestamp, mono: Duration) -> Evaluation {
@@ -212,12 +224,25 @@ impl RuleEngine {
     /// A tick and all evaluations that are due, however long they take.
     pub fn evaluate(&mut self, history: &RwLock<History>, now: Timestamp, mono: Duration) -> Evaluation {
         let mut total = self.tick(history, now, mono);
+        self.work_all(history, &mut total);
+        total
+    }
+
+    /// Evaluates all groups in their order, due or not: a unit test of rules says itself when they are.
+    pub fn evaluate_all(&mut self, history: &RwLock<History>, now: Timestamp, mono: Duration) -> Evaluation {
+        let mut total = Evaluation::default();
+        self.groups.iter_mut().for_each(|group| group.begin(Moment::new(now, mono)));
+        self.queue = (0..self.groups.len()).collect();
+        self.work_all(history, &mut total);
+        total
+    }
+
+    fn work_all(&mut self, history: &RwLock<History>, total: &mut Evaluation) {
         while self.has_work() {
             let more = self.work(history, None);
             total.alerts.extend(more.alerts);
             total.changed |= more.changed;
         }
-        total
     }
 
     /// Gives up the evaluations that wait or are under way, when the clock was set back: history has forgotten what

@@ -15,7 +15,11 @@ const RULE_KEYS: &[&str] = &["record", "alert", "expr", "for", "keep_firing_for"
 
 /// Reads a rule file from its text. What is wrong is added to `faults`; rules with a fault are not in the result.
 pub fn read_file(name: &str, text: &str, faults: &mut Faults) -> Vec<GroupSpec> {
-    let document = Document::parse(name, text, faults);
+    read_document(&Document::parse(name, text, faults), faults)
+}
+
+/// Reads a rule file that was parsed, and that `faults` has been told of.
+pub fn read_document(document: &Document, faults: &mut Faults) -> Vec<GroupSpec> {
     let root = &document.root;
     if !matches!(root.value, Value::Mapping(_) | Value::Null) {
         faults.unexpected(root, "a mapping with the key groups");
@@ -207,7 +211,7 @@ impl Reader<'_> {
                 let line = first.at.line;
                 if first.group == group && first.expr == expr {
                     let same = "with the same expression and labels is in line";
-                    self.faults.error(at, format!("duplicate rule: {name} {same} {line} already"));
+                    self.faults.warn(at, format!("duplicate rule: {name} {same} {line} already"));
                 } else {
                     let same = "with the same labels is in line";
                     self.faults
@@ -422,7 +426,7 @@ extra: 1
         assert_eq!(
             faults,
             [
-                "r.yaml:6:5: duplicate rule: record x with the same expression and labels is in line 4 already",
+                "r.yaml:6:5: warning: duplicate rule: record x with the same expression and labels is in line 4 already",
                 "r.yaml:10:5: warning: duplicate rule: alert A with the same labels is in line 8 already; give one a label of its own",
                 "r.yaml:17:5: warning: duplicate rule: record x with the same labels is in line 4 already; give one a label of its own",
             ]

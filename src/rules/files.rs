@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::file::read_file;
 use super::spec::GroupSpec;
 use crate::glob::{has_meta, matches};
-use crate::yaml::{Faults, Node, read_text};
+use crate::yaml::{Document, Faults, Node, read_text};
 
 /// Reads all files that the `rule_files` of a configuration name, relative to `base`, the directory of the
 /// configuration file. `node` is the list, for the place of its faults; `faults` must have been told of its file.
@@ -48,6 +48,22 @@ pub fn read_rule_files(node: &Node, base: &Path, faults: &mut Faults) -> Vec<Gro
     groups
 }
 
+/// The rule files that a list names, each as it stands; those that cannot be read are left out, as [`read_rule_files`]
+/// has told of them.
+pub fn rule_documents(node: &Node, base: &Path) -> Vec<Document> {
+    let patterns = node.items().iter().filter_map(Node::as_str);
+    let mut paths: Vec<PathBuf> = patterns.filter_map(|p| expand(&base.join(p)).ok()).flatten().collect();
+    let mut done: Vec<PathBuf> = Vec::new();
+    paths.retain(|path| {
+        !done.contains(path) && {
+            done.push(path.clone());
+            true
+        }
+    });
+    let texts = paths.iter().filter_map(|path| Some((path.display().to_string(), read_text(path).ok()?)));
+    texts.map(|(name, text)| Document::parse(&name, &text, &mut Faults::default())).collect()
+}
+
 /// The files that a path names, in order; as in Prometheus only its last part may be a pattern.
 fn expand(path: &Path) -> Result<Vec<PathBuf>, String> {
     let (Some(name), parent) = (path.file_name(), path.parent().unwrap_or(Path::new(""))) else {
@@ -79,7 +95,6 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::yaml::Document;
 
     #[test]
     fn rule_files_are_found_by_pattern_and_faults_name_their_file() {

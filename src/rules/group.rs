@@ -130,7 +130,7 @@ pub struct GroupOutcome {
 impl Group {
     pub fn new(spec: GroupSpec, settings: &Settings, metrics: &Metrics) -> Group {
         let interval = spec.interval.unwrap_or(settings.interval).max(Duration::from_millis(1));
-        let slack = (interval / 2).min(Duration::from_millis(500));
+        let slack = (interval / 2).min(settings.slack);
         let label = format!("{};{}", spec.file, spec.name);
         Group {
             metrics: metrics.group(&label, spec.rules.len(), interval.as_secs_f64()),
@@ -186,8 +186,14 @@ impl Group {
                 rule.outputs.take_over(&mut old.outputs);
                 rule.error = old.error.take();
                 rule.last = old.last;
+                rule.failed = old.failed;
             }
         }
+    }
+
+    /// Begins an evaluation, due or not.
+    pub fn begin(&mut self, now: Moment) {
+        self.run = Some(Run::new(now));
     }
 
     /// A tick has come: whether the group is due, and was not waiting for its turn already.
@@ -286,15 +292,7 @@ impl Group {
         total.changed |= outcome.changed;
         total.alerts.extend(outcome.ended);
         let failed = error.is_some();
-        let trouble = error.or(outcome.template_failures.into_iter().next());
-        if trouble != rule.error {
-            // Said once, not at every tick.
-            match &trouble {
-                Some(error) => tracing::warn!(group = &*self.name, rule = rule.spec.name(), error, "rule failed"),
-                None => tracing::info!(group = &*self.name, rule = rule.spec.name(), "rule works again"),
-            }
-            rule.error = trouble;
-        }
+        let mut refused = None;
         if failed {
             self.metrics.failures.inc();
             rule.outputs.fail();
@@ -302,11 +300,21 @@ impl Group {
             run.samples += outcome.samples.len();
             if !outcome.samples.is_empty() || !rule.outputs.is_empty() {
                 let mut history = history.write().unwrap_or_else(PoisonError::into_inner);
-                rule.outputs.replace(outcome.samples, at, &mut history, table);
+                refused = rule.outputs.replace(outcome.samples, at, &mut history, table);
             }
             // Between evaluations nothing is told.
             let resend = settings.resend_delay.max(self.schedule.interval);
             total.alerts.extend(rule.alerts.due(run.now, resend, rule.spec.expr()));
+        }
+        rule.failed = failed || refused.is_some();
+        let trouble = error.or(refused).or(outcome.template_failures.into_iter().next());
+        if trouble != rule.error {
+            // Said once, not at every tick.
+            match &trouble {
+                Some(error) => tracing::warn!(group = &*self.name, rule = rule.spec.name(), error, "rule failed"),
+                None => tracing::info!(group = &*self.name, rule = rule.spec.name(), "rule works again"),
+            }
+            rule.error = trouble;
         }
         run = Run {
             next: run.next.saturating_add(1),

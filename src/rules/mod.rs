@@ -10,12 +10,14 @@ mod event;
 mod file;
 mod files;
 mod group;
+pub mod lint;
 mod metrics;
 mod outputs;
 mod rule;
 mod saved;
 mod spec;
 mod stock;
+pub mod unit;
 mod view;
 
 #[cfg(test)]
@@ -24,12 +26,14 @@ mod tests;
 mod tests_stock;
 #[cfg(test)]
 mod tests_turns;
+#[cfg(test)]
+mod tests_world;
 
 pub use alert::{ActiveAlert, Moment, State};
 pub use engine::{Evaluation, Patience, RuleEngine, Settings};
 pub use event::Alert;
-pub use file::{read_file, read_groups};
-pub use files::read_rule_files;
+pub use file::{read_document, read_file, read_groups};
+pub use files::{read_rule_files, rule_documents};
 pub use saved::{SavedAlert, SavedState, StateChanges};
 pub use spec::{AlertingSpec, GroupSpec, RecordingSpec, RuleSpec};
 pub use stock::{STOCK_FILE, STOCK_RULES, stock_groups};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::history::History;
+use crate::history::{Appended, History};
 use crate::model::{Labels, Series, SeriesTable, Timestamp};
 
 /// A rule's samples of its last evaluation.
@@ -17,8 +17,16 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Takes the samples of an evaluation, no two with the same labels, and appends them to history at `at`.
-    pub fn replace(&mut self, samples: Vec<(Labels, f64)>, at: Timestamp, history: &mut History, table: &SeriesTable) {
+    /// Takes the samples of an evaluation, no two with the same labels, and appends them to history at `at`. Why history
+    /// refused one of them, if it did.
+    pub fn replace(
+        &mut self,
+        samples: Vec<(Labels, f64)>,
+        at: Timestamp,
+        history: &mut History,
+        table: &SeriesTable,
+    ) -> Option<String> {
+        let mut refused = None;
         let mut old = std::mem::take(&mut self.series);
         let mut same = samples.len() == old.len();
         for (labels, value) in samples {
@@ -29,7 +37,8 @@ impl Outputs {
                     table.intern(labels.clone())
                 }
             };
-            history.append(&series, at, value);
+            let appended = history.append(&series, at, value);
+            refused = refused.or_else(|| refusal(appended, &series, value, history));
             self.series.insert(labels, (series, value));
         }
         for (series, _) in old.into_values() {
@@ -40,6 +49,7 @@ impl Outputs {
             self.order.sort_unstable();
         }
         self.failed = false;
+        refused
     }
 
     /// The evaluation failed: the series are neither continued nor ended.
@@ -62,4 +72,21 @@ impl Outputs {
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()
     }
+}
+
+/// Why a sample is not in history, unless the same sample was there before.
+fn refusal(appended: Appended, series: &Series, value: f64, history: &History) -> Option<String> {
+    let why = match appended {
+        Appended::Stored => return None,
+        Appended::Duplicate => {
+            let last = history.get(series.id)?.last().value;
+            if last.to_bits() == value.to_bits() {
+                return None;
+            }
+            "there is another value of that time already: something else gives the same series"
+        }
+        Appended::OutOfOrder => "there is a later value already",
+        Appended::TooManySeries => "history has as many series as it may (history.max_series)",
+    };
+    Some(format!("{} is not kept: {why}", series.labels))
 }

@@ -77,10 +77,12 @@ pub struct Rule {
     /// Nothing for a recording rule.
     pub alerts: Alerts,
     pub outputs: Outputs,
-    /// Why the last evaluation failed.
+    /// What went wrong in the last evaluation.
     pub error: Option<String>,
     /// When it was evaluated last, and how long that took.
     pub last: Option<(Timestamp, Duration)>,
+    /// Whether that left its result unused, in whole or in part; otherwise only a text could not be expanded.
+    pub failed: bool,
 }
 
 impl Rule {
@@ -90,7 +92,14 @@ impl Rule {
             RuleSpec::Recording(_) => Timing::default(),
             RuleSpec::Alerting(a) => Timing { hold: a.hold, keep_firing: a.keep_firing, slack },
         };
-        Rule { spec: Arc::new(spec), alerts: Alerts::new(timing), outputs: Outputs::default(), error: None, last: None }
+        Rule {
+            spec: Arc::new(spec),
+            alerts: Alerts::new(timing),
+            outputs: Outputs::default(),
+            error: None,
+            failed: false,
+            last: None,
+        }
     }
 
     /// Evaluates the rule. After a failure alerts are as they were.
@@ -191,7 +200,7 @@ fn finding(spec: &AlertingSpec, sample: &Sample, env: &Environment<'_>, failures
         Ok(text) => text,
         Err(e) => {
             failures.push(format!("{name}: {e}"));
-            format!("<error expanding template: error executing template {}: {e}>", spec.alert)
+            format!("<error expanding template: error executing template __alert_{}: {e}>", spec.alert)
         }
     };
     let mut labels = shown.builder();

@@ -281,7 +281,7 @@ fn an_annotation_that_fails_does_not_lose_the_alert() {
     let alert = host.tick(&[("x", 1.0)]).alerts.remove(0);
     assert_eq!(alert.annotations.get("ok"), "fine");
     let summary = alert.annotations.get("summary");
-    assert!(summary.starts_with("<error expanding template: error executing template A: 1:4:"), "{summary}");
+    assert!(summary.starts_with("<error expanding template: error executing template __alert_A: 1:4:"), "{summary}");
     assert_eq!(host.metric("watchfire_rule_template_failures_total"), 1.0);
     assert_eq!(host.metric("watchfire_rule_evaluation_failures_total"), 0.0);
 }

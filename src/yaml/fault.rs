@@ -72,9 +72,20 @@ fn without_secret(line: &str) -> String {
 pub struct Faults {
     list: Vec<Fault>,
     source: Arc<Source>,
+    any_key: bool,
 }
 
 impl Faults {
+    /// Without those of keys that are not known.
+    pub fn of_known_keys() -> Faults {
+        Faults { any_key: true, ..Faults::default() }
+    }
+
+    /// None yet, for other files that are read in the same way.
+    pub fn begin_anew(&self) -> Faults {
+        Faults { any_key: self.any_key, ..Faults::default() }
+    }
+
     /// Names the file that the following faults are in.
     pub fn enter(&mut self, source: Arc<Source>) {
         self.source = source;
@@ -99,6 +110,9 @@ impl Faults {
 
     /// A key that is not one of `known`; the nearest of them is named.
     pub fn unknown_key(&mut self, at: Position, key: &str, known: &[&str]) {
+        if self.any_key {
+            return;
+        }
         let hint = match nearest(key, known.iter().copied()) {
             Some(near) => format!("did you mean {near:?}?"),
             None if known.len() <= 16 => format!("known here: {}", known.join(", ")),
