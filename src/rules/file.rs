@@ -461,7 +461,7 @@ extra: 1
   - alert: A
     expr: |
       sum(
-        rate(x[5m]),
+        rate(x[5m]) +
         raate(y[5m])
       )
     annotations:

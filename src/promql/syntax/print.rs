@@ -140,7 +140,10 @@ fn selector(s: &VectorSelector) -> String {
         MatchOp::Regex => "=~",
         MatchOp::NotRegex => "!~",
     };
-    matchers.extend(s.matchers.iter().map(|m| format!("{}{}{}", label(&m.name), op(m.op), quoted(&m.value))));
+    matchers.extend(s.matchers.iter().map(|m| match m.op {
+        MatchOp::Equal if m.name == METRIC_NAME && !is_metric_name(&m.value) => quoted(&m.value),
+        _ => format!("{}{}{}", label(&m.name), op(m.op), quoted(&m.value)),
+    }));
     match (plain, matchers.is_empty()) {
         (Some(name), true) => name.to_string(),
         (name, _) => format!("{}{{{}}}", name.unwrap_or(""), matchers.join(",")),
