@@ -1,6 +1,6 @@
 //! Rules of the kinds that the world has, a few hundred of them, and very many in one file.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -55,8 +55,8 @@ impl Host {
 }
 
 /// Two instances of every series that a rule asks for, with the labels that it asks for.
-fn wanted(groups: &[GroupSpec], table: &SeriesTable) -> HashMap<Labels, Arc<Series>> {
-    let mut series = HashMap::new();
+fn wanted(groups: &[GroupSpec], table: &SeriesTable) -> BTreeMap<Labels, Arc<Series>> {
+    let mut series = BTreeMap::new();
     for selector in groups.iter().flat_map(|g| &g.rules).flat_map(|rule| rule.query().selectors()) {
         let Some(name) =
             selector.name.filter(|n| !n.contains(':') && *n != "nothing_at_all" && !n.starts_with("ALERTS"))
