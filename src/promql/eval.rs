@@ -115,6 +115,17 @@ impl<'h> Eval<'h> {
         self.check_held()
     }
 
+    /// How many bytes a label set may take that is made next.
+    pub fn room(&self) -> usize {
+        let samples = self.held.samples.saturating_mul(size_of::<Sample>());
+        self.max_bytes.saturating_sub(samples).saturating_sub(self.held.bytes)
+    }
+
+    /// What is to be made would not find room.
+    pub fn no_room(&self) -> EvalError {
+        EvalError::TooMuchMemory(self.max_bytes)
+    }
+
     /// The labels without the metric name.
     pub fn nameless(&mut self, labels: &Labels) -> Result<Labels, EvalError> {
         if !labels.has(crate::model::METRIC_NAME) {

@@ -170,7 +170,8 @@ fn wild(random: &mut Random, value: f64) -> f64 {
         2 => f64::NEG_INFINITY,
         3 => 1.7e308,
         4 => -1.7e308,
-        5 => 1e-310,
+        // Smaller ones have no logarithm in Go.
+        5 => 2.3e-308,
         6 => -0.0,
         7 => 1e16,
         _ if value.is_finite() && value.abs() < 1e6 => value + (random.unit() - 0.5) * 10.0,

@@ -29,7 +29,8 @@ impl Request {
         let start = match random.below(8) {
             0 => END + random.below(400_000) as i64,
             1 => random.below(60_000) as i64,
-            2 => END,
+            // Where a subquery begins just where the query does, Prometheus takes `@ start()` within it for another time.
+            2 => END + 137,
             _ => END - random.below(600_000) as i64,
         };
         if !random.one_in(4) {
