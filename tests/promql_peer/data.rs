@@ -10,6 +10,9 @@ use super::random::Random;
 /// The last sample's time, in milliseconds.
 pub const END: i64 = 1_800_000;
 
+/// The next value of a series, from its last one.
+type Next = fn(&mut Random, f64) -> f64;
+
 pub struct Series {
     pub labels: Labels,
     pub points: Vec<(i64, f64)>,
@@ -31,7 +34,7 @@ impl Data {
                 let labels = [("__name__", "cpu_seconds_total"), ("instance", instance), ("mode", mode)];
                 data.add(&labels, 1_000, random, counter);
             }
-            let gauges: [(&str, fn(&mut Random, f64) -> f64); 4] =
+            let gauges: [(&str, Next); 4] =
                 [("memory_bytes", walk), ("temperature", wild), ("load", small), ("flag", flag)];
             for (name, kind) in gauges {
                 data.add(&[("__name__", name), ("instance", instance), ("job", "web")], 15_000, random, kind);
