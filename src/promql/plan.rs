@@ -207,7 +207,8 @@ pub struct InfoSelector {
     pub name: Vec<Matcher>,
     /// On other labels: those that are taken.
     pub data: Vec<Matcher>,
-    pub shift: Shift,
+    /// All of them, and the time.
+    pub selector: Selector,
 }
 
 pub enum Node {

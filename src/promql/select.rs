@@ -7,7 +7,7 @@ use super::eval::Eval;
 use super::functions::Window;
 use super::plan::{At, Extent, Range, RangeSource, Selector, Shift};
 use super::value::{RangeSeries, Sample};
-use crate::history::{History, Matcher, Point};
+use crate::history::{History, Point};
 use crate::model::{Labels, SeriesId, Timestamp};
 
 /// The series of a selector, and the generation of the index under which they were found.
@@ -108,22 +108,10 @@ impl Eval<'_> {
         Ok(out)
     }
 
-    /// The series that these matchers find, with the newest sample of each.
-    pub(super) fn newest_of(
-        &mut self,
-        matchers: &[Matcher],
-        shift: Shift,
-        now: i64,
-    ) -> Result<Vec<(Labels, Point)>, EvalError> {
-        let at = self.reference(shift, now);
-        let (after, at) = (Timestamp::from_millis(at.saturating_sub(self.lookback)), Timestamp::from_millis(at));
+    /// The series of a selector, with the newest sample of each.
+    pub(super) fn newest_points(&mut self, selector: &Selector, now: i64) -> Result<Vec<(Labels, Point)>, EvalError> {
         let mut out = Vec::new();
-        for series in self.history.select(matchers) {
-            if let Some(point) = series.newest(after, at) {
-                self.load(1)?;
-                out.push((series.labels().clone(), point));
-            }
-        }
+        self.newest(selector, selector.shift, now, |e, p| out.push((e.labels.clone(), p)))?;
         Ok(out)
     }
 

@@ -309,7 +309,6 @@ impl Generator<'_> {
         let (selector, duration, modifiers) = (self.bare_selector(), self.duration(), self.modifiers());
         match self.random.below(6) {
             0 => format!("{selector} {modifier}{modifiers}"),
-            1 => format!("avg_over_time({selector}[{duration}] {modifier})"),
             _ => {
                 let function = functions[self.random.below(functions.len())];
                 format!("{function}({selector}[{duration}] {modifier}{modifiers})")

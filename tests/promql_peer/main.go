@@ -82,10 +82,10 @@ type seriesSet struct {
 	next  int
 }
 
-func (s *seriesSet) Next() bool                        { s.next++; return s.next < len(s.found) }
-func (s *seriesSet) At() storage.Series                { return promql.NewStorageSeries(s.found[s.next]) }
-func (*seriesSet) Err() error                          { return nil }
-func (*seriesSet) Warnings() annotations.Annotations   { return nil }
+func (s *seriesSet) Next() bool                      { s.next++; return s.next < len(s.found) }
+func (s *seriesSet) At() storage.Series              { return promql.NewStorageSeries(s.found[s.next]) }
+func (*seriesSet) Err() error                        { return nil }
+func (*seriesSet) Warnings() annotations.Annotations { return nil }
 
 func load(in []series) *queryable {
 	q := &queryable{}

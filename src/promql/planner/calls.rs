@@ -1,5 +1,7 @@
 //! Calls of functions: their arguments, and what some need besides.
 
+use std::sync::Mutex;
+
 use super::{Planned, Planner};
 use crate::history::{MatchOp, Matcher, anchored};
 use crate::model::{Labels, LabelsBuilder, METRIC_NAME};
@@ -170,7 +172,13 @@ impl Planner<'_> {
         if let Some(first) = c.arguments.first() {
             self.references(first, Shift::default(), &mut references)?;
         }
-        Ok(InfoSelector { name, data, shift: references.shared().unwrap_or_default() })
+        let selector = Selector {
+            matchers: name.iter().chain(&data).cloned().collect(),
+            shift: references.shared().unwrap_or_default(),
+            extent: Extent::Range,
+            remembered: Mutex::default(),
+        };
+        Ok(InfoSelector { name, data, selector })
     }
 
     /// The times that the selectors of an expression look at. Tells whether there is a selector in it.
