@@ -51,7 +51,7 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// What `run` gives, and the most memory that this thread held meanwhile beyond what it held before.
-pub(super) fn peak_of<T>(run: impl FnOnce() -> T) -> (T, usize) {
+pub fn peak_of<T>(run: impl FnOnce() -> T) -> (T, usize) {
     let before = TAKEN.get();
     PEAK.set(before);
     let result = run();

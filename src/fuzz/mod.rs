@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use corpus::{Corpus, Random};
+pub use heap::peak_of;
 
 /// Cases of a test in an ordinary run, and its share of a CPU's time: there are a hundred tests, and builds without
 /// optimizations.

@@ -211,6 +211,7 @@ impl Matches<'_> {
             }
             value = left;
         }
+        eval.load(1)?;
         Ok(Some(Sample { labels, value, time: many.time }))
     }
 }

@@ -78,24 +78,27 @@ impl Eval<'_> {
                 _ => self.mapped(call, now, |_| now as f64 / 1000.0)?,
             },
             Kind::Sort | Kind::SortDescending | Kind::SortByLabel | Kind::SortByLabelDescending => {
-                if self.start != self.end {
+                let vector = self.vector_argument(call, 0, now)?;
+                if self.in_range && !matches!(call.extra, Extra::Invariant) {
                     self.annotations.sort_in_range(call.place);
                 }
-                order::sorted(call, self.vector_argument(call, 0, now)?)
+                order::sorted(call, vector)
             }
             Kind::LabelReplace => self.label_replace(call, now)?,
             Kind::LabelJoin => self.label_join(call, now)?,
             Kind::Info => self.info(call, now)?,
             Kind::HistogramQuantile => {
                 let q = self.scalar_argument(call, 0, now)?;
+                let vector = self.vector_argument(call, 1, now)?;
                 self.annotations.check_quantile(q, place(call, 0));
-                let histograms = self.histograms(call, 1, now)?;
-                unique(histogram::quantiles(q, &histograms, time, &mut self.annotations, place(call, 1)))?
+                let mut histograms = self.histograms(call, 1, &vector)?;
+                unique(histogram::quantiles(q, &mut histograms, time, &mut self.annotations, place(call, 1)))?
             }
             Kind::HistogramQuantiles => self.histogram_quantiles(call, now)?,
             Kind::HistogramFraction => {
                 let (lower, upper) = (self.scalar_argument(call, 0, now)?, self.scalar_argument(call, 1, now)?);
-                let histograms = self.histograms(call, 2, now)?;
+                let vector = self.vector_argument(call, 2, now)?;
+                let histograms = self.histograms(call, 2, &vector)?;
                 let sample = |h: histogram::Histogram| {
                     let value = h.fraction(lower, upper);
                     Sample { labels: h.labels, value, time }
@@ -141,7 +144,8 @@ impl Eval<'_> {
 
     fn clamped(&mut self, call: &Call, now: i64, low: f64, high: f64) -> Result<Vec<Sample>, EvalError> {
         if high < low {
-            return Ok(Vec::new());
+            // What goes wrong in the argument does all the same.
+            return self.vector_argument(call, 0, now).map(|_| Vec::new());
         }
         self.mapped(call, now, |v| math::max(low, math::min(high, v)))
     }
@@ -219,14 +223,15 @@ impl Eval<'_> {
         unique(out)
     }
 
-    fn histograms(&mut self, call: &Call, i: usize, now: i64) -> Result<Vec<histogram::Histogram>, EvalError> {
-        let vector = self.vector_argument(call, i, now)?;
-        let histograms = histogram::histograms(&vector, &mut self.annotations, place(call, i));
+    /// The histograms in the vector that is this argument.
+    fn histograms(&mut self, call: &Call, i: usize, vector: &[Sample]) -> Result<Vec<histogram::Histogram>, EvalError> {
+        let histograms = histogram::histograms(vector, &mut self.annotations, place(call, i));
         histograms.iter().try_for_each(|h| self.built(&h.labels))?;
         Ok(histograms)
     }
 
     fn histogram_quantiles(&mut self, call: &Call, now: i64) -> Result<Vec<Sample>, EvalError> {
+        let vector = self.vector_argument(call, 0, now)?;
         let mut quantiles = Vec::new();
         for i in 2..call.arguments.len() {
             let q = self.scalar_argument(call, i, now)?;
@@ -234,11 +239,11 @@ impl Eval<'_> {
             quantiles.push(q);
         }
         let label = text_argument(call, 1);
-        let histograms = self.histograms(call, 0, now)?;
+        let mut histograms = self.histograms(call, 0, &vector)?;
         let mut out = Vec::new();
         for q in quantiles {
             let (time, place) = (Timestamp::from_millis(now), place(call, 0));
-            for mut s in histogram::quantiles(q, &histograms, time, &mut self.annotations, place) {
+            for mut s in histogram::quantiles(q, &mut histograms, time, &mut self.annotations, place) {
                 let mut builder = s.labels.builder();
                 builder.set(label, &histogram::openmetrics_float(q));
                 s.labels = builder.build();

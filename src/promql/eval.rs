@@ -28,6 +28,8 @@ pub(super) struct Eval<'h> {
     /// A buffer, used again for each series.
     pub points: Vec<Point>,
     pub annotations: Annotations,
+    /// Whether this is one of the steps of a range.
+    pub in_range: bool,
     deadline: Option<Instant>,
     max_samples: usize,
     max_bytes: usize,
@@ -69,6 +71,7 @@ impl<'h> Eval<'h> {
             default_step: millis(options.subquery_step),
             points: Vec::new(),
             annotations: Annotations::default(),
+            in_range: start != end,
             deadline: options.deadline,
             max_samples: options.max_samples,
             max_bytes: options.max_bytes,
@@ -114,6 +117,17 @@ impl<'h> Eval<'h> {
             self.check_deadline()?;
         }
         self.check_held()
+    }
+
+    /// How many bytes a label set may take that is made next.
+    pub fn room(&self) -> usize {
+        let samples = self.held.samples.saturating_mul(size_of::<Sample>());
+        self.max_bytes.saturating_sub(samples).saturating_sub(self.held.bytes)
+    }
+
+    /// What is to be made would not find room.
+    pub fn no_room(&self) -> EvalError {
+        EvalError::TooMuchMemory(self.max_bytes)
     }
 
     /// The labels without the metric name.
@@ -220,6 +234,7 @@ impl<'h> Eval<'h> {
     /// The expression's values from `first` to `end` every `step`, by series.
     pub fn steps(&mut self, node: &Node, first: i64, end: i64, step: i64) -> Result<Vec<RangeSeries>, EvalError> {
         let mut collected = Collected::default();
+        let around = std::mem::replace(&mut self.in_range, first != end);
         let mut at = first;
         while at <= end {
             self.check_deadline()?;
@@ -232,7 +247,11 @@ impl<'h> Eval<'h> {
                 None => break,
             }
         }
-        Ok(collected.series)
+        self.in_range = around;
+        // Series that begin late stand where they would if they had been there from the first step on.
+        let mut series = collected.series;
+        series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(series)
     }
 }
 

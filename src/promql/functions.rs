@@ -78,6 +78,11 @@ impl Function {
         }
     }
 
+    /// Whether the result hangs on the time of evaluation besides the arguments.
+    pub fn asks_for_time(&self) -> bool {
+        matches!(self.kind, Kind::Date(_) | Kind::Time | Kind::Timestamp) || self.name == "predict_linear"
+    }
+
     /// The type of an argument, counted from 0.
     pub fn argument(&self, i: usize) -> Type {
         self.arguments.get(i).or(self.arguments.last()).copied().unwrap_or(Type::Vector)

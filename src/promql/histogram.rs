@@ -60,8 +60,9 @@ pub fn histograms(vector: &[Sample], annotations: &mut Annotations, place: Place
 }
 
 impl Histogram {
-    /// The quantile `q`; and how far counts had to be raised for it, where a bucket counts less than one below it.
-    pub fn quantile(&self, q: f64) -> (f64, Option<Raised>) {
+    /// The quantile `q`; and how far counts had to be raised for it, where a bucket counted less than one below it. From
+    /// then on it does not.
+    fn quantile(&mut self, q: f64) -> (f64, Option<Raised>) {
         if q.is_nan() {
             return (f64::NAN, None);
         }
@@ -74,9 +75,8 @@ impl Histogram {
         if self.buckets.last().is_none_or(|b| b.upper != f64::INFINITY) {
             return (f64::NAN, None);
         }
-        let mut buckets = self.buckets.clone();
-        let raised = make_monotonic(&mut buckets);
-        (rank(q, &buckets), raised)
+        let raised = make_monotonic(&mut self.buckets);
+        (rank(q, &self.buckets), raised)
     }
 
     /// Which part of the observations lies between two values.
@@ -167,19 +167,19 @@ fn make_monotonic(buckets: &mut [Bucket]) -> Option<Raised> {
 /// Quantiles of each histogram, told of where it had to be mended.
 pub fn quantiles(
     q: f64,
-    histograms: &[Histogram],
+    histograms: &mut [Histogram],
     time: Timestamp,
     annotations: &mut Annotations,
     place: Place,
 ) -> Vec<Sample> {
-    let of = |h: &Histogram| {
+    let of = |h: &mut Histogram| {
         let (value, raised) = h.quantile(q);
         if let Some(raised) = raised {
             annotations.forced_monotonicity(raised, time, place);
         }
         Sample { labels: h.labels.clone(), value, time }
     };
-    histograms.iter().map(of).collect()
+    histograms.iter_mut().map(of).collect()
 }
 
 /// A quantile as a label's value, as OpenMetrics writes it: whole numbers with `.0`.

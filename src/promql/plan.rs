@@ -195,6 +195,8 @@ pub enum Extra {
     Labels(Labels),
     /// `label_replace`: the compiled expression.
     Regex(regex::Regex),
+    /// Sorting: at each step of a query there is the same to sort.
+    Invariant,
     /// `info`: which series it reads, and when.
     Info(InfoSelector),
 }
@@ -205,7 +207,8 @@ pub struct InfoSelector {
     pub name: Vec<Matcher>,
     /// On other labels: those that are taken.
     pub data: Vec<Matcher>,
-    pub shift: Shift,
+    /// All of them, and the time.
+    pub selector: Selector,
 }
 
 pub enum Node {
@@ -222,6 +225,26 @@ pub enum Node {
 impl Node {
     pub fn is_scalar(&self) -> bool {
         self.type_of() == Type::Scalar
+    }
+
+    /// Whether the value is the same at each step of a query: all that it reads is at a time of its own.
+    pub fn is_invariant(&self) -> bool {
+        match self {
+            Node::Number(_) | Node::Text(_) => true,
+            Node::Selector(selector) => selector.shift.at.is_some(),
+            Node::Range(range) => match &range.source {
+                RangeSource::Selector(selector) => selector.shift.at.is_some(),
+                RangeSource::Subquery { shift, .. } => shift.at.is_some(),
+            },
+            Node::Negate(inner) => inner.is_invariant(),
+            Node::Binary(b) => b.lhs.is_invariant() && b.rhs.is_invariant(),
+            Node::Aggregate(a) => a.node.is_invariant(),
+            Node::Call(call) => {
+                let arguments = call.arguments.iter().all(Node::is_invariant);
+                let selected = matches!(call.arguments.as_slice(), [Node::Selector(_)]);
+                arguments && (!call.function.asks_for_time() || (call.function.name == "timestamp" && selected))
+            }
+        }
     }
 
     pub fn type_of(&self) -> Type {

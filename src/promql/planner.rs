@@ -43,8 +43,12 @@ impl Planner<'_> {
         Err(QueryError::at(message, self.text, offset))
     }
 
+    /// Where an argument stands; parentheses around it do not count.
     fn place(&self, expr: &Expr) -> Place {
-        Place::new(self.text, expr.start)
+        match &expr.kind {
+            ExprKind::Paren(inner) => self.place(inner),
+            _ => Place::new(self.text, expr.start),
+        }
     }
 
     fn node(&mut self, expr: &Expr, depth: usize) -> Planned<Node> {

@@ -310,13 +310,7 @@ fn info(selector: &Selector, around: i64, range: i64, is_range: bool) -> Selecto
 /// What `info` reads besides its argument.
 fn info_selector(call: &Call, around: i64) -> Option<SelectorInfo<'_>> {
     let Extra::Info(info) = &call.extra else { return None };
-    Some(SelectorInfo {
-        name: fixed_name(&info.name),
-        matchers: &info.name,
-        reach: Duration::from_millis(reach(around, info.shift).max(0).unsigned_abs()),
-        looks_back: true,
-        is_range: false,
-    })
+    Some(self::info(&info.selector, around, 0, false))
 }
 
 /// Lays an expression out over lines, each not much longer than 100 characters.

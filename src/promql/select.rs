@@ -7,7 +7,7 @@ use super::eval::Eval;
 use super::functions::Window;
 use super::plan::{At, Extent, Range, RangeSource, Selector, Shift};
 use super::value::{RangeSeries, Sample};
-use crate::history::{History, Matcher, Point};
+use crate::history::{History, Point};
 use crate::model::{Labels, SeriesId, Timestamp};
 
 /// The series of a selector, and the generation of the index under which they were found.
@@ -56,9 +56,15 @@ impl Eval<'_> {
     }
 
     /// The newest sample of each series, with its own time.
-    fn newest(&mut self, selector: &Selector, now: i64, mut take: impl FnMut(&Entry, Point)) -> Result<(), EvalError> {
+    fn newest(
+        &mut self,
+        selector: &Selector,
+        shift: Shift,
+        now: i64,
+        mut take: impl FnMut(&Entry, Point),
+    ) -> Result<(), EvalError> {
         self.check_deadline()?;
-        let at = self.reference(selector.shift, now);
+        let at = self.reference(shift, now);
         let after = Timestamp::from_millis(at.saturating_sub(self.lookback));
         let at = Timestamp::from_millis(at);
         for entry in selector.series(self.history).iter() {
@@ -76,7 +82,9 @@ impl Eval<'_> {
         if selector.extent == Extent::Smoothed {
             return self.smoothed(selector, now);
         }
-        self.newest(selector, now, |e, p| out.push(Sample { labels: e.labels.clone(), value: p.value, time }))?;
+        self.newest(selector, selector.shift, now, |e, p| {
+            out.push(Sample { labels: e.labels.clone(), value: p.value, time })
+        })?;
         Ok(out)
     }
 
@@ -100,22 +108,10 @@ impl Eval<'_> {
         Ok(out)
     }
 
-    /// The series that these matchers find, with the newest sample of each.
-    pub(super) fn newest_of(
-        &mut self,
-        matchers: &[Matcher],
-        shift: Shift,
-        now: i64,
-    ) -> Result<Vec<(Labels, Point)>, EvalError> {
-        let at = self.reference(shift, now);
-        let (after, at) = (Timestamp::from_millis(at.saturating_sub(self.lookback)), Timestamp::from_millis(at));
+    /// The series of a selector, with the newest sample of each.
+    pub(super) fn newest_points(&mut self, selector: &Selector, now: i64) -> Result<Vec<(Labels, Point)>, EvalError> {
         let mut out = Vec::new();
-        for series in self.history.select(matchers) {
-            if let Some(point) = series.newest(after, at) {
-                self.load(1)?;
-                out.push((series.labels().clone(), point));
-            }
-        }
+        self.newest(selector, selector.shift, now, |e, p| out.push((e.labels.clone(), p)))?;
         Ok(out)
     }
 
@@ -123,7 +119,10 @@ impl Eval<'_> {
     pub(super) fn timestamps(&mut self, selector: &Selector, now: i64) -> Result<Vec<Sample>, EvalError> {
         let mut out = Vec::new();
         let time = Timestamp::from_millis(now);
-        self.newest(selector, now, |e, p| {
+        // With `@`, Prometheus leaves out the offset here.
+        let shift = selector.shift;
+        let shift = if shift.at.is_some() { Shift { offset: 0, ..shift } } else { shift };
+        self.newest(selector, shift, now, |e, p| {
             out.push(Sample { labels: e.without_name.clone(), value: p.time as f64 / 1000.0, time });
         })?;
         Ok(out)

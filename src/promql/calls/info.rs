@@ -8,7 +8,7 @@ use crate::history::{Matcher, Point};
 use crate::model::{Labels, METRIC_NAME};
 use crate::promql::error::EvalError;
 use crate::promql::eval::{Eval, unique};
-use crate::promql::plan::{Call, Extra, InfoSelector};
+use crate::promql::plan::{Call, Extra};
 use crate::promql::value::Sample;
 
 /// A target: by its instance and its job, each as the series has it, or `""`.
@@ -29,7 +29,7 @@ impl Eval<'_> {
         let Extra::Info(selector) = &call.extra else { return Ok(vector) };
         let is_info = |s: &Sample| selector.name.iter().all(|m| m.matches(s.labels.metric_name()));
         let asked = asked(vector.iter().filter(|s| !is_info(s)));
-        let found = if asked.is_empty() { Vec::new() } else { self.info_series(selector, now)? };
+        let found = if asked.is_empty() { Vec::new() } else { self.newest_points(&selector.selector, now)? };
         let by_target = by_target(found.iter().filter(|(labels, _)| asked.contain(labels)))?;
         let mut out = Vec::with_capacity(vector.len());
         for mut s in vector {
@@ -50,11 +50,6 @@ impl Eval<'_> {
             out.push(s);
         }
         unique(out)
-    }
-
-    fn info_series(&mut self, selector: &InfoSelector, now: i64) -> Result<Vec<(Labels, Point)>, EvalError> {
-        let matchers: Vec<Matcher> = selector.name.iter().chain(&selector.data).cloned().collect();
-        self.newest_of(&matchers, selector.shift, now)
     }
 }
 

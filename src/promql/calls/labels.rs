@@ -18,8 +18,10 @@ impl Eval<'_> {
         for s in &mut vector {
             self.check_deadline()?;
             let Some(captures) = regex.captures(s.labels.get(source)) else { continue };
+            // Templates repeat what they are given, so a short one makes a long value.
+            let value = expand(replacement, &captures, self.room()).ok_or_else(|| self.no_room())?;
             let mut builder = s.labels.builder();
-            builder.set(destination, &expand(replacement, &captures));
+            builder.set(destination, &value);
             s.labels = builder.build();
             self.built(&s.labels)?;
         }
@@ -32,6 +34,10 @@ impl Eval<'_> {
         let mut vector = self.vector_argument(call, 0, now)?;
         for s in &mut vector {
             let values: Vec<&str> = (3..call.arguments.len()).map(|i| s.labels.get(text_argument(call, i))).collect();
+            let separators = separator.len().saturating_mul(values.len());
+            if values.iter().map(|v| v.len()).sum::<usize>().saturating_add(separators) > self.room() {
+                return Err(self.no_room());
+            }
             let mut builder = s.labels.builder();
             builder.set(destination, &values.join(separator));
             s.labels = builder.build();
@@ -42,8 +48,8 @@ impl Eval<'_> {
 }
 
 /// Puts groups in the place of `$1`, `$name`, `${name}` and `$$`, as Go's regexp does: a dollar sign before anything
-/// else stands for itself, a group that is not there for nothing.
-fn expand(template: &str, captures: &Captures<'_>) -> String {
+/// else stands for itself, a group that is not there for nothing. None where that takes more than `limit` bytes.
+fn expand(template: &str, captures: &Captures<'_>, limit: usize) -> Option<String> {
     let mut out = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('$') {
@@ -66,10 +72,13 @@ fn expand(template: &str, captures: &Captures<'_>) -> String {
         let is_number = name.bytes().all(|b| b.is_ascii_digit()) && (name == "0" || !name.starts_with('0'));
         let group = if is_number { name.parse().ok().and_then(|n| captures.get(n)) } else { captures.name(name) };
         out.push_str(group.map_or("", |m| m.as_str()));
+        if out.len() > limit {
+            return None;
+        }
         rest = tail;
     }
     out.push_str(rest);
-    out
+    Some(out)
 }
 
 #[cfg(test)]
@@ -90,7 +99,7 @@ mod tests {
             ("${a-b} ${", "${a-b} ${"),
             ("$0", "xxzz"),
         ] {
-            assert_eq!(expand(template, &captures), wanted, "{template}");
+            assert_eq!(expand(template, &captures, 100).as_deref(), Some(wanted), "{template}");
         }
     }
 }

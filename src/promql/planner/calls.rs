@@ -1,8 +1,11 @@
 //! Calls of functions: their arguments, and what some need besides.
 
+use std::sync::Mutex;
+
 use super::{Planned, Planner};
 use crate::history::{MatchOp, Matcher, anchored};
 use crate::model::{Labels, LabelsBuilder, METRIC_NAME};
+use crate::promql::annotations::Place;
 use crate::promql::functions::{self, Function, Kind};
 use crate::promql::plan::*;
 use crate::promql::syntax::{self, Expr, ExprKind};
@@ -43,7 +46,7 @@ impl Planner<'_> {
         }
         self.check_extent(function, &arguments, start)?;
         let extra = self.extra(function, c, &arguments)?;
-        let place = crate::promql::annotations::Place::new(self.text, start);
+        let place = Place::new(self.text, start);
         let places = c.arguments.iter().map(|a| self.place(a)).collect();
         Ok(Node::Call(Box::new(Call { function, arguments, place, places, extra })))
     }
@@ -118,6 +121,11 @@ impl Planner<'_> {
                 }
                 Extra::None
             }
+            Kind::Sort | Kind::SortDescending | Kind::SortByLabel | Kind::SortByLabelDescending
+                if arguments.iter().all(Node::is_invariant) =>
+            {
+                Extra::Invariant
+            }
             Kind::Info => Extra::Info(self.info_selector(c)?),
             _ => Extra::None,
         })
@@ -164,12 +172,20 @@ impl Planner<'_> {
         if let Some(first) = c.arguments.first() {
             self.references(first, Shift::default(), &mut references)?;
         }
-        Ok(InfoSelector { name, data, shift: references.shared().unwrap_or_default() })
+        let selector = Selector {
+            matchers: name.iter().chain(&data).cloned().collect(),
+            shift: references.shared().unwrap_or_default(),
+            extent: Extent::Range,
+            remembered: Mutex::default(),
+        };
+        Ok(InfoSelector { name, data, selector })
     }
 
     /// The times that the selectors of an expression look at. Tells whether there is a selector in it.
     fn references(&mut self, expr: &Expr, around: Shift, out: &mut References) -> Planned<bool> {
         let within = |inner: Shift| match inner.at {
+            // The same time is the same, however it is written.
+            Some(At::Time(t)) => Shift { offset: 0, at: Some(At::Time(t.saturating_sub(inner.offset))) },
             Some(_) => inner,
             None => Shift { offset: inner.offset.saturating_add(around.offset), at: around.at },
         };

@@ -1,6 +1,9 @@
-//! Query cases as data files, the conformance files where they are there, and what no text may do.
+//! Query cases as data files, the conformance files where they are there, what queries tell besides, what they may take,
+//! and what no text may do.
 
+mod annotations;
 mod cases;
 mod conformance;
+mod limits;
 mod notation;
 mod refusals;

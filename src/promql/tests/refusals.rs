@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::notation::Store;
 use crate::fuzz::Fuzz;
 use crate::model::Timestamp;
-use crate::promql::{EvalError, EvalOptions, Query};
+use crate::promql::{EvalOptions, Query};
 
 fn refusal(text: &str) -> String {
     Query::parse(text).expect_err(text).to_string()
@@ -89,22 +89,16 @@ fn no_depth_of_nesting_overflows_the_stack() {
 }
 
 #[test]
-fn limits_of_samples_and_time_are_kept() {
-    let mut store = Store::new();
-    store.load("x", "0+1x100", Duration::from_secs(1));
-    let query = Query::parse("sum_over_time(x[1m])").unwrap();
-    let at = Timestamp::from_millis(100_000);
-    let few = EvalOptions { max_samples: 10, ..EvalOptions::default() };
-    assert_eq!(query.instant(&store.history, at, &few), Err(EvalError::TooManySamples(10)));
-    let late = EvalOptions { deadline: Some(Instant::now() - Duration::from_secs(1)), ..EvalOptions::default() };
-    assert_eq!(query.instant(&store.history, at, &late), Err(EvalError::TimedOut));
-}
-
-#[test]
 fn a_query_says_what_it_reads() {
     let query = Query::parse("rate(a[5m] offset 1m) > b and max_over_time(sum(c{d=\"e\"})[1h:1m])").unwrap();
     let got: Vec<_> = query.selectors().iter().map(|s| (s.name.unwrap().to_string(), s.reach.as_secs())).collect();
     assert_eq!(got, [("a".to_string(), 360), ("b".to_string(), 0), ("c".to_string(), 3600)]);
+    let query =
+        Query::parse("rate(a[5m] smoothed) + info(b offset 1m, {c=\"d\"}) + sum_over_time(e[4m + 1m])").unwrap();
+    let got: Vec<_> =
+        query.selectors().iter().map(|s| (s.name.unwrap().to_string(), s.reach.as_secs(), s.looks_back)).collect();
+    let wanted = [("a", 300, true), ("b", 60, true), ("target_info", 60, true), ("e", 300, false)];
+    assert_eq!(got, wanted.map(|(name, reach, looks_back)| (name.to_string(), reach, looks_back)));
 }
 
 #[test]
@@ -176,6 +170,13 @@ const WORDS: &[&str] = &[
     "1h30m",
     "atan2",
     "fill",
+    "anchored",
+    "smoothed",
+    "step()",
+    "max_of",
+    "info",
+    "limitk",
+    "</",
     "histogram_quantile",
     "timestamp",
     "vector",
@@ -185,12 +186,16 @@ const WORDS: &[&str] = &[
     "-1",
 ];
 
-const GOOD: [&str; 6] = [
+const GOOD: [&str; 10] = [
     "sum by (a) (rate(x{b=~\"c.*\"}[5m] offset -1m)) / on (a) group_left (d) topk(3, y @ end()) > bool 0x10",
     "label_replace(max_over_time(x[30s:5s]), \"b\", \"$1\", \"a\", \"(.*)\") or vector(1) unless absent(y)",
     "histogram_quantile(0.9, sum without (a) (x)) ^ -2 % time() atan2 1e3",
     "count_values(\"v\", x) and ignoring (a) (clamp(x, 1, NaN) == 1)",
     "avg(predict_linear(x[4s], 3600)) < 0 # c",
+    "info(rate(x_total[5m] anchored), {__name__=~\".+_info\",a!=\"b\"}) + on (a) group_left fill_right (-1) y",
+    "avg_over_time((x > 0)[max_of(1m, 2 * step()):10s] offset -(1m + 1s)) / limit_ratio(-0.5, x smoothed)",
+    "{\"é.x\", \"ü\"='\\u00e9'} @ start() offset 0x10 * double_exponential_smoothing(x[1m], 0.5, 0.1)",
+    "histogram_quantiles(x, \"q\", 0.5, 1_0) or histogram_fraction(0, 017, integral(x[30s], 1))",
     "quantile(0.5, deriv(x{a!=\"\",b!~'z'}[1h30m] @ 1.5)) != stddev_over_time(x[6s])",
 ];
 
