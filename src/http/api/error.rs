@@ -95,7 +95,7 @@ impl From<EvalError> for ApiError {
         let kind = match error {
             EvalError::TimedOut => Kind::Timeout,
             EvalError::Canceled => Kind::Canceled,
-            EvalError::TooManySamples | EvalError::Failed(_) => Kind::Execution,
+            EvalError::TooManySamples(_) | EvalError::TooMuchMemory(_) | EvalError::Failed(_) => Kind::Execution,
         };
         ApiError::new(kind, error.to_string())
     }

@@ -7,10 +7,10 @@ use super::params::{Params, duration};
 use super::result::{Frame, QueryAnswer};
 use super::work::{Stop, Workers};
 use super::{Body, TRUNCATED, data};
-use crate::history::{History, SharedHistory, Wanted, excerpt};
+use crate::history::{SharedHistory, Wanted, excerpt};
 use crate::http::app::About;
 use crate::model::Timestamp;
-use crate::promql::{EvalOptions, Query, Type, Value, pretty};
+use crate::promql::{Annotations, EvalError, EvalOptions, Query, Type, Value, pretty};
 
 /// Points of one series that a range query may ask for.
 const MAX_POINTS: i64 = 11_000;
@@ -137,18 +137,20 @@ async fn answer(
         lookback,
         subquery_step: about.evaluation_interval,
         max_samples: workers.config().max_samples,
+        max_bytes: workers.config().max_bytes,
         deadline: Some(deadline),
         canceled: None,
     };
     let work = move |stop: &Stop| evaluate(&history, &query, times, options, stop);
-    let ((mut value, took), waited) = workers.run(deadline, work).await?;
+    let ((mut value, annotations, took), waited) = workers.run(deadline, work).await?;
+    warnings.extend(annotations.warnings());
     if let Some(limit) = limit
         && truncate(&mut value, limit)
     {
         warnings.push(TRUNCATED.to_string());
     }
     let room = workers.keep(samples(&value))?;
-    let frame = Frame { stats: stats.then(|| timings(took, waited)), warnings, infos: Vec::new() };
+    let frame = Frame { stats: stats.then(|| timings(took, waited)), warnings, infos: annotations.infos() };
     let at = times.start();
     Ok(Body::Pieces(Box::new(QueryAnswer::new(value, at, frame, room))))
 }
@@ -160,7 +162,7 @@ fn evaluate(
     times: Times,
     options: EvalOptions,
     stop: &Stop,
-) -> Result<(Value, Timings), ApiError> {
+) -> Result<(Value, Annotations, Timings), ApiError> {
     let began = Instant::now();
     let options = EvalOptions { canceled: Some(stop.flag()), ..options };
     let over = || stop.is_set() || options.deadline.is_some_and(|deadline| Instant::now() > deadline);
@@ -173,23 +175,14 @@ fn evaluate(
     });
     let wanted: Vec<Wanted<'_>> = wanted.collect();
     let Some(part) = excerpt(history, &wanted, over) else {
-        return Err(if stop.is_set() {
-            crate::promql::EvalError::Canceled
-        } else {
-            crate::promql::EvalError::TimedOut
-        }
-        .into());
+        return Err(if stop.is_set() { EvalError::Canceled } else { EvalError::TimedOut }.into());
     };
     let prepared = began.elapsed();
-    let value = value(query, &part, times, &options)?;
-    Ok((value, Timings { prepared, evaluated: began.elapsed().saturating_sub(prepared) }))
-}
-
-fn value(query: &Query, part: &History, times: Times, options: &EvalOptions) -> Result<Value, ApiError> {
-    Ok(match times {
-        Times::At(at) => query.instant(part, at, options)?,
-        Times::Range { start, end, step } => query.range(part, start, end, step, options)?,
-    })
+    let (value, annotations) = match times {
+        Times::At(at) => query.instant_annotated(&part, at, &options),
+        Times::Range { start, end, step } => query.range_annotated(&part, start, end, step, &options),
+    };
+    Ok((value?, annotations, Timings { prepared, evaluated: began.elapsed().saturating_sub(prepared) }))
 }
 
 /// Keeps the first series; true if there were more.
