@@ -26,15 +26,26 @@ pub struct Wanted<'m> {
 
 /// Copies what is wanted; a little more than that may come with it. `None` if `stop` says so in between.
 ///
-/// Samples that are appended meanwhile are in the part of some series and not in that of others.
+/// All series end with the same tick, the last before it began.
 pub fn excerpt(history: &RwLock<History>, wanted: &[Wanted<'_>], stop: impl Fn() -> bool) -> Option<History> {
-    let mut part = History::new(read(history).limits);
+    let (mut part, until) = {
+        let history = read(history);
+        (History::new(history.limits), history.last_snapshot)
+    };
     for Wanted { matchers, after } in wanted {
         let mut copies = Vec::new();
         if !visit(history, matchers, &stop, |series| copies.push(series.slot.copy_after(after.as_millis()))) {
             return None;
         }
-        copies.into_iter().for_each(|copy| part.adopt(copy));
+        for mut copy in copies {
+            // A tick that came meanwhile is in the copies that were made after it.
+            if until > Timestamp::MIN {
+                copy.forget_after(until.as_millis(), &mut part.scratch);
+            }
+            if !copy.is_empty() {
+                part.adopt(copy);
+            }
+        }
     }
     Some(part)
 }
@@ -158,6 +169,33 @@ mod tests {
             assert_eq!(points(&part, "even", "2", 100_000).len(), 1899);
             assert_eq!(part.all().count(), 2);
         }
+    }
+
+    #[test]
+    fn a_tick_that_comes_while_an_excerpt_is_made_is_in_no_series_of_it() {
+        let (whole, table) = history(200, 100);
+        let tick =
+            |time| crate::model::Snapshot { time: Timestamp::from_millis(time), ..crate::model::Snapshot::empty() };
+        whole.write().unwrap().append_snapshot(&tick(99_000));
+        let looks = std::cell::Cell::new(0);
+        let come = || {
+            looks.set(looks.get() + 1);
+            let mut history = whole.write().unwrap();
+            history.append_snapshot(&tick(100_000));
+            for n in 0..200 {
+                let name = if n % 2 == 0 { "even" } else { "odd" };
+                let labels = Labels::from_pairs([("__name__", name), ("n", &n.to_string())]);
+                history.append(&table.intern(labels), Timestamp::from_millis(100_000), 1.0);
+            }
+            let new = table.intern(Labels::from_pairs([("__name__", "new")]));
+            history.append(&new, Timestamp::from_millis(100_000), 1.0);
+            false
+        };
+        let (even, all) = ([Matcher::equal("__name__", "even")], [Matcher::equal("other", "")]);
+        let wanted = [&even[..], &all[..]].map(|matchers| Wanted { matchers, after: Timestamp::MIN });
+        let part = excerpt(&whole, &wanted, come).unwrap();
+        assert!(looks.get() >= 2 && part.all().count() == 200);
+        assert!(part.all().all(|series| series.last().time == 99_000));
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl<A: App> Server<A> {
             idle: config.idle_timeout,
             write: config.write_timeout,
         };
-        let api = Api::new(registry, answer_time(&limits));
+        let api = Api::new(registry, answer_time(&limits), limits.connections);
         let api = api.map_err(|e| StartError(format!("metrics of queries: {e}")))?;
         let shared = Shared {
             routes: Routes::new(app, config, api),

@@ -99,6 +99,12 @@ impl Query {
         &self.text
     }
 
+    /// Whether durations in it hang on the times of the evaluation; then those that [`Query::selectors`] tells are not
+    /// those that it looks back.
+    pub fn is_contextual(&self) -> bool {
+        self.plan.contextual
+    }
+
     /// What the query evaluates to at one time.
     pub fn value_type(&self) -> Type {
         self.plan.root.type_of()

@@ -76,23 +76,28 @@ enum Output {
 }
 
 /// Why there is no answer.
-enum Failure {
-    /// Said as it is; the exit status besides.
-    Said(String, u8),
+struct Failure {
+    /// What is said, in whole lines.
+    text: String,
+    status: u8,
 }
 
 impl Failure {
-    fn other(message: impl Into<String>) -> Failure {
-        Failure::Said(message.into(), 1)
+    fn invalid(text: impl Into<String>) -> Failure {
+        Failure { text: text.into(), status: EXIT_INVALID }
+    }
+
+    fn other(text: impl Into<String>) -> Failure {
+        Failure { text: text.into(), status: 1 }
     }
 }
 
 pub fn run(flags: &QueryFlags) -> ExitCode {
     match flags.ask().and_then(|answer| flags.print(&answer)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Said(message, status)) => {
-            eprintln!("{message}");
-            ExitCode::from(status)
+        Err(failure) => {
+            eprintln!("{}", failure.text.trim_end());
+            ExitCode::from(failure.status)
         }
     }
 }
@@ -129,7 +134,7 @@ impl QueryFlags {
 
     fn ask(&self) -> Result<Answer, Failure> {
         if self.step.is_some() && self.range().is_none() {
-            return Err(Failure::Said("watchfire: --step goes with --last or --start".to_string(), EXIT_INVALID));
+            return Err(Failure::invalid("watchfire: --step goes with --last or --start"));
         }
         let config = self.http_config.as_deref().map_or_else(|| Ok(HttpConfig::default()), load)?;
         let (path, form) = self.form();
@@ -149,7 +154,7 @@ impl QueryFlags {
                 if let Some((line, column)) = place {
                     text += &pointed(&self.expr, line, column);
                 }
-                Failure::Said(text, EXIT_INVALID)
+                Failure::invalid(text)
             }
             Refusal::Other(why) => Failure::other(format!("watchfire: {}: {why}", self.url)),
         }
@@ -206,7 +211,7 @@ fn load(path: &Path) -> Result<HttpConfig, Failure> {
     let mut faults = Faults::default();
     let mut config: HttpConfig = Document::parse(&path.display().to_string(), &text, &mut faults).read(&mut faults);
     if faults.has_errors() {
-        return Err(Failure::Said(faults.to_string(), EXIT_INVALID));
+        return Err(Failure::invalid(faults.to_string()));
     }
     config.resolve_paths(path.parent().unwrap_or(Path::new("")));
     Ok(config)

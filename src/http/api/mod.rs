@@ -163,10 +163,10 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// `answer_time`: how long making an answer may take in all.
-    pub fn new(registry: &Registry, answer_time: Duration) -> prometheus::Result<Api> {
+    /// `answer_time`: how long making an answer may take in all. `connections`: how many the server takes.
+    pub fn new(registry: &Registry, answer_time: Duration, connections: usize) -> prometheus::Result<Api> {
         // A little less, so that it is the query that is given up, in Prometheus' words.
-        Ok(Api { workers: Workers::new(registry)?, longest: answer_time / 10 * 9 })
+        Ok(Api { workers: Workers::new(registry, connections)?, longest: answer_time / 10 * 9 })
     }
 
     /// Other limits from the next query on.

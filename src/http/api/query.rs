@@ -166,8 +166,8 @@ fn evaluate(
     let began = Instant::now();
     let options = EvalOptions { canceled: Some(stop.flag()), ..options };
     let over = || stop.is_set() || options.deadline.is_some_and(|deadline| Instant::now() > deadline);
-    // With `@` a selector may look anywhere.
-    let anywhere = query.text().contains('@');
+    // With `@` a selector may look anywhere, and where durations are reckoned from the times nobody knows yet.
+    let anywhere = query.text().contains('@') || query.is_contextual();
     let selectors = query.selectors();
     let wanted = selectors.iter().map(|selector| Wanted {
         matchers: selector.matchers,

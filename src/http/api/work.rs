@@ -18,7 +18,7 @@ use super::error::{ApiError, Kind};
 const NICE: i32 = 10;
 /// Expressions nest, and so does their evaluation.
 const STACK: usize = 4 << 20;
-/// Requests that wait for their turn; more would only hold connections that others need.
+/// Requests that wait for their turn, at most.
 const MAX_WAITING: usize = 100;
 /// Samples of results for which memory is counted together.
 const UNIT: usize = 1024;
@@ -27,6 +27,8 @@ const UNIT: usize = 1024;
 pub(super) struct Workers {
     limits: ArcSwap<Limits>,
     waiting: AtomicUsize,
+    /// How many may wait.
+    max_waiting: usize,
     instruments: Instruments,
 }
 
@@ -113,10 +115,12 @@ impl Drop for Waiting<'_> {
 }
 
 impl Workers {
-    pub fn new(registry: &Registry) -> prometheus::Result<Workers> {
+    /// `connections`: how many the server takes. Those that wait leave half of them to others.
+    pub fn new(registry: &Registry, connections: usize) -> prometheus::Result<Workers> {
         Ok(Workers {
             limits: ArcSwap::from_pointee(Limits::new(QueryConfig::default())),
             waiting: AtomicUsize::new(0),
+            max_waiting: MAX_WAITING.min(connections / 2),
             instruments: Instruments::new(registry)?,
         })
     }
@@ -190,7 +194,7 @@ impl Workers {
             return Ok(place);
         }
         let _waiting = Waiting(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
             return Err(ApiError::new(Kind::Unavailable, "too many queries are waiting, try again later"));
         }
         match tokio::time::timeout_at(deadline.into(), places.acquire_owned()).await {
@@ -214,7 +218,7 @@ mod tests {
     use super::*;
 
     fn workers(config: QueryConfig) -> Arc<Workers> {
-        let workers = Workers::new(&Registry::new()).unwrap();
+        let workers = Workers::new(&Registry::new(), 4).unwrap();
         workers.set(config);
         Arc::new(workers)
     }
@@ -240,6 +244,27 @@ mod tests {
         release.send(()).unwrap();
         assert!(first.await.unwrap().unwrap().0);
         assert!(workers.run(soon(), |_| Ok(())).await.is_ok(), "the place is free again");
+    }
+
+    #[tokio::test]
+    async fn those_that_wait_leave_half_of_the_connections_to_others() {
+        let workers = workers(QueryConfig { max_concurrency: 1, ..QueryConfig::default() });
+        let place = workers.place(soon()).await.unwrap();
+        let waiting: Vec<_> = (0..2)
+            .map(|_| {
+                let workers = workers.clone();
+                tokio::spawn(async move { workers.place(soon()).await.map(drop) })
+            })
+            .collect();
+        while workers.waiting.load(Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(workers.place(soon()).await.unwrap_err().kind, Kind::Unavailable);
+        drop(place);
+        for each in waiting {
+            assert!(each.await.unwrap().is_ok());
+        }
+        assert_eq!(workers.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

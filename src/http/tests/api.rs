@@ -97,6 +97,25 @@ async fn a_range_query_gives_a_matrix_by_get_and_by_post() {
 }
 
 #[tokio::test]
+async fn a_query_sees_all_that_it_looks_back_on() {
+    let server = filled();
+    let value = async |query: &str| {
+        let pairs = [("query", query), ("time", "1700000000"), ("lookback_delta", "1")];
+        server.data("query", &pairs).await["result"][0]["value"][1].clone()
+    };
+    assert_eq!(value("count_over_time(up[10m])").await, "600");
+    assert_eq!(value("count_over_time(up[1m] @ 1699999500)").await, "60");
+    assert_eq!(value("up offset 599s").await, "1");
+    assert_eq!(value("max_over_time(count_over_time(up[4m])[5m:1m])").await, "240");
+    let range = [("start", "1700000000"), ("end", "1700000000"), ("step", "100"), ("lookback_delta", "1")];
+    let query = [("query", "count_over_time(up[5 * step()])")];
+    let data = server.data("query_range", &[&query[..], &range[..]].concat()).await;
+    assert_eq!(data["result"][0]["values"][0][1], "500", "{data}");
+    let warned = server.api("query", &[("query", "rate(up[1m])"), ("time", "1700000000")]).await.1;
+    assert!(warned["infos"][0].as_str().unwrap().contains("might not be a counter"), "{warned}");
+}
+
+#[tokio::test]
 async fn what_is_asked_wrongly_is_answered_in_prometheus_words() {
     let server = filled();
     let range = |start, end, step| [("query", "up"), ("start", start), ("end", end), ("step", step)];
