@@ -131,7 +131,11 @@ fn cpu_of_an_evaluation(rules: &str, samples: &Samples, now: Timestamp) -> (f64,
     let started = Instant::now();
     let mut evaluate = |second: u32| {
         let before = cpu_seconds(pid);
-        engine.evaluate(&history, now + Duration::from_secs(second.into()), started.elapsed() + Duration::from_secs(second.into()));
+        engine.evaluate(
+            &history,
+            now + Duration::from_secs(second.into()),
+            started.elapsed() + Duration::from_secs(second.into()),
+        );
         cpu_seconds(pid) - before
     };
     // The last second's samples are not there yet in the real agent, either: history ends at `now`.

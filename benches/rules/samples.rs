@@ -48,7 +48,8 @@ impl Samples {
             Labels::from_pairs([(METRIC_NAME, name), ("job", "node"), ("instance", "host:9100"), ("device", &device)])
         };
         let counters = (0..50).map(|i| (labels("requests_total", i), i as f64 * 1e6, Course::Counter(2_000)));
-        let gauges = (0..50).map(|i| (labels("memory_bytes", i), 1e9 + i as f64 * 4096.0, Course::Gauge(400.0 * 4096.0)));
+        let gauges =
+            (0..50).map(|i| (labels("memory_bytes", i), 1e9 + i as f64 * 4096.0, Course::Gauge(400.0 * 4096.0)));
         Samples { start, seconds, series: counters.chain(gauges).collect() }
     }
 
@@ -73,7 +74,11 @@ impl Samples {
                 series.push((one.labels.clone(), *value, course));
             }
         }
-        series.push((Labels::from_pairs([(METRIC_NAME, "up"), ("job", "node"), ("instance", "host:9100")]), 1.0, Course::Constant));
+        series.push((
+            Labels::from_pairs([(METRIC_NAME, "up"), ("job", "node"), ("instance", "host:9100")]),
+            1.0,
+            Course::Constant,
+        ));
         Samples { start, seconds, series }
     }
 
@@ -117,8 +122,11 @@ impl Samples {
         self.each(self.start + Duration::from_secs(self.seconds.into()), |labels, time, value| {
             line.clear();
             let name = labels.metric_name();
-            let pairs: Vec<String> =
-                labels.iter().filter(|(n, _)| *n != METRIC_NAME).map(|(n, v)| format!("{n}=\"{}\"", v.escape_default())).collect();
+            let pairs: Vec<String> = labels
+                .iter()
+                .filter(|(n, _)| *n != METRIC_NAME)
+                .map(|(n, v)| format!("{n}=\"{}\"", v.escape_default()))
+                .collect();
             let _ = writeln!(line, "{name}{{{}}} {value:?} {}", pairs.join(","), time.as_millis() / 1000);
             if let Err(error) = out.write_all(line.as_bytes()) {
                 failed = Some(error);

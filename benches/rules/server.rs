@@ -18,7 +18,8 @@ impl Server {
     pub fn find() -> Option<Server> {
         let find = |variable: &str, name: &str| {
             let named = std::env::var_os(variable).map(PathBuf::from);
-            let in_path = || std::env::split_paths(&std::env::var_os("PATH")?).map(|d| d.join(name)).find(|p| p.is_file());
+            let in_path =
+                || std::env::split_paths(&std::env::var_os("PATH")?).map(|d| d.join(name)).find(|p| p.is_file());
             named.or_else(in_path)
         };
         Some(Server { prometheus: find("PROMETHEUS", "prometheus")?, promtool: find("PROMTOOL", "promtool")? })
@@ -45,7 +46,8 @@ impl Server {
     fn run(&self, directory: &Path, rules: &str, seconds: u32) -> (f64, f64) {
         std::fs::write(directory.join("rules.yml"), rules).expect("the rules");
         let config = directory.join("prometheus.yml");
-        std::fs::write(&config, "global: {evaluation_interval: 1s}\nrule_files: [rules.yml]\n").expect("the configuration");
+        std::fs::write(&config, "global: {evaluation_interval: 1s}\nrule_files: [rules.yml]\n")
+            .expect("the configuration");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
         let child = Command::new(&self.prometheus)
             .arg(format!("--config.file={}", config.display()))

@@ -20,7 +20,7 @@ pub(super) struct Index {
 
 /// Generations are unique among all indexes of the process, so that what a query has cached from one history is not
 /// taken for another's.
-fn next_generation() -> u64 {
+pub fn next_generation() -> u64 {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
 }

@@ -108,6 +108,8 @@ pub struct History {
     /// The layouts of the last snapshot.
     layouts: Vec<Arc<Layout>>,
     last_snapshot: Timestamp,
+    /// See [`History::version`].
+    version: u64,
     scratch: Scratch,
     stats: HistoryStats,
     sealed_bytes: usize,
@@ -122,6 +124,7 @@ impl History {
             index: Index::new(),
             layouts: Vec::new(),
             last_snapshot: Timestamp::MIN,
+            version: index::next_generation(),
             scratch: Scratch::default(),
             stats: HistoryStats::default(),
             sealed_bytes: 0,
@@ -144,6 +147,7 @@ impl History {
             self.forget_after(snapshot.time - Duration::from_millis(1));
         }
         self.last_snapshot = snapshot.time;
+        self.version = index::next_generation();
         let time = snapshot.time.as_millis();
         for section in &snapshot.sections {
             for (series, value) in section.layout.series().iter().zip(&section.values) {
@@ -267,6 +271,7 @@ impl History {
     }
 
     fn forget_before(&mut self, cutoff: i64) {
+        self.version = index::next_generation();
         let mut total = Delta::default();
         let mut gone: Vec<Arc<Series>> = Vec::new();
         for entry in &mut self.slots {
@@ -289,6 +294,7 @@ impl History {
 
     /// Forgets all samples later than `time`.
     fn forget_after(&mut self, time: Timestamp) {
+        self.version = index::next_generation();
         for slot in self.slots.iter_mut().flatten() {
             let (gone, come) = slot.forget_after(time.as_millis(), &mut self.scratch);
             self.stats.chunks += come.chunks;
@@ -336,6 +342,12 @@ impl History {
     /// all histories, so the series of a selector can be remembered under it; zero means that there are none.
     pub fn generation(&self, matchers: &[Matcher]) -> u64 {
         self.index.generation(matchers)
+    }
+
+    /// A number that changes with every snapshot and whenever samples are forgotten, and that no other history has: as
+    /// long as it is the same, only series that samples have been appended to one by one are not as they were.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Names of all labels, in no particular order.

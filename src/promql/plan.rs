@@ -1,10 +1,11 @@
 //! What is evaluated: an expression whose types are checked, whose functions are found, whose regular expressions are
 //! compiled.
 
-use std::sync::Mutex;
+use std::sync::{Arc, OnceLock};
 
 use super::annotations::Place;
 use super::functions::Function;
+use super::reads::Shared;
 use super::select::Remembered;
 use crate::history::Matcher;
 use crate::model::Labels;
@@ -70,7 +71,9 @@ pub struct Selector {
     pub shift: Shift,
     pub extent: Extent,
     /// The series that it selected last.
-    pub remembered: Mutex<Remembered>,
+    pub remembered: Remembered,
+    /// What it reads is read for other queries too.
+    pub shared: OnceLock<Arc<Shared>>,
 }
 
 pub enum RangeSource {

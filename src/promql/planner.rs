@@ -3,8 +3,6 @@
 mod calls;
 mod durations;
 
-use std::sync::Mutex;
-
 use super::annotations::Place;
 use super::error::QueryError;
 use super::plan::*;
@@ -118,7 +116,7 @@ impl Planner<'_> {
             _ => Extent::Range,
         };
         let shift = self.shift(&s.modifiers, start)?;
-        Ok(Selector { matchers, shift, extent, remembered: Mutex::default() })
+        Ok(Selector::new(matchers, shift, extent))
     }
 
     fn matchers(&self, s: &syntax::VectorSelector) -> Planned<Vec<Matcher>> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::annotations::Annotations;
 use super::error::{EvalError, QueryError};
 use super::eval::{Collected, Eval, Held};
-use super::plan::{Call, Context, Extent, Extra, Node, RangeSource, Selector, Shift, Type};
+use super::plan::{Context, Extent, Extra, Node, RangeSource, Selector, Shift, Type};
 use super::planner::{Plan, plan};
 use super::syntax;
 use super::value::{RangeSeries, Value};
@@ -213,8 +213,13 @@ impl Query {
     /// What the query reads, in the order of the text.
     pub fn selectors(&self) -> Vec<SelectorInfo<'_>> {
         let mut out = Vec::new();
-        collect_selectors(&self.plan.root, 0, &mut out);
+        visit(&self.plan.root, 0, &mut |standing| out.push(info(standing)));
         out
+    }
+
+    /// Calls `see` with each selector, and the range that it is read over, in milliseconds; 0 for an instant selector.
+    pub(super) fn each_selector(&self, see: &mut impl FnMut(&Selector, i64)) {
+        visit(&self.plan.root, 0, &mut |standing| see(standing.selector, standing.range.unwrap_or(0)));
     }
 }
 
@@ -264,30 +269,43 @@ impl RangeRun<'_> {
     }
 }
 
-fn collect_selectors<'q>(node: &'q Node, around: i64, out: &mut Vec<SelectorInfo<'q>>) {
+/// A selector as it stands in a query.
+struct Standing<'q> {
+    selector: &'q Selector,
+    /// How far before the time of evaluation what stands around it may move it, in milliseconds.
+    around: i64,
+    /// Of a range selector, in milliseconds.
+    range: Option<i64>,
+}
+
+/// Visits all selectors, in the order of the text.
+fn visit<'q>(node: &'q Node, around: i64, see: &mut impl FnMut(Standing<'q>)) {
     match node {
         Node::Number(_) | Node::Text(_) => {}
-        Node::Selector(selector) => out.push(info(selector, around, 0, false)),
+        Node::Selector(selector) => see(Standing { selector, around, range: None }),
         Node::Range(range) => match &range.source {
-            RangeSource::Selector(selector) => out.push(info(selector, around, range.range, true)),
+            RangeSource::Selector(selector) => see(Standing { selector, around, range: Some(range.range) }),
             RangeSource::Subquery { node, shift, .. } => {
-                collect_selectors(node, reach(around, *shift).saturating_add(range.range), out);
+                visit(node, reach(around, *shift).saturating_add(range.range), see);
             }
         },
-        Node::Negate(inner) => collect_selectors(inner, around, out),
+        Node::Negate(inner) => visit(inner, around, see),
         Node::Binary(b) => {
-            collect_selectors(&b.lhs, around, out);
-            collect_selectors(&b.rhs, around, out);
+            visit(&b.lhs, around, see);
+            visit(&b.rhs, around, see);
         }
         Node::Aggregate(a) => {
             if let Some(parameter) = &a.parameter {
-                collect_selectors(parameter, around, out);
+                visit(parameter, around, see);
             }
-            collect_selectors(&a.node, around, out);
+            visit(&a.node, around, see);
         }
         Node::Call(call) => {
-            call.arguments.iter().for_each(|a| collect_selectors(a, around, out));
-            out.extend(info_selector(call, around));
+            call.arguments.iter().for_each(|a| visit(a, around, see));
+            // What `info` reads besides its argument.
+            if let Extra::Info(info) = &call.extra {
+                see(Standing { selector: &info.selector, around, range: None });
+            }
         }
     }
 }
@@ -297,26 +315,21 @@ fn reach(around: i64, shift: Shift) -> i64 {
 }
 
 /// The name that the matchers fix.
-fn fixed_name(matchers: &[Matcher]) -> Option<&str> {
+pub(super) fn fixed_name(matchers: &[Matcher]) -> Option<&str> {
     let is_name = |m: &&Matcher| *m.name == *METRIC_NAME && matches!(m.op, crate::history::MatchOp::Equal);
     matchers.iter().find(is_name).map(|m| &*m.value)
 }
 
-fn info(selector: &Selector, around: i64, range: i64, is_range: bool) -> SelectorInfo<'_> {
-    let millis = reach(around, selector.shift).saturating_add(range).max(0);
+fn info(standing: Standing<'_>) -> SelectorInfo<'_> {
+    let Standing { selector, around, range } = standing;
+    let millis = reach(around, selector.shift).saturating_add(range.unwrap_or(0)).max(0);
     SelectorInfo {
         name: fixed_name(&selector.matchers),
         matchers: &selector.matchers,
         reach: Duration::from_millis(millis.unsigned_abs()),
-        looks_back: !is_range || selector.extent != Extent::Range,
-        is_range,
+        looks_back: range.is_none() || selector.extent != Extent::Range,
+        is_range: range.is_some(),
     }
-}
-
-/// What `info` reads besides its argument.
-fn info_selector(call: &Call, around: i64) -> Option<SelectorInfo<'_>> {
-    let Extra::Info(info) = &call.extra else { return None };
-    Some(self::info(&info.selector, around, 0, false))
 }
 
 /// Lays an expression out over lines, each not much longer than 100 characters.

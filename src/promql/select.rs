@@ -1,33 +1,35 @@
 //! Selectors: from matchers to samples. Each remembers the series it found for as long as they are the same.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::error::EvalError;
 use super::eval::Eval;
 use super::functions::Window;
 use super::plan::{At, Extent, Range, RangeSource, Selector, Shift};
+use super::reads::Shared;
 use super::value::{RangeSeries, Sample};
-use crate::history::{History, Point};
+use crate::history::{History, Matcher, Point};
 use crate::model::{Labels, SeriesId, Timestamp};
 
 /// The series of a selector, and the generation of the index under which they were found.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Remembered {
-    found: Option<(u64, Arc<[Entry]>)>,
+    found: Mutex<Option<(u64, Arc<[Entry]>)>>,
 }
 
 /// One series of a selector.
+#[derive(Debug)]
 pub struct Entry {
-    id: SeriesId,
-    labels: Labels,
-    without_name: Labels,
+    pub id: SeriesId,
+    pub labels: Labels,
+    pub without_name: Labels,
 }
 
-impl Selector {
-    fn series(&self, history: &History) -> Arc<[Entry]> {
-        let generation = history.generation(&self.matchers);
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, entries)) = &remembered.found
+impl Remembered {
+    fn series(&self, history: &History, matchers: &[Matcher]) -> Arc<[Entry]> {
+        let generation = history.generation(matchers);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, entries)) = &*found
             && *of == generation
         {
             return entries.clone();
@@ -37,9 +39,25 @@ impl Selector {
             labels: s.labels().clone(),
             without_name: s.labels().without_name(),
         };
-        let entries: Arc<[Entry]> = history.select(&self.matchers).iter().map(entry).collect();
-        remembered.found = Some((generation, entries.clone()));
+        let entries: Arc<[Entry]> = history.select(matchers).iter().map(entry).collect();
+        *found = Some((generation, entries.clone()));
         entries
+    }
+}
+
+impl Selector {
+    pub fn new(matchers: Vec<Matcher>, shift: Shift, extent: Extent) -> Selector {
+        Selector { matchers, shift, extent, remembered: Remembered::default(), shared: OnceLock::new() }
+    }
+
+    fn series(&self, history: &History) -> Arc<[Entry]> {
+        self.shared.get().map_or(&self.remembered, |place| &place.remembered).series(history, &self.matchers)
+    }
+
+    /// What it reads is read once for all selectors of this place.
+    pub fn share(&self, place: Arc<Shared>) {
+        // A second time it would be the same place, or a smaller one that does as well.
+        let _ = self.shared.set(place);
     }
 }
 
@@ -55,6 +73,12 @@ impl Eval<'_> {
         base.saturating_sub(shift.offset)
     }
 
+    /// Where other queries may have read already what the selector reads: at the one time of an instant query.
+    fn shared<'s>(&self, selector: &'s Selector, at: i64) -> Option<&'s Shared> {
+        let place = selector.shared.get()?;
+        (at == self.end && !self.in_range).then_some(place)
+    }
+
     /// The newest sample of each series, with its own time.
     fn newest(
         &mut self,
@@ -65,6 +89,14 @@ impl Eval<'_> {
     ) -> Result<(), EvalError> {
         self.check_deadline()?;
         let at = self.reference(shift, now);
+        if let Some(place) = self.shared(selector, at) {
+            let (history, lookback) = (self.history, self.lookback);
+            return place.newest(history, &selector.series(history), (at, lookback), |entry, point| {
+                self.load(1)?;
+                take(entry, point);
+                Ok(())
+            });
+        }
         let after = Timestamp::from_millis(at.saturating_sub(self.lookback));
         let at = Timestamp::from_millis(at);
         for entry in selector.series(self.history).iter() {
@@ -146,6 +178,21 @@ impl Eval<'_> {
         match &range.source {
             RangeSource::Selector(selector) => {
                 let extent = selector.extent;
+                if let Some(place) = self.shared(selector, end) {
+                    let (history, lookback) = (self.history, self.lookback);
+                    let entries = selector.series(history);
+                    let done = place.range(history, &entries, (start, end, lookback), |entry, points| {
+                        self.load(points.len())?;
+                        self.check_deadline()?;
+                        let window = Window { points, extent, start, end, now, parameter };
+                        take(self, &entry.labels, &entry.without_name, &window)?;
+                        self.unload(points.len());
+                        Ok(())
+                    });
+                    if let Some(done) = done {
+                        return done;
+                    }
+                }
                 let beside = |asked: bool| if asked { self.lookback } else { 0 };
                 let after = start.saturating_sub(beside(extent != Extent::Range));
                 let until = end.saturating_add(beside(extent == Extent::Smoothed));

@@ -17,11 +17,12 @@ use super::metrics::Metrics;
 use super::outputs::Outputs;
 use super::rule::{ALERTS, ALERTS_FOR_STATE};
 use super::saved::{SavedAlert, StateChanges};
-use super::spec::GroupSpec;
+use super::spec::{GroupSpec, RuleSpec};
 use super::view::GroupView;
 use crate::history::History;
 use crate::model::{Labels, METRIC_NAME, MetricType, Section, SeriesTable, Timestamp, Writer};
 use crate::promql::EvalOptions;
+use crate::promql::SharedReads;
 
 /// Most series that rules may put on `/metrics`.
 const MAX_EXPOSED: usize = 10_000;
@@ -82,6 +83,17 @@ pub struct Evaluation {
     pub changed: bool,
 }
 
+/// Has the rules share what they read; what they give themselves changes while they are evaluated.
+fn share(groups: &[Group]) -> SharedReads {
+    let rules = || groups.iter().flat_map(|group| &group.rules);
+    let recorded = rules().filter_map(|rule| match &*rule.spec {
+        RuleSpec::Recording(r) => Some(r.record.as_str()),
+        RuleSpec::Alerting(_) => None,
+    });
+    let own = recorded.chain([ALERTS, ALERTS_FOR_STATE]).collect();
+    SharedReads::new(rules().map(|rule| rule.spec.query()), &own)
+}
+
 /// All groups of rules with what they remember.
 pub struct RuleEngine {
     groups: Vec<Group>,
@@ -91,6 +103,8 @@ pub struct RuleEngine {
     table: Arc<SeriesTable>,
     metrics: Metrics,
     writer: Writer,
+    /// What several rules read.
+    shared: SharedReads,
     /// Series of rules that are gone, to be ended at the next tick.
     orphans: Vec<Outputs>,
     /// Alerts of rules that are gone, with the rules' expressions, to be resolved at the next tick.
@@ -110,8 +124,10 @@ impl RuleEngine {
         registry: &Registry,
     ) -> prometheus::Result<RuleEngine> {
         let metrics = Metrics::new(registry)?;
+        let groups: Vec<Group> = groups.into_iter().map(|spec| Group::new(spec, &settings, &metrics)).collect();
         Ok(RuleEngine {
-            groups: groups.into_iter().map(|spec| Group::new(spec, &settings, &metrics)).collect(),
+            shared: share(&groups),
+            groups,
             queue: VecDeque::new(),
             settings,
             writer: Writer::new("rules", table.clone(), MAX_EXPOSED),
@@ -138,6 +154,7 @@ impl RuleEngine {
             }
             self.groups.push(group);
         }
+        self.shared = share(&self.groups);
         self.queue = (0..).zip(&self.groups).filter(|(_, group)| group.has_work()).map(|(place, _)| place).collect();
         for rule in old.into_iter().flat_map(|group| group.rules) {
             self.orphan_alerts.push((rule.alerts, rule.spec.expr().to_string()));
@@ -217,6 +234,9 @@ impl RuleEngine {
                 self.queue.push_back(place);
                 break;
             }
+        }
+        if self.queue.is_empty() {
+            self.shared.release();
         }
         total
     }

@@ -1,7 +1,5 @@
 //! Calls of functions: their arguments, and what some need besides.
 
-use std::sync::Mutex;
-
 use super::{Planned, Planner};
 use crate::history::{MatchOp, Matcher, anchored};
 use crate::model::{Labels, LabelsBuilder, METRIC_NAME};
@@ -172,12 +170,8 @@ impl Planner<'_> {
         if let Some(first) = c.arguments.first() {
             self.references(first, Shift::default(), &mut references)?;
         }
-        let selector = Selector {
-            matchers: name.iter().chain(&data).cloned().collect(),
-            shift: references.shared().unwrap_or_default(),
-            extent: Extent::Range,
-            remembered: Mutex::default(),
-        };
+        let matchers = name.iter().chain(&data).cloned().collect();
+        let selector = Selector::new(matchers, references.shared().unwrap_or_default(), Extent::Range);
         Ok(InfoSelector { name, data, selector })
     }
 
