@@ -263,8 +263,18 @@ fn flags_and_commands_that_the_readme_names_are_there() {
     let everywhere = all.clone() + &below + &help(&["query"]);
     let known: BTreeSet<&str> = regex(r"--[a-z][a-z.-]*").find_iter(&everywhere).map(|m| m.as_str()).collect();
     // Those of cargo, systemctl, promtool and a benchmark.
-    let others =
-        ["--release", "--bench", "--check", "--all-targets", "--now", "--real", "--profile", "--lib", "--nocapture"];
+    let others = [
+        "--release",
+        "--bench",
+        "--check",
+        "--all-targets",
+        "--now",
+        "--real",
+        "--profile",
+        "--lib",
+        "--test",
+        "--nocapture",
+    ];
     for found in regex(r"--[a-z][a-z.-]*(NAME)?").find_iter(&readme) {
         let flag = found.as_str().trim_end_matches('.').replace("--no-", "--").replace("NAME", "cpu");
         assert!(others.contains(&&*flag) || known.contains(&*flag), "{} is not a flag", found.as_str());

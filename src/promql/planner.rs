@@ -214,6 +214,10 @@ impl Planner<'_> {
             [expr] if expected == 1 => (None, expr),
             [parameter, expr] if expected == 2 => (Some(parameter), expr),
             other => {
+                // What is wrong within an argument may be why there are too many.
+                for argument in other {
+                    self.node(argument, depth + 1)?;
+                }
                 let message = format!(
                     "wrong number of arguments for aggregate expression provided, expected {expected}, got {}",
                     other.len()
