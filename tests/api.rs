@@ -326,7 +326,7 @@ fn ticks_are_on_time_while_many_clients_ask_for_much() {
     let missed = |agent: &Agent| agent.metrics().value("watchfire_ticks_missed_total", &[]).expect("it is served");
     let before = missed(&agent);
     let stop = AtomicBool::new(false);
-    let heavy = "sum by (__name__) (count_over_time(max_over_time({__name__=~\".+\"}[30s])[1m:1s]))";
+    let heavy = "count(last_over_time(last_over_time({__name__=~\".+\"}[30s])[1m:1s]))";
     let target = format!("/api/v1/query?{}", form(&[("query", heavy), ("timeout", "5s")]));
     let began = Instant::now();
     let answers: Vec<u16> = std::thread::scope(|scope| {
@@ -344,7 +344,7 @@ fn ticks_are_on_time_while_many_clients_ask_for_much() {
         stop.store(true, Ordering::Relaxed);
         clients.into_iter().flat_map(|c| c.join().expect("no panic")).collect()
     });
-    assert!(answers.len() >= 20 && answers.iter().all(|s| matches!(s, 200 | 422 | 503)), "{answers:?}");
+    assert!(answers.len() >= 20 && answers.iter().all(|s| matches!(s, 200 | 503)), "{answers:?}");
     // Machines that build while they test may lose one all the same.
     assert!(missed(&agent) - before <= 1.0, "{} ticks missed", missed(&agent) - before);
     let seconds = began.elapsed().as_secs();
@@ -356,7 +356,7 @@ fn ticks_are_on_time_while_many_clients_ask_for_much() {
 #[test]
 fn a_query_ends_when_its_client_goes_away() {
     let agent = started();
-    let endless = "sum(count_over_time(max_over_time({__name__=~\".+\"}[1m])[5m:10ms]))";
+    let endless = "count(last_over_time(last_over_time({__name__=~\".+\"}[1m])[5m:10ms]))";
     let target = format!("/api/v1/query?{}", form(&[("query", endless)]));
     let gone = common::request_to(agent.port, "GET", &target, &[], Duration::from_millis(500));
     assert!(gone.is_err(), "it takes longer than the client waits");
