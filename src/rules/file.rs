@@ -4,7 +4,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
+use super::rule::ALERT_NAME;
 use super::spec::{AlertingSpec, GroupSpec, RecordingSpec, RuleSpec};
+use crate::model::METRIC_NAME;
 use crate::promql::{Query, Type};
 use crate::template::prometheus::parse_rule_text;
 use crate::yaml::{Document, Faults, FromYaml, Key, Node, Position, Source, Value};
@@ -78,8 +80,10 @@ impl Reader<'_> {
             self.faults.error(at, format!("the group name {name:?} is repeated in the same file"));
         }
         let interval = node.get("interval").and_then(|n| self.read::<Duration>(n)).filter(|d| !d.is_zero());
-        let query_offset = node.get("query_offset").and_then(|n| self.read(n)).unwrap_or_default();
-        let limit = node.get("limit").and_then(|n| self.read(n)).unwrap_or(0);
+        let query_offset = node.get("query_offset").and_then(|n| self.read(n));
+        // As in Prometheus, less than none is no limit either.
+        let limit = node.get("limit").and_then(|n| self.read::<i64>(n)).unwrap_or(0);
+        let limit = usize::try_from(limit).unwrap_or(0);
         let labels = node.get("labels").map(|n| self.labels(n)).unwrap_or_default();
         let mut rules = Vec::new();
         match node.get("rules").map(|n| (n, &n.value)) {
@@ -133,13 +137,20 @@ impl Reader<'_> {
         labels: &[Pair<'_>],
         query: Option<Query>,
     ) -> Option<RuleSpec> {
-        if !is_metric_name(&record) {
-            let at = node.get("record").map_or(node.at, |n| n.at);
-            let hint = if record.contains(['{', '}']) { "; a selector with braces belongs into expr" } else { "" };
-            self.faults.error(at, format!("{record:?} cannot be a metric name: letters, digits, _ and :{hint}"));
+        let at = node.get("record").map_or(node.at, |n| n.at);
+        if record.contains(['{', '}']) {
+            let hint = "a selector with braces belongs into expr";
+            self.faults.error(at, format!("{record:?} cannot be a metric name: {hint}"));
+        } else if !is_metric_name(&record) {
+            self.faults.warn(at, format!("{record:?} {UNUSUAL_NAME}"));
         }
-        for (key, _) in entries {
-            if matches!(key.name.as_str(), "for" | "keep_firing_for" | "annotations") {
+        for (key, value) in entries {
+            let empty = match key.name.as_str() {
+                "for" | "keep_firing_for" => self.read::<Duration>(value).is_none_or(|d| d.is_zero()),
+                "annotations" => value.entries().is_empty(),
+                _ => true,
+            };
+            if !empty {
                 self.faults.error(key.at, format!("{} has no meaning in a recording rule", key.name));
             }
         }
@@ -148,6 +159,9 @@ impl Reader<'_> {
     }
 
     fn alerting(&mut self, node: &Node, alert: String, labels: &[Pair<'_>], query: Option<Query>) -> Option<RuleSpec> {
+        if let Some(pair) = labels.iter().find(|pair| pair.key.name == ALERT_NAME) {
+            self.faults.warn(pair.key.at, "the label alertname is the name of the alert, whatever is said here");
+        }
         let hold = node.get("for").and_then(|n| self.read(n)).unwrap_or_default();
         let keep_firing = node.get("keep_firing_for").and_then(|n| self.read(n)).unwrap_or_default();
         let annotations = node.get("annotations").map(|n| self.pairs(n, true)).unwrap_or_default();
@@ -250,12 +264,14 @@ impl Reader<'_> {
         }
         let mut pairs = Vec::new();
         for (key, value) in node.entries() {
-            let reserved = !annotations && matches!(key.name.as_str(), "__name__" | "alertname");
-            if key.name == "alertname" && reserved {
-                self.faults.error(key.at, "the label alertname is set by the rule itself");
-            } else if !is_label_name(&key.name) || reserved {
-                self.faults.error(key.at, format!("{:?} cannot be {what} name: letters, digits and _", key.name));
-            } else if let Some(text) = value.as_str().or(value.is_null().then_some("")) {
+            if key.name.is_empty() || (!annotations && key.name == METRIC_NAME) {
+                self.faults.error(key.at, format!("{:?} cannot be {what} name", key.name));
+                continue;
+            }
+            if !is_label_name(&key.name) {
+                self.faults.warn(key.at, format!("{:?} {UNUSUAL_NAME}", key.name));
+            }
+            if let Some(text) = value.as_str().or(value.is_null().then_some("")) {
                 pairs.push(Pair { key, node: value, text });
             } else {
                 self.faults.unexpected(value, "a text");
@@ -273,13 +289,16 @@ struct Pair<'n> {
     text: &'n str,
 }
 
-/// Prometheus' classic names: what every tool can read. (Prometheus 3 also takes any text in quotes; such a name in a
-/// rule is far more often a slip.)
-fn is_label_name(name: &str) -> bool {
+/// Why a name that Prometheus 3 takes is more often a slip.
+const UNUSUAL_NAME: &str = "is a name only for Prometheus 3, in quotes, and not on /metrics: others have letters, digits, _ \
+                            and, in metrics, :";
+
+/// Prometheus' classic names: what every tool can read.
+pub(super) fn is_label_name(name: &str) -> bool {
     is_metric_name(name) && !name.contains(':')
 }
 
-fn is_metric_name(name: &str) -> bool {
+pub(super) fn is_metric_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b':'))
         && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':'))
@@ -322,7 +341,7 @@ mod tests {
         assert_eq!(faults, [""; 0]);
         let [one, two] = groups.as_slice() else { panic!("{groups:?}") };
         assert_eq!((one.file.as_str(), one.limit, two.rules.len()), ("r.yaml", 10, 0));
-        assert_eq!((one.interval, one.query_offset), (Some(Duration::from_secs(30)), Duration::from_secs(5)));
+        assert_eq!((one.interval, one.query_offset), (Some(Duration::from_secs(30)), Some(Duration::from_secs(5))));
         let [RuleSpec::Recording(r), RuleSpec::Alerting(a)] = one.rules.as_slice() else { panic!("{groups:?}") };
         let pair = |n: &str, v: &str| (n.to_string(), v.to_string());
         assert_eq!(r.labels, [pair("team", "host"), pair("severity", "none"), pair("x", "1")]);
@@ -377,18 +396,18 @@ extra: 1
                 "r.yaml:35:1: unknown key \"extra\", known here: groups",
                 "r.yaml:3:3: unknown key \"intervall\", did you mean \"interval\"?",
                 "r.yaml:4:13: \"soon\" is not a duration: write a number with a unit, such as 500ms, 15s, 5m, 1h30m or 2d",
-                "r.yaml:5:10: expected a whole number from 0 to 18446744073709551615, found many",
+                "r.yaml:5:10: expected a whole number from -9223372036854775808 to 9223372036854775807, found many",
                 "r.yaml:7:5: a rule has either record or alert, not both",
                 "r.yaml:10:5: a rule needs either record or alert",
                 "r.yaml:11:5: a rule needs expr",
-                "r.yaml:12:13: \"sum(up)\" cannot be a metric name: letters, digits, _ and :",
-                "r.yaml:14:13: \"up{job=\\\"x\\\"}\" cannot be a metric name: letters, digits, _ and :; a selector with braces belongs into expr",
+                "r.yaml:12:13: warning: \"sum(up)\" is a name only for Prometheus 3, in quotes, and not on /metrics: others have letters, digits, _ and, in metrics, :",
+                "r.yaml:14:13: \"up{job=\\\"x\\\"}\" cannot be a metric name: a selector with braces belongs into expr",
                 "r.yaml:18:5: for has no meaning in a recording rule",
                 "r.yaml:19:5: annotations has no meaning in a recording rule",
                 "r.yaml:23:5: unknown key \"lables\", did you mean \"labels\"?",
                 "r.yaml:21:15: expr: unknown function raate(), did you mean rate()?",
-                "r.yaml:25:7: \"bad-name\" cannot be a label name: letters, digits and _",
-                "r.yaml:26:7: the label alertname is set by the rule itself",
+                "r.yaml:25:7: warning: \"bad-name\" is a name only for Prometheus 3, in quotes, and not on /metrics: others have letters, digits, _ and, in metrics, :",
+                "r.yaml:26:7: warning: the label alertname is the name of the alert, whatever is said here",
                 "r.yaml:22:10: \"5 minutes\" is a duration without a unit: write a number with a unit, such as 500ms, 15s, 5m, 1h30m or 2d",
                 "r.yaml:27:21: template of \"severity\": undefined variable \"$label\"",
                 "r.yaml:31:17: template of \"summary\": function \"humanise\" not defined, did you mean \"humanize\"?",
@@ -397,7 +416,7 @@ extra: 1
                 "r.yaml:34:3: expected a group: a mapping with name and rules, found a list",
             ]
         );
-        assert_eq!(groups[0].rules.len(), 0);
+        assert_eq!(groups[0].rules.len(), 1, "the one whose name is unusual");
     }
 
     #[test]
@@ -432,6 +451,21 @@ extra: 1
             ]
         );
         assert_eq!(groups.len(), 2);
+    }
+
+    #[test]
+    fn what_prometheus_takes_is_taken() {
+        let (groups, faults) = read(
+            "groups:
+- name: g
+  limit: -1
+  rules:
+  - {record: a, expr: up, for: 0s, annotations: {}, labels: {alertname: x}}
+  - {alert: B, expr: up, labels: {alertname: other, a.b: '{{ $value }}'}, annotations: {run-book: x}}
+",
+        );
+        assert!(faults.len() == 3 && faults.iter().all(|f| f.contains(": warning: ")), "{faults:#?}");
+        assert_eq!((groups[0].limit, groups[0].rules.len()), (0, 2));
     }
 
     #[test]
