@@ -14,7 +14,7 @@
 //!               /        \
 //!      [exposition]    [history]                   text, protobuf | compressed series in memory
 //!             |             \
-//!         [http]          [promql]                 queries over history
+//!         [http] -------- [promql]                 queries over history: of rules, and over HTTP
 //!                             \
 //!                           [rules]                groups, recording rules, the alert state machine
 //!                               |  Alert
@@ -33,7 +33,8 @@
 //! history and, in the time until the next tick, evaluates rules: one at a time, each within a bound, so that samplings
 //! are on time whatever the rules are, and rules that are not reached go on after the next tick. Collectors run on
 //! *lanes*, threads of their own that can be left behind when a read hangs: one that ticks wait for, one for what is slow
-//! by nature, and one each for what may hang. The tokio runtime serves HTTP and delivers alerts. What joins them is an
+//! by nature, and one each for what may hang. The tokio runtime serves HTTP and delivers alerts; queries over HTTP run on
+//! threads of low priority, over copies of what they look at. What joins them is an
 //! immutable [`model::Snapshot`], which replaces the last one as a whole, and one channel of alerts.
 
 pub mod agent;

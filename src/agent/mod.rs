@@ -25,7 +25,7 @@ use crate::alerting::Alerting;
 use crate::collect::Roots;
 use crate::config::{Config, ConfigFile};
 use crate::http::{Access, Server, WebHandle};
-use crate::model::Timestamp;
+use crate::model::{Labels, Timestamp};
 use crate::pool::Pool;
 use crate::state::{Store, default_directory};
 use crate::yaml::Faults;
@@ -158,7 +158,15 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
         instruments: instruments.clone(),
     };
     let fixed = fixed(&config.file);
+    server.handle().set_query_limits(config.file.query.clone());
+    tell(&shared, &config.file);
+    shared.update_about(|about| {
+        about.target = target_labels(&config.file, &instance);
+        about.telemetry_path.clone_from(&config.file.web.telemetry_path);
+        about.started = Timestamp::now();
+    });
     let ticker = Ticker::new(config, &source.roots, &instance, outlets).map_err(StartError::other)?;
+    shared.set_history(ticker.history());
     let thread = std::thread::Builder::new()
         .name("watchfire-tick".to_string())
         .spawn(move || end_on_panic("tick thread", || ticker.run(&inbox)))
@@ -169,6 +177,7 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
         fixed,
         instance,
         web: server.handle(),
+        shared: shared.clone(),
         alerting: alerting.clone(),
         pool: pool.clone(),
         runtime,
@@ -250,6 +259,21 @@ fn instance_name(config: &Config, port: Option<u16>) -> String {
     format!("{host}:{}", port.unwrap_or(9100))
 }
 
+fn target_labels(file: &ConfigFile, instance: &str) -> Labels {
+    Labels::from_pairs([("job", file.global.job.as_str()), ("instance", instance)])
+}
+
+/// Has clients of the API told of the settings that have just been put in force.
+fn tell(shared: &Shared, file: &ConfigFile) {
+    shared.update_about(|about| {
+        about.scrape_interval = file.global.scrape_interval;
+        about.evaluation_interval = file.global.evaluation_interval;
+        about.retention = file.history.retention;
+        about.config_loaded = Timestamp::now();
+        about.config_valid = true;
+    });
+}
+
 fn alerting_options(config: &Config, instance: &str) -> crate::alerting::Options {
     crate::alerting::Options {
         external_labels: config.file.global.external_labels.clone(),
@@ -263,7 +287,7 @@ fn external_url(instance: &str) -> String {
 }
 
 /// What is read only when the agent starts: keys, and what they are.
-type Fixed = [(&'static str, String); 9];
+type Fixed = [(&'static str, String); 10];
 
 fn fixed(file: &ConfigFile) -> Fixed {
     let web = &file.web;
@@ -271,6 +295,7 @@ fn fixed(file: &ConfigFile) -> Fixed {
         ("web.listen_addresses", format!("{:?}", web.listen_addresses)),
         ("web.systemd_socket", web.systemd_socket.to_string()),
         ("web.telemetry_path", web.telemetry_path.clone()),
+        ("web.cors_origin", format!("{:?}", web.cors_origin)),
         ("web.max_connections", web.max_connections.to_string()),
         ("web.read_header_timeout", format!("{:?}", web.read_header_timeout)),
         ("web.write_timeout", format!("{:?}", web.write_timeout)),
@@ -287,6 +312,7 @@ struct Reload {
     fixed: Fixed,
     instance: String,
     web: WebHandle,
+    shared: Arc<Shared>,
     alerting: Alerting,
     pool: Pool,
     runtime: tokio::runtime::Handle,
@@ -302,6 +328,7 @@ impl Reloader for Reload {
         let _held = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
         let result = self.source.load().and_then(|config| Ok((load_access(&config)?, config)));
         self.instruments.reload_successful.set(i64::from(result.is_ok()));
+        self.shared.update_about(|about| about.config_valid = result.is_ok());
         match result {
             Ok((access, config)) => {
                 log_warnings(&config.warnings);
@@ -311,6 +338,8 @@ impl Reloader for Reload {
                     }
                 }
                 self.web.set_access(access);
+                self.web.set_query_limits(config.file.query.clone());
+                tell(&self.shared, &config.file);
                 self.pool.reconfigure(config.file.pool);
                 let options = alerting_options(&config, &self.instance);
                 self.runtime.block_on(self.alerting.reload(&config.file.alerting, options));

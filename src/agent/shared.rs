@@ -4,12 +4,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::tick::Command;
-use crate::http::{self, App, MAX_AGE, Overview};
+use crate::history::SharedHistory;
+use crate::http::{self, About, App, MAX_AGE, Overview};
 use crate::model::{Labels, Section, Snapshot};
-use crate::rules::{ActiveAlert, State};
+use crate::rules::{ActiveAlert, GroupView, State};
 
 /// Reads the configuration again; blocks on files.
 pub trait Reloader: Send + Sync + 'static {
@@ -35,6 +37,10 @@ pub struct Shared {
     overview: Mutex<Overview>,
     /// For the page too, which makes texts of them when somebody looks at it: they may be thousands.
     alerts: Mutex<Arc<Alerts>>,
+    /// Set once the tick thread has one.
+    history: OnceLock<SharedHistory>,
+    rules: ArcSwap<Vec<Arc<GroupView>>>,
+    about: ArcSwap<About>,
 }
 
 /// Alerts that are pending or firing.
@@ -55,7 +61,29 @@ impl Shared {
             reloader: OnceLock::new(),
             overview: Mutex::default(),
             alerts: Mutex::default(),
+            history: OnceLock::new(),
+            rules: ArcSwap::default(),
+            about: ArcSwap::default(),
         }
+    }
+
+    /// Queries look at this history from now on.
+    pub fn set_history(&self, history: SharedHistory) {
+        let _ = self.history.set(history);
+    }
+
+    /// Changes what clients are told of the agent.
+    pub fn update_about(&self, update: impl Fn(&mut About)) {
+        self.about.rcu(|about| {
+            let mut about = About::clone(about);
+            update(&mut about);
+            about
+        });
+    }
+
+    /// Shows the rules as they stand now.
+    pub fn show_rules(&self, rules: Vec<Arc<GroupView>>) {
+        self.rules.store(Arc::new(rules));
     }
 
     pub fn set_reloader(&self, reloader: Arc<dyn Reloader>) {
@@ -112,6 +140,18 @@ impl Shared {
 }
 
 impl App for Shared {
+    fn history(&self) -> Option<SharedHistory> {
+        self.history.get().cloned()
+    }
+
+    fn rules(&self) -> Arc<Vec<Arc<GroupView>>> {
+        self.rules.load_full()
+    }
+
+    fn about(&self) -> Arc<About> {
+        self.about.load_full()
+    }
+
     fn latest(&self) -> Option<Arc<Snapshot>> {
         self.latest.borrow().clone()
     }

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::exposition::copy_registry;
 use crate::history::{History, HistoryStats, SharedHistory};
 use crate::http::CollectorState;
-use crate::model::{Labels, Section, SeriesTable, Snapshot, Timestamp, Writer};
+use crate::model::{Section, SeriesTable, Snapshot, Timestamp, Writer};
 use crate::rules::{Evaluation, Patience, RuleEngine, Settings};
 use crate::state::Store;
 
@@ -81,7 +81,7 @@ pub struct Ticker {
 impl Ticker {
     /// The error is that of registering instruments twice.
     pub fn new(config: Config, roots: &Roots, instance: &str, outlets: Outlets) -> prometheus::Result<Ticker> {
-        let target = Labels::from_pairs([("job", config.file.global.job.as_str()), ("instance", instance)]);
+        let target = super::target_labels(&config.file, instance);
         let table = Arc::new(SeriesTable::new(target));
         let settings = rule_settings(&config, instance);
         let mut rules = RuleEngine::new(config.rules, settings, table.clone(), &outlets.registry)?;
@@ -104,6 +104,11 @@ impl Ticker {
             last_gc: Instant::now(),
             last_stats: HistoryStats::default(),
         })
+    }
+
+    /// What it appends to.
+    pub fn history(&self) -> SharedHistory {
+        self.history.clone()
     }
 
     /// Ticks until it is told to stop, or nobody is left to tell it.
@@ -205,6 +210,7 @@ impl Ticker {
                 self.rules_section = section.clone();
                 self.outlets.shared.publish_rules(section);
             }
+            self.outlets.shared.show_rules(self.rules.view());
         }
         if std::mem::take(&mut self.changed) {
             self.kept.save(&mut self.rules);
@@ -310,6 +316,7 @@ fn rule_settings(config: &Config, instance: &str) -> Settings {
     Settings {
         interval: config.file.global.evaluation_interval,
         query_offset: config.file.global.rule_query_offset,
+        lookback: config.file.query.lookback_delta,
         external_labels: config.file.global.external_labels.clone(),
         external_url: super::external_url(instance),
         ..Settings::default()

@@ -1,6 +1,7 @@
 //! Flags of the agent, as node_exporter and Prometheus name theirs. A flag beats the configuration file.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::parser::ValueSource;
@@ -12,7 +13,9 @@ use super::options::Options;
 use crate::agent;
 use crate::collect::{COLLECTORS, CollectorsConfig, Roots};
 use crate::config::ConfigFile;
-use crate::http::{ListenAddress, check_telemetry_path};
+use crate::http::{ListenAddress, MAX_CONCURRENCY, check_telemetry_path};
+use crate::model::parse_duration;
+use crate::yaml::Pattern;
 
 /// Where the kernel's files are.
 #[derive(Args, Clone, Debug)]
@@ -80,6 +83,21 @@ pub struct RunFlags {
     // An empty name is none, as node_exporter has it by default.
     #[arg(long = "web.config.file", value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub web_config_file: Option<PathBuf>,
+    /// Web pages that may read the API from a browser: a regular expression for their origins [default: none].
+    #[arg(long = "web.cors.origin", value_name = "REGEX", value_parser = Pattern::new)]
+    pub cors_origin: Option<Pattern>,
+    /// When a query over HTTP is given up [default: 10s].
+    #[arg(long = "query.timeout", value_name = "DURATION", value_parser = positive_duration)]
+    pub query_timeout: Option<Duration>,
+    /// How many samples a query may load [default: 5000000].
+    #[arg(long = "query.max-samples", value_name = "N", value_parser = at_least_one)]
+    pub query_max_samples: Option<usize>,
+    /// How many queries are evaluated at a time [default: 2].
+    #[arg(long = "query.max-concurrency", value_name = "N", value_parser = concurrency)]
+    pub query_max_concurrency: Option<usize>,
+    /// How old the newest sample of a series may be to be found by a query or a rule [default: 5m].
+    #[arg(long = "query.lookback-delta", value_name = "DURATION", value_parser = positive_duration)]
+    pub query_lookback_delta: Option<Duration>,
     /// Where alert states and undelivered notifications are kept [default: $STATE_DIRECTORY, else
     /// $XDG_STATE_HOME/watchfire, else ~/.local/state/watchfire].
     #[arg(long = "storage.path", value_name = "DIR")]
@@ -123,6 +141,13 @@ impl RunFlags {
         if let Some(path) = self.web_config_file.as_ref().filter(|path| !path.as_os_str().is_empty()) {
             file.web.config_file = Some(path.clone());
         }
+        if self.cors_origin.is_some() {
+            file.web.cors_origin.clone_from(&self.cors_origin);
+        }
+        self.query_timeout.inspect(|timeout| file.query.timeout = *timeout);
+        self.query_max_samples.inspect(|samples| file.query.max_samples = *samples);
+        self.query_max_concurrency.inspect(|queries| file.query.max_concurrency = *queries);
+        self.query_lookback_delta.inspect(|delta| file.query.lookback_delta = *delta);
         if self.storage_path.is_some() {
             file.storage.path.clone_from(&self.storage_path);
         }
@@ -131,6 +156,20 @@ impl RunFlags {
 
 fn telemetry_path(path: &str) -> Result<String, String> {
     check_telemetry_path(path).map(|()| path.to_string())
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if duration.is_zero() { Err("must be longer than 0".to_string()) } else { Ok(duration) }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "must be a whole number from 1 on".to_string())
+}
+
+fn concurrency(text: &str) -> Result<usize, String> {
+    let number = at_least_one(text)?;
+    if number > MAX_CONCURRENCY { Err(format!("must be at most {MAX_CONCURRENCY}")) } else { Ok(number) }
 }
 
 /// Above the flags of collectors. Those that switch one off would double the list, so they stand here.

@@ -5,6 +5,7 @@ mod flags;
 mod foreign;
 mod logging;
 mod options;
+mod query;
 mod run;
 mod scrape;
 mod test;
@@ -56,6 +57,8 @@ enum Sub {
     /// Exit status: 0 when nothing is, 2 when something is, 3 for metrics that are readable but not as they should be.
     #[command(subcommand)]
     Check(check::Check),
+    /// Ask a running agent: evaluate an expression now or over a range.
+    Query(Box<query::QueryFlags>),
     /// Run unit tests of rules.
     #[command(subcommand)]
     Test(test::Test),
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Some(Sub::Run(flags)) => run::run(&flags),
         Some(Sub::Scrape(flags)) => scrape::run(&flags),
         Some(Sub::Check(check)) => check.run(),
+        Some(Sub::Query(flags)) => query::run(&flags),
         Some(Sub::Test(test)) => test.run(),
     }
 }

@@ -10,7 +10,7 @@ use crate::alerting::AlertingConfig;
 use crate::collect::CollectorsConfig;
 use crate::collect::process::ProcessesConfig;
 use crate::history::HistoryConfig;
-use crate::http::WebConfig;
+use crate::http::{QueryConfig, WebConfig};
 use crate::model::Labels;
 use crate::pool::PoolConfig;
 use crate::rules::{self, GroupSpec};
@@ -70,6 +70,8 @@ crate::section! {
         pub processes: ProcessesConfig = ProcessesConfig::default(),
         /// How much the agent remembers.
         pub history: HistoryConfig = HistoryConfig::default(),
+        /// What queries over HTTP may take.
+        pub query: QueryConfig = QueryConfig::default(),
         /// Whether the embedded rules are evaluated beside one's own.
         pub stock_rules: bool = true,
         /// Files with rules, in Prometheus' format; relative to this file, globs allowed.

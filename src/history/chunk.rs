@@ -19,6 +19,7 @@ const INTEGERS_SECOND: u8 = 2;
 const FLOATS: u8 = 3;
 
 /// A sealed chunk.
+#[derive(Clone)]
 pub struct Chunk {
     /// Time of the first sample, milliseconds since the epoch.
     pub start: i64,

@@ -25,6 +25,7 @@ enum Mode {
 }
 
 /// The newest samples of a series.
+#[derive(Clone)]
 pub struct Head {
     times: Times,
     mode: Mode,

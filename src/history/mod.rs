@@ -7,13 +7,14 @@
 //!
 //! A history is plain data; whoever shares it puts it behind one [`RwLock`](std::sync::RwLock)
 //! ([`SharedHistory`]). The tick thread holds the write lock while it appends (a fraction of a millisecond) and read
-//! locks while it evaluates rules; a reader that has more to do than one step of a query gives its lock back between
-//! the steps, so that no request can hold up a tick.
+//! locks while it evaluates rules; who has more to do takes an [`excerpt`] and works on that, so that no request can hold
+//! up a tick.
 
 mod chunk;
 mod codec;
 mod config;
 mod decimal;
+mod excerpt;
 mod head;
 mod index;
 mod matcher;
@@ -27,6 +28,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 pub use config::HistoryConfig;
+pub use excerpt::{Wanted, excerpt, visit};
 pub use matcher::{MatchOp, Matcher, anchored};
 pub use series::SeriesRef;
 

@@ -153,6 +153,11 @@ impl<'h> SeriesRef<'h> {
         self.slot.overhead() + self.slot.sealed.iter().map(Chunk::size).sum::<usize>()
     }
 
+    /// Time of the oldest sample, milliseconds since the epoch.
+    pub fn first_time(self) -> i64 {
+        self.slot.sealed.front().map_or_else(|| self.slot.head.start(), |chunk| chunk.start)
+    }
+
     /// The newest sample; it may be a staleness marker.
     pub fn last(self) -> Point {
         self.slot.last

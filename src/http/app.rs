@@ -4,7 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Snapshot, Timestamp};
+use crate::history::SharedHistory;
+use crate::model::{Labels, Snapshot, Timestamp};
+use crate::rules::GroupView;
 
 /// The agent, as the server sees it.
 pub trait App: Send + Sync + 'static {
@@ -27,6 +29,31 @@ pub trait App: Send + Sync + 'static {
 
     /// What the page for people shows.
     fn overview(&self) -> Overview;
+
+    /// What queries look at; `None` while the agent starts.
+    fn history(&self) -> Option<SharedHistory>;
+
+    /// The rules as they stood when they were evaluated last.
+    fn rules(&self) -> Arc<Vec<Arc<GroupView>>>;
+
+    /// What clients of the API ask about the agent itself.
+    fn about(&self) -> Arc<About>;
+}
+
+/// The agent's settings, as far as clients ask for them.
+#[derive(Clone, Default, Debug)]
+pub struct About {
+    /// The labels `job` and `instance` of this host.
+    pub target: Labels,
+    pub telemetry_path: String,
+    pub scrape_interval: Duration,
+    pub evaluation_interval: Duration,
+    /// How long history remembers.
+    pub retention: Duration,
+    pub started: Timestamp,
+    /// When the configuration in force was loaded, and whether the last one to be loaded was valid.
+    pub config_loaded: Timestamp,
+    pub config_valid: bool,
 }
 
 /// The agent's state at a glance.

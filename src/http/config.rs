@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::yaml::{Faults, FromYaml, Node};
+use crate::yaml::{Faults, FromYaml, Node, Pattern};
 
 /// Paths that have their own meaning and cannot be where the metrics are.
 const RESERVED: &str = "/-/";
@@ -22,6 +22,10 @@ crate::section! {
         pub telemetry_path: String = "/metrics".to_string(),
         /// A file with TLS and passwords, in the format of Prometheus' exporter-toolkit.
         pub config_file: Option<PathBuf> = None,
+        /// Web pages that may read `/api/v1` from a browser: their origins, as a regular expression for the whole, such as
+        /// `https://grafana\.example`. Without one, none may: whoever looks at a foreign page could otherwise show it
+        /// this host. Grafana itself asks from its server and needs nothing here.
+        pub cors_origin: Option<Pattern> = None,
         /// Connections at a time. At the limit a new one takes the place of one that makes no request, or gets a 503.
         pub max_connections: usize = 512,
         /// A request's header, and a TLS handshake, must be complete within this time.

@@ -5,10 +5,13 @@
 //! the web configuration, [`routes`] finds who answers. `/metrics` is [`scrape`]: the freshness rule, the negotiated
 //! format, and one encoding for all who ask for the same.
 //!
+//! `/api/v1` is [`api`]: Prometheus' HTTP API, whose queries run on threads of their own.
+//!
 //! What the server needs from the agent is the trait [`App`]. Nothing here waits for a tick except for a snapshot that is
 //! too old, and nothing in a tick waits for anything here.
 
 mod access;
+mod api;
 mod app;
 mod base64;
 mod config;
@@ -29,7 +32,8 @@ mod users;
 mod web_file;
 
 pub use access::Access;
-pub use app::{ActiveAlert, App, CollectorState, Overview};
+pub use api::{MAX_CONCURRENCY, QueryConfig};
+pub use app::{About, ActiveAlert, App, CollectorState, Overview};
 pub use config::{ListenAddress, WebConfig, check_telemetry_path};
 pub use scrape::MAX_AGE;
 pub use server::{Server, StartError, WebHandle};

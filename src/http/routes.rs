@@ -3,19 +3,24 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONTENT_SECURITY_POLICY, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::api::{self, Api};
 use super::instruments::Instruments;
 use super::reply::{Reply, reply, text};
 use super::scrape::Scrape;
 use super::users::Login;
-use super::{Access, App, front};
+use super::{Access, App, WebConfig, front};
 use crate::model::Timestamp;
+use crate::yaml::Pattern;
 
-/// The largest body that a request may announce. None of the routes reads one.
-const MAX_BODY: u64 = 1 << 20;
+/// The largest body that a request may have.
+const MAX_BODY: usize = 1 << 20;
 
 const READ: &[Method] = &[Method::GET, Method::HEAD];
 const CHANGE: &[Method] = &[Method::POST, Method::PUT];
@@ -43,13 +48,17 @@ pub(super) struct Routes<A> {
     table: Vec<Route>,
     telemetry_path: String,
     scrape: Scrape,
+    api: Arc<Api>,
+    /// Whose pages may read the API in a browser.
+    cors: Option<Pattern>,
 }
 
 /// The label of requests that no route answers.
 const OTHER: &str = "other";
 
 impl<A: App> Routes<A> {
-    pub fn new(app: Arc<A>, telemetry_path: &str) -> Routes<A> {
+    pub fn new(app: Arc<A>, config: &WebConfig, api: Api) -> Routes<A> {
+        let telemetry_path = &config.telemetry_path;
         let route = |path: &str, methods, handler| Route { path: path.to_string(), methods, handler };
         // The first that matches answers: metrics may be served at `/` instead of the front page.
         let table = vec![
@@ -59,12 +68,23 @@ impl<A: App> Routes<A> {
             route("/-/ready", READ, Handler::Ready),
             route("/-/reload", CHANGE, Handler::Reload),
         ];
-        Routes { app, table, telemetry_path: telemetry_path.to_string(), scrape: Scrape::default() }
+        Routes {
+            app,
+            table,
+            telemetry_path: telemetry_path.clone(),
+            scrape: Scrape::default(),
+            api: Arc::new(api),
+            cors: config.cors_origin.clone(),
+        }
+    }
+
+    pub fn api(&self) -> Arc<Api> {
+        self.api.clone()
     }
 
     /// The route's name among the metrics' labels.
     pub fn label(&self, path: &str) -> &str {
-        self.find(path).map_or(OTHER, |route| &route.path)
+        self.find(path).map(|route| route.path.as_str()).or_else(|| api::label(path)).unwrap_or(OTHER)
     }
 
     fn find(&self, path: &str) -> Option<&Route> {
@@ -73,7 +93,7 @@ impl<A: App> Routes<A> {
 
     pub async fn answer(
         &self,
-        request: &Request<Incoming>,
+        request: Request<Incoming>,
         peer: IpAddr,
         access: &Access,
         instruments: &Instruments,
@@ -86,24 +106,31 @@ impl<A: App> Routes<A> {
             }
             Login::Busy => return busy(),
         }
-        let Some(route) = self.find(request.uri().path()) else {
+        let (request, body) = request.into_parts();
+        let Some(route) = self.find(request.uri.path()) else {
+            if api::owns(request.uri.path()) {
+                return match read(&request, body).await {
+                    Ok(form) => self.api.answer(&*self.app, &request, &form, self.cors.as_ref()).await,
+                    Err(refusal) => refusal,
+                };
+            }
             return text(StatusCode::NOT_FOUND, "Nothing here; / says what there is.\n");
         };
-        if !route.methods.contains(request.method()) {
+        if !route.methods.contains(&request.method) {
             return method_not_allowed(route);
         }
-        if announced_body(request) > MAX_BODY {
-            return text(StatusCode::PAYLOAD_TOO_LARGE, format!("A body of at most {MAX_BODY} bytes, please.\n"));
+        if body.size_hint().lower() > MAX_BODY as u64 {
+            return too_large();
         }
         match route.handler {
             Handler::Front => self.front(),
             Handler::Metrics => {
-                self.scrape.answer(&*self.app, request.uri().query(), request.headers(), instruments).await
+                self.scrape.answer(&*self.app, request.uri.query(), &request.headers, instruments).await
             }
             Handler::Healthy => text(StatusCode::OK, "Watchfire is healthy.\n"),
             Handler::Ready if self.app.ready() => text(StatusCode::OK, "Watchfire is ready.\n"),
             Handler::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "Watchfire is not ready.\n"),
-            Handler::Reload => match access.may_change(peer, host(request), request.headers()) {
+            Handler::Reload => match access.may_change(peer, host(&request), &request.headers) {
                 Ok(()) => self.reload().await,
                 Err(why) => text(StatusCode::FORBIDDEN, why),
             },
@@ -130,14 +157,28 @@ impl<A: App> Routes<A> {
 }
 
 /// The host that the client means, with the port.
-fn host(request: &Request<Incoming>) -> &str {
-    let header = request.headers().get(hyper::header::HOST).and_then(|h| h.to_str().ok());
-    request.uri().authority().map(|a| a.as_str()).or(header).unwrap_or_default()
+fn host(request: &Parts) -> &str {
+    let header = request.headers.get(hyper::header::HOST).and_then(|h| h.to_str().ok());
+    request.uri.authority().map(|a| a.as_str()).or(header).unwrap_or_default()
 }
 
-fn announced_body(request: &Request<Incoming>) -> u64 {
-    use hyper::body::Body;
-    request.body().size_hint().lower()
+/// The body of a request that may have one; the error is the answer.
+async fn read(request: &Parts, body: Incoming) -> Result<Bytes, Response<Reply>> {
+    if request.method != Method::POST {
+        return Ok(Bytes::new());
+    }
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return Err(too_large());
+    }
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(read) => Ok(read.to_bytes()),
+        Err(e) if e.is::<LengthLimitError>() => Err(too_large()),
+        Err(_) => Err(text(StatusCode::BAD_REQUEST, "The body has not come as a whole.\n")),
+    }
+}
+
+fn too_large() -> Response<Reply> {
+    text(StatusCode::PAYLOAD_TOO_LARGE, format!("A body of at most {MAX_BODY} bytes, please.\n"))
 }
 
 fn method_not_allowed(route: &Route) -> Response<Reply> {

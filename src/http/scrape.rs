@@ -68,7 +68,7 @@ impl Scrape {
                 "The agent does not sample the host any more: it is stopping.\n",
             );
         };
-        let (format, gzip) = (Format::negotiate(&all(headers, &ACCEPT)), takes_gzip(&all(headers, &ACCEPT_ENCODING)));
+        let (format, gzip) = (Format::negotiate(&all(headers, &ACCEPT)), gzip_is_taken(headers));
         let body = if selection == Selection::All {
             let body = self.whole.body(&snapshot, format, gzip).await;
             instruments.page_left_out(self.whole.pages.left_out(&snapshot));
@@ -143,7 +143,7 @@ impl View {
             return Ok(body.clone());
         }
         let page = self.pages.encode(snapshot, format)?;
-        let body = Bytes::from(if gzip && page.len() >= MIN_COMPRESSED { compress(&page)? } else { page });
+        let body = Bytes::from(if gzip && worth_compressing(&page) { compress(&page)? } else { page });
         made.bodies.push((format, gzip, body.clone()));
         Ok(body)
     }
@@ -163,6 +163,16 @@ fn compress(page: &[u8]) -> std::io::Result<Vec<u8>> {
 fn all(headers: &HeaderMap, name: &HeaderName) -> String {
     let values: Vec<&str> = headers.get_all(name).iter().filter_map(|v| v.to_str().ok()).collect();
     values.join(",")
+}
+
+/// Whether an answer that begins so is to be compressed for who takes that.
+pub(super) fn worth_compressing(text: &[u8]) -> bool {
+    text.len() >= MIN_COMPRESSED
+}
+
+/// Whether the request asks for gzip.
+pub(super) fn gzip_is_taken(headers: &HeaderMap) -> bool {
+    takes_gzip(&all(headers, &ACCEPT_ENCODING))
 }
 
 /// Whether the client takes gzip, and does not like the plain text better.

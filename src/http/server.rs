@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::api::{Api, QueryConfig};
 use super::connections::{Admitted, Connections, Limits, Slot};
 use super::instruments::Instruments;
 use super::io::WatchedIo;
@@ -68,6 +69,7 @@ struct Shared<A> {
 #[derive(Clone)]
 pub struct WebHandle {
     access: Arc<ArcSwap<Access>>,
+    api: Arc<Api>,
 }
 
 impl WebHandle {
@@ -75,6 +77,11 @@ impl WebHandle {
     /// connection on.
     pub fn set_access(&self, access: Access) {
         self.access.store(Arc::new(access));
+    }
+
+    /// Puts other limits of queries in force, from the next one on.
+    pub fn set_query_limits(&self, config: QueryConfig) {
+        self.api.set_limits(config);
     }
 }
 
@@ -94,8 +101,10 @@ impl<A: App> Server<A> {
             idle: config.idle_timeout,
             write: config.write_timeout,
         };
+        let api = Api::new(registry, answer_time(&limits));
+        let api = api.map_err(|e| StartError(format!("metrics of queries: {e}")))?;
         let shared = Shared {
-            routes: Routes::new(app, &config.telemetry_path),
+            routes: Routes::new(app, config, api),
             access: Arc::new(ArcSwap::from_pointee(access)),
             connections: Arc::new(Connections::new(limits)),
             instruments,
@@ -110,7 +119,7 @@ impl<A: App> Server<A> {
     }
 
     pub fn handle(&self) -> WebHandle {
-        WebHandle { access: self.shared.access.clone() }
+        WebHandle { access: self.shared.access.clone(), api: self.shared.routes.api() }
     }
 
     /// Serves until `shutdown` is true (or its sender gone); then accepts no more and gives requests that are in work
@@ -316,27 +325,35 @@ async fn answer<A: App>(
 ) -> Result<Response<Reply>, std::convert::Infallible> {
     let (started, in_work) = (Instant::now(), slot.begin_request());
     let access = shared.access.load_full();
-    let answer = shared.routes.answer(&request, peer, &access, &shared.instruments);
-    let mut response = match tokio::time::timeout(shared.connections.limits().write / 2, answer).await {
+    let (method, path) = (request.method().clone(), request.uri().path().to_string());
+    let answer = shared.routes.answer(request, peer, &access, &shared.instruments);
+    let mut response = match tokio::time::timeout(answer_time(shared.connections.limits()), answer).await {
         Ok(response) => response,
         Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "This takes too long; the agent is busy.\n"),
     };
     finish_headers(&mut response, &access);
-    if request.method() == Method::HEAD {
+    if method == Method::HEAD {
         response.body_mut().clear();
     }
     let took = started.elapsed();
-    let (label, code) = (shared.routes.label(request.uri().path()), response.status());
+    let (label, code) = (shared.routes.label(&path), response.status());
     shared.instruments.answered(label, code.as_str(), took);
-    tracing::debug!(%peer, method = %request.method(), path = request.uri().path(), %code, ?took, "answered");
+    tracing::debug!(%peer, %method, path, %code, ?took, "answered");
     response.body_mut().in_work = Some(in_work);
     Ok(response)
 }
 
+/// How long making an answer may take: as long is then left to write it.
+fn answer_time(limits: &Limits) -> Duration {
+    limits.write / 2
+}
+
 fn finish_headers(response: &mut Response<Reply>, access: &Access) {
-    let length = HeaderValue::from(response.body().len());
+    let length = response.body().len().filter(|_| response.status() != StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_LENGTH, length);
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     for (name, value) in &access.headers {

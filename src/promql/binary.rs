@@ -1,13 +1,13 @@
 //! Binary operators: arithmetic, comparison, sets, and how the elements of two vectors find each other.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 
 use super::error::EvalError;
 use super::eval::{Eval, unique};
 use super::group::{By, Groups};
 use super::plan::{Binary, BinaryOp, Cardinality, Matching};
 use super::value::{Sample, Value};
-use crate::model::{Labels, METRIC_NAME};
+use crate::model::{Labels, METRIC_NAME, Timestamp};
 
 /// The value of `a op b`: for a comparison 1 or 0.
 fn apply(op: BinaryOp, a: f64, b: f64) -> f64 {
@@ -38,37 +38,109 @@ impl Eval<'_> {
             (true, false) => {
                 let scalar = self.scalar(&b.lhs, now)?;
                 let vector = self.vector(&b.rhs, now)?;
-                Value::Vector(unique(with_scalar(b, vector, |v| apply(b.op, scalar, v)))?)
+                Value::Vector(unique(self.with_scalar(b, vector, |v| apply(b.op, scalar, v))?)?)
             }
             (false, true) => {
                 let vector = self.vector(&b.lhs, now)?;
                 let scalar = self.scalar(&b.rhs, now)?;
-                Value::Vector(unique(with_scalar(b, vector, |v| apply(b.op, v, scalar)))?)
+                Value::Vector(unique(self.with_scalar(b, vector, |v| apply(b.op, v, scalar))?)?)
             }
             (false, false) => {
                 let lhs = self.vector(&b.lhs, now)?;
                 let rhs = self.vector(&b.rhs, now)?;
-                Value::Vector(unique(if b.op.is_set() { set(b, lhs, rhs) } else { matched(b, lhs, rhs)? })?)
+                let time = Timestamp::from_millis(now);
+                Value::Vector(unique(if b.op.is_set() { set(b, lhs, rhs) } else { self.matched(b, lhs, rhs, time)? })?)
             }
         })
     }
+
+    fn with_scalar(
+        &mut self,
+        b: &Binary,
+        mut vector: Vec<Sample>,
+        value: impl Fn(f64) -> f64,
+    ) -> Result<Vec<Sample>, EvalError> {
+        if is_filter(b) {
+            vector.retain(|s| value(s.value) != 0.0);
+            return Ok(vector);
+        }
+        for s in &mut vector {
+            s.value = value(s.value);
+            s.labels = self.nameless(&s.labels)?;
+        }
+        Ok(vector)
+    }
+
+    fn matched(
+        &mut self,
+        b: &Binary,
+        lhs: Vec<Sample>,
+        rhs: Vec<Sample>,
+        time: Timestamp,
+    ) -> Result<Vec<Sample>, EvalError> {
+        let m = &b.matching;
+        let fills = m.fill_left.is_some() || m.fill_right.is_some();
+        if (lhs.is_empty() && rhs.is_empty()) || (!fills && (lhs.is_empty() || rhs.is_empty())) {
+            return Ok(Vec::new());
+        }
+        let swapped = m.cardinality == Cardinality::OneToMany;
+        let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
+        let (fill_many, fill_one) = if swapped { (m.fill_right, m.fill_left) } else { (m.fill_left, m.fill_right) };
+
+        let by = by(m);
+        let mut groups = Groups::new(by);
+        for s in &one {
+            // Each is a group of its own, so a group's number is its element's place.
+            let (group, new) = groups.insert(&s.labels);
+            if !new {
+                let other = one.get(group).map_or_else(Labels::empty, |o| o.labels.clone());
+                return Err(duplicates(&by, &s.labels, &other, swapped));
+            }
+        }
+
+        let mut matches = Matches { b, by, swapped, seen: HashSet::new(), matched: vec![false; one.len()] };
+        let mut out = Vec::new();
+        for s in &many {
+            let (group, _) = groups.insert(&s.labels);
+            let result = match (one.get(group), fill_one) {
+                (Some(other), _) => matches.pair(self, group, s, other)?,
+                (None, Some(value)) => {
+                    let missing = Sample { labels: by.labels(&s.labels), value, time };
+                    matches.pair(self, group, s, &missing)?
+                }
+                (None, None) => None,
+            };
+            out.extend(result);
+        }
+        if let Some(value) = fill_many {
+            for (group, other) in one.iter().enumerate() {
+                if matches.is_matched(group) {
+                    continue;
+                }
+                let missing = Sample { labels: by.labels(&other.labels), value, time };
+                out.extend(matches.pair(self, group, &missing, other)?);
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn duplicates(by: &By<'_>, a: &Labels, b: &Labels, swapped: bool) -> EvalError {
+    let side = if swapped { "left" } else { "right" };
+    let mut pair = [braced(a), braced(b)];
+    // Whichever comes first: the message is the same.
+    pair.sort();
+    EvalError::Failed(format!(
+        "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}];many-to-many \
+         matching not allowed: matching labels must be unique on one side",
+        braced(&by.labels(a)),
+        pair.join(", ")
+    ))
 }
 
 /// Whether the result keeps the left side's value and name: a comparison that filters.
 fn is_filter(b: &Binary) -> bool {
     b.op.is_comparison() && !b.bool_modifier
-}
-
-fn with_scalar(b: &Binary, mut vector: Vec<Sample>, value: impl Fn(f64) -> f64) -> Vec<Sample> {
-    if is_filter(b) {
-        vector.retain(|s| value(s.value) != 0.0);
-        return vector;
-    }
-    for s in &mut vector {
-        s.value = value(s.value);
-        s.labels = s.labels.without_name();
-    }
-    vector
 }
 
 fn by(matching: &Matching) -> By<'_> {
@@ -89,58 +161,58 @@ fn set(b: &Binary, mut lhs: Vec<Sample>, rhs: Vec<Sample>) -> Vec<Sample> {
     lhs
 }
 
-fn matched(b: &Binary, lhs: Vec<Sample>, rhs: Vec<Sample>) -> Result<Vec<Sample>, EvalError> {
-    if lhs.is_empty() || rhs.is_empty() {
-        return Ok(Vec::new());
-    }
-    let by = by(&b.matching);
-    let swapped = b.matching.cardinality == Cardinality::OneToMany;
-    let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
+/// Elements of two sides that have found each other.
+struct Matches<'b> {
+    b: &'b Binary,
+    by: By<'b>,
+    /// The "many" side stands on the right.
+    swapped: bool,
+    /// Of many to one: each group's results.
+    seen: HashSet<(usize, Labels)>,
+    /// By group.
+    matched: Vec<bool>,
+}
 
-    let mut groups = Groups::new(by);
-    for s in &one {
-        // Each is a group of its own, so a group's number is its element's place.
-        let (group, new) = groups.insert(&s.labels);
-        if !new {
-            let side = if swapped { "left" } else { "right" };
-            let other = one.get(group).map_or_else(Labels::empty, |o| o.labels.clone());
-            let group = braced(&by.labels(&s.labels));
-            return Err(EvalError::Failed(format!(
-                "found duplicate series for the match group {group} on the {side} hand-side of the operation: \
-                 [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
-                braced(&s.labels),
-                braced(&other)
-            )));
-        }
+impl Matches<'_> {
+    fn is_matched(&self, group: usize) -> bool {
+        self.matched.get(group).copied().unwrap_or(false)
     }
 
-    let mut taken = vec![false; one.len()];
-    let mut results: HashSet<Labels> = HashSet::new();
-    let mut out = Vec::new();
-    for s in many {
-        let Some(partner) = groups.find(&s.labels) else { continue };
-        let Some(other) = one.get(partner) else { continue };
+    /// The result of two elements of a group, if there is one.
+    fn pair(
+        &mut self,
+        eval: &mut Eval<'_>,
+        group: usize,
+        many: &Sample,
+        one: &Sample,
+    ) -> Result<Option<Sample>, EvalError> {
+        let (left, right) = if self.swapped { (one.value, many.value) } else { (many.value, one.value) };
+        let mut value = apply(self.b.op, left, right);
+        let labels = result_labels(self.b, &self.by, &many.labels, &one.labels);
+        eval.built(&labels)?;
         // Before the comparison filters: whether a query is legal does not hang on today's values.
-        if b.matching.cardinality == Cardinality::OneToOne && std::mem::replace(&mut taken[partner], true) {
-            return Err(EvalError::failed(
-                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-            ));
+        let again = self.is_matched(group);
+        if let Some(matched) = self.matched.get_mut(group) {
+            *matched = true;
         }
-        let (left, right) = if swapped { (other.value, s.value) } else { (s.value, other.value) };
-        let mut value = apply(b.op, left, right);
-        if is_filter(b) {
+        if self.b.matching.cardinality == Cardinality::OneToOne {
+            let first = if group < self.matched.len() { !again } else { self.seen.insert((group, Labels::empty())) };
+            if !first {
+                return Err(EvalError::failed(
+                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+                ));
+            }
+        } else if !self.seen.insert((group, labels.clone())) {
+            return Err(EvalError::failed("multiple matches for labels: grouping labels must ensure unique matches"));
+        }
+        if is_filter(self.b) {
             if value == 0.0 {
-                continue;
+                return Ok(None);
             }
             value = left;
         }
-        let labels = result_labels(b, &by, &s.labels, &other.labels);
-        if b.matching.cardinality != Cardinality::OneToOne && !results.insert(labels.clone()) {
-            return Err(EvalError::failed("multiple matches for labels: grouping labels must ensure unique matches"));
-        }
-        out.push(Sample { labels, value, time: s.time });
+        Ok(Some(Sample { labels, value, time: many.time }))
     }
-    Ok(out)
 }
 
 fn result_labels(b: &Binary, by: &By<'_>, many: &Labels, one: &Labels) -> Labels {
@@ -149,9 +221,10 @@ fn result_labels(b: &Binary, by: &By<'_>, many: &Labels, one: &Labels) -> Labels
         return match by {
             By::These(_) => Labels::from_pairs(by.of(many).filter(|(name, _)| keeps_name || *name != METRIC_NAME)),
             By::AllBut(names) if names.is_empty() && keeps_name => many.clone(),
-            By::AllBut(names) => Labels::from_pairs(many.iter().filter(|(name, _)| {
-                if *name == METRIC_NAME { keeps_name } else { !names.iter().any(|n| **n == **name) }
-            })),
+            By::AllBut(names) => Labels::from_pairs(
+                many.iter()
+                    .filter(|(name, _)| !names.iter().any(|n| **n == **name) && (keeps_name || *name != METRIC_NAME)),
+            ),
         };
     }
     if b.matching.include.is_empty() {

@@ -1,23 +1,30 @@
 //! Calls of functions.
 
-use std::cmp::Ordering;
+mod info;
+mod labels;
+mod order;
 
-use super::aggregate::sort_by_value;
 use super::error::EvalError;
 use super::eval::{Eval, unique};
-use super::functions::Kind;
-use super::histogram;
-use super::plan::{Call, Node, Range};
+use super::functions::{Kind, Window};
+use super::plan::{Call, Extra, Node, Range};
 use super::value::{Sample, Value};
-use crate::model::{Labels, METRIC_NAME, Timestamp};
+use super::window::{self, Quadrature};
+use super::{histogram, math};
+use crate::model::{Labels, Timestamp};
 
 impl Eval<'_> {
     pub(super) fn call(&mut self, call: &Call, now: i64) -> Result<Value, EvalError> {
         let time = Timestamp::from_millis(now);
         let alone = |value: f64| vec![Sample { labels: Labels::empty(), value, time }];
         let vector = match call.function.kind {
+            // Those are numbers since the query was planned.
+            Kind::Context(_) => return Ok(Value::Scalar(f64::NAN)),
             Kind::Pi => return Ok(Value::Scalar(std::f64::consts::PI)),
             Kind::Time => return Ok(Value::Scalar(now as f64 / 1000.0)),
+            Kind::Pair(f) => {
+                return Ok(Value::Scalar(f(self.scalar_argument(call, 0, now)?, self.scalar_argument(call, 1, now)?)));
+            }
             Kind::Scalar => {
                 let vector = self.vector_argument(call, 0, now)?;
                 return Ok(Value::Scalar(match vector.as_slice() {
@@ -26,84 +33,74 @@ impl Eval<'_> {
                 }));
             }
             Kind::Vector => alone(self.scalar_argument(call, 0, now)?),
-            Kind::Map(f) => mapped(self.vector_argument(call, 0, now)?, f)?,
+            Kind::Map(f) => self.mapped(call, now, f)?,
             Kind::Date(f) if call.arguments.is_empty() => alone(f(now as f64 / 1000.0)),
-            Kind::Date(f) => mapped(self.vector_argument(call, 0, now)?, f)?,
-            Kind::Range { function, keeps_name } => {
-                let (range, parameter) = self.range_argument(call, now)?;
-                let mut out = Vec::new();
-                self.windows(range, now, parameter, |labels, without_name, window| {
-                    if let Some(value) = function(window) {
-                        let labels = if keeps_name { labels } else { without_name };
-                        out.push(Sample { labels: labels.clone(), value, time });
-                    }
-                })?;
-                unique(out)?
-            }
+            Kind::Date(f) => self.mapped(call, now, f)?,
+            Kind::Range { function, keeps_name } => self.over_range(call, now, function, keeps_name)?,
+            Kind::Smoothing => self.smoothing(call, now)?,
+            Kind::Integral => self.integral(call, now)?,
             Kind::Absent => match self.vector_argument(call, 0, now)?.is_empty() {
-                true => vec![Sample { labels: call.labels.clone(), value: 1.0, time }],
+                true => vec![Sample { labels: absent_labels(call), value: 1.0, time }],
                 false => Vec::new(),
             },
             Kind::AbsentOverTime => {
                 let (range, _) = self.range_argument(call, now)?;
                 let mut found = false;
-                self.windows(range, now, 0.0, |_, _, _| found = true)?;
+                self.windows(range, now, 0.0, |_, _, _, _| {
+                    found = true;
+                    Ok(())
+                })?;
                 match found {
                     true => Vec::new(),
-                    false => vec![Sample { labels: call.labels.clone(), value: 1.0, time }],
+                    false => vec![Sample { labels: absent_labels(call), value: 1.0, time }],
                 }
             }
             Kind::Clamp => {
-                let vector = self.vector_argument(call, 0, now)?;
                 let (low, high) = (self.scalar_argument(call, 1, now)?, self.scalar_argument(call, 2, now)?);
-                if low > high {
-                    return Ok(Value::Vector(Vec::new()));
-                }
-                mapped(vector, |v| go_max(low, go_min(high, v)))?
+                self.clamped(call, now, low, high)?
             }
             Kind::ClampMin => {
-                let vector = self.vector_argument(call, 0, now)?;
                 let low = self.scalar_argument(call, 1, now)?;
-                mapped(vector, |v| go_max(low, v))?
+                self.clamped(call, now, low, f64::INFINITY)?
             }
             Kind::ClampMax => {
-                let vector = self.vector_argument(call, 0, now)?;
                 let high = self.scalar_argument(call, 1, now)?;
-                mapped(vector, |v| go_min(high, v))?
+                self.clamped(call, now, f64::NEG_INFINITY, high)?
             }
             Kind::Round => {
-                let vector = self.vector_argument(call, 0, now)?;
                 let nearest = if call.arguments.len() > 1 { self.scalar_argument(call, 1, now)? } else { 1.0 };
                 // Dividing by the inverse keeps 0.1 and its like exact.
                 let inverse = 1.0 / nearest;
-                mapped(vector, |v| (v * inverse + 0.5).floor() / inverse)?
+                self.mapped(call, now, |v| (v * inverse + 0.5).floor() / inverse)?
             }
             Kind::Timestamp => match call.arguments.first() {
                 Some(Node::Selector(selector)) => unique(self.timestamps(selector, now)?)?,
-                _ => mapped(self.vector_argument(call, 0, now)?, |_| now as f64 / 1000.0)?,
+                _ => self.mapped(call, now, |_| now as f64 / 1000.0)?,
             },
-            Kind::Sort | Kind::SortDescending => {
-                let mut vector = self.vector_argument(call, 0, now)?;
-                sort_by_value(&mut vector, matches!(call.function.kind, Kind::SortDescending));
-                vector
+            Kind::Sort | Kind::SortDescending | Kind::SortByLabel | Kind::SortByLabelDescending => {
+                if self.start != self.end {
+                    self.annotations.sort_in_range(call.place);
+                }
+                order::sorted(call, self.vector_argument(call, 0, now)?)
             }
-            Kind::SortByLabel | Kind::SortByLabelDescending => {
-                let mut vector = self.vector_argument(call, 0, now)?;
-                let descending = matches!(call.function.kind, Kind::SortByLabelDescending);
-                let order = |a: &Sample, b: &Sample| {
-                    let texts = (1..call.arguments.len()).map(|i| text_argument(call, i));
-                    let by_labels = texts.map(|l| natural_order(a.labels.get(l), b.labels.get(l)));
-                    let order = by_labels.fold(Ordering::Equal, Ordering::then).then_with(|| a.labels.cmp(&b.labels));
-                    if descending { order.reverse() } else { order }
-                };
-                vector.sort_by(order);
-                vector
-            }
-            Kind::LabelReplace => label_replace(call, self.vector_argument(call, 0, now)?)?,
-            Kind::LabelJoin => label_join(call, self.vector_argument(call, 0, now)?)?,
+            Kind::LabelReplace => self.label_replace(call, now)?,
+            Kind::LabelJoin => self.label_join(call, now)?,
+            Kind::Info => self.info(call, now)?,
             Kind::HistogramQuantile => {
-                let quantile = self.scalar_argument(call, 0, now)?;
-                unique(histogram::quantiles(quantile, &self.vector_argument(call, 1, now)?, time))?
+                let q = self.scalar_argument(call, 0, now)?;
+                self.annotations.check_quantile(q, place(call, 0));
+                let histograms = self.histograms(call, 1, now)?;
+                unique(histogram::quantiles(q, &histograms, time, &mut self.annotations, place(call, 1)))?
+            }
+            Kind::HistogramQuantiles => self.histogram_quantiles(call, now)?,
+            Kind::HistogramFraction => {
+                let (lower, upper) = (self.scalar_argument(call, 0, now)?, self.scalar_argument(call, 1, now)?);
+                let histograms = self.histograms(call, 2, now)?;
+                let sample = |h: histogram::Histogram| {
+                    let value = h.fraction(lower, upper);
+                    Sample { labels: h.labels, value, time }
+                };
+                unique(histograms.into_iter().map(sample).collect())?
             }
         };
         Ok(Value::Vector(vector))
@@ -117,18 +114,145 @@ impl Eval<'_> {
         call.arguments.get(i).map_or(Ok(f64::NAN), |node| self.scalar(node, now))
     }
 
-    /// The range among the arguments, and the value of the scalar beside it.
+    /// The range among the arguments, and the value of the first scalar beside it.
     fn range_argument<'c>(&mut self, call: &'c Call, now: i64) -> Result<(&'c Range, f64), EvalError> {
         let mut found = None;
-        let mut parameter = f64::NAN;
+        let mut parameter = None;
         for argument in &call.arguments {
             match argument {
                 Node::Range(range) => found = Some(range),
-                other => parameter = self.scalar(other, now)?,
+                other if parameter.is_none() => parameter = Some(self.scalar(other, now)?),
+                _ => {}
             }
         }
-        found.map(|r| (&**r, parameter)).ok_or_else(|| EvalError::failed("expected a range vector"))
+        let range = found.ok_or_else(|| EvalError::failed("expected a range vector"))?;
+        Ok((range, parameter.unwrap_or(f64::NAN)))
     }
+
+    /// Each value of the first argument by itself.
+    fn mapped(&mut self, call: &Call, now: i64, f: impl Fn(f64) -> f64) -> Result<Vec<Sample>, EvalError> {
+        let mut vector = self.vector_argument(call, 0, now)?;
+        for s in &mut vector {
+            s.value = f(s.value);
+            s.labels = self.nameless(&s.labels)?;
+        }
+        unique(vector)
+    }
+
+    fn clamped(&mut self, call: &Call, now: i64, low: f64, high: f64) -> Result<Vec<Sample>, EvalError> {
+        if high < low {
+            return Ok(Vec::new());
+        }
+        self.mapped(call, now, |v| math::max(low, math::min(high, v)))
+    }
+
+    fn over_range(
+        &mut self,
+        call: &Call,
+        now: i64,
+        function: fn(&Window<'_>) -> Option<f64>,
+        keeps_name: bool,
+    ) -> Result<Vec<Sample>, EvalError> {
+        let (range, parameter) = self.range_argument(call, now)?;
+        let time = Timestamp::from_millis(now);
+        let is_rate = matches!(call.function.name, "rate" | "increase");
+        let is_quantile = call.function.name == "quantile_over_time";
+        let mut out = Vec::new();
+        self.windows(range, now, parameter, |eval, labels, without_name, window| {
+            if is_quantile {
+                eval.annotations.check_quantile(parameter, place(call, 0));
+            }
+            if let Some(value) = function(window) {
+                if is_rate {
+                    eval.annotations.check_counter(labels.metric_name(), place(call, 0));
+                }
+                let labels = if keeps_name { labels } else { without_name };
+                out.push(Sample { labels: labels.clone(), value, time });
+            }
+            Ok(())
+        })?;
+        unique(out)
+    }
+
+    fn smoothing(&mut self, call: &Call, now: i64) -> Result<Vec<Sample>, EvalError> {
+        let (range, factor) = self.range_argument(call, now)?;
+        let trend = self.scalar_argument(call, 2, now)?;
+        let time = Timestamp::from_millis(now);
+        let mut out = Vec::new();
+        self.windows(range, now, factor, |_, _, without_name, window| {
+            for (name, factor) in [("smoothing", factor), ("trend", trend)] {
+                if factor <= 0.0 || factor >= 1.0 {
+                    let short = if name == "smoothing" { "sf" } else { "tf" };
+                    return Err(EvalError::Failed(format!(
+                        "invalid {name} factor. Expected: 0 < {short} < 1, got: {factor:.6}"
+                    )));
+                }
+            }
+            if let Some(value) = window::smoothing(window, trend) {
+                out.push(Sample { labels: without_name.clone(), value, time });
+            }
+            Ok(())
+        })?;
+        unique(out)
+    }
+
+    fn integral(&mut self, call: &Call, now: i64) -> Result<Vec<Sample>, EvalError> {
+        let (range, strategy) = self.range_argument(call, now)?;
+        let time = Timestamp::from_millis(now);
+        let quadrature = match strategy {
+            0.0 => Some(Quadrature::Left),
+            1.0 => Some(Quadrature::Right),
+            2.0 => Some(Quadrature::Trapezoid),
+            _ => None,
+        };
+        let told = call.arguments.len() > 1;
+        let mut out = Vec::new();
+        self.windows(range, now, strategy, |eval, _, without_name, window| {
+            if told && quadrature.is_none() {
+                eval.annotations.bad_strategy(strategy, place(call, 1));
+            }
+            if let Some(value) = window::integral(window, quadrature.unwrap_or(Quadrature::Trapezoid)) {
+                out.push(Sample { labels: without_name.clone(), value, time });
+            }
+            Ok(())
+        })?;
+        unique(out)
+    }
+
+    fn histograms(&mut self, call: &Call, i: usize, now: i64) -> Result<Vec<histogram::Histogram>, EvalError> {
+        let vector = self.vector_argument(call, i, now)?;
+        let histograms = histogram::histograms(&vector, &mut self.annotations, place(call, i));
+        histograms.iter().try_for_each(|h| self.built(&h.labels))?;
+        Ok(histograms)
+    }
+
+    fn histogram_quantiles(&mut self, call: &Call, now: i64) -> Result<Vec<Sample>, EvalError> {
+        let mut quantiles = Vec::new();
+        for i in 2..call.arguments.len() {
+            let q = self.scalar_argument(call, i, now)?;
+            self.annotations.check_quantile(q, place(call, i));
+            quantiles.push(q);
+        }
+        let label = text_argument(call, 1);
+        let histograms = self.histograms(call, 0, now)?;
+        let mut out = Vec::new();
+        for q in quantiles {
+            let (time, place) = (Timestamp::from_millis(now), place(call, 0));
+            for mut s in histogram::quantiles(q, &histograms, time, &mut self.annotations, place) {
+                let mut builder = s.labels.builder();
+                builder.set(label, &histogram::openmetrics_float(q));
+                s.labels = builder.build();
+                self.built(&s.labels)?;
+                out.push(s);
+            }
+        }
+        unique(out)
+    }
+}
+
+/// Where an argument stands.
+fn place(call: &Call, i: usize) -> super::annotations::Place {
+    call.places.get(i).copied().unwrap_or_default()
 }
 
 fn text_argument(call: &Call, i: usize) -> &str {
@@ -138,75 +262,9 @@ fn text_argument(call: &Call, i: usize) -> &str {
     }
 }
 
-fn mapped(mut vector: Vec<Sample>, f: impl Fn(f64) -> f64) -> Result<Vec<Sample>, EvalError> {
-    for s in &mut vector {
-        s.value = f(s.value);
-        s.labels = s.labels.without_name();
+fn absent_labels(call: &Call) -> Labels {
+    match &call.extra {
+        Extra::Labels(labels) => labels.clone(),
+        _ => Labels::empty(),
     }
-    unique(vector)
-}
-
-/// The larger; NaN if either is, as Go has it.
-fn go_max(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
-}
-
-/// The smaller; NaN if either is, as Go has it.
-fn go_min(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
-}
-
-/// `label_replace(v, destination, replacement, source, pattern)`.
-fn label_replace(call: &Call, mut vector: Vec<Sample>) -> Result<Vec<Sample>, EvalError> {
-    let (destination, replacement, source) = (text_argument(call, 1), text_argument(call, 2), text_argument(call, 3));
-    let Some(regex) = &call.regex else { return Ok(vector) };
-    for s in &mut vector {
-        let Some(captures) = regex.captures(s.labels.get(source)) else { continue };
-        let mut value = String::new();
-        captures.expand(replacement, &mut value);
-        let mut builder = s.labels.builder();
-        builder.set(destination, &value);
-        s.labels = builder.build();
-    }
-    unique(vector)
-}
-
-/// `label_join(v, destination, separator, source...)`.
-fn label_join(call: &Call, mut vector: Vec<Sample>) -> Result<Vec<Sample>, EvalError> {
-    let (destination, separator) = (text_argument(call, 1), text_argument(call, 2));
-    for s in &mut vector {
-        let values: Vec<&str> = (3..call.arguments.len()).map(|i| s.labels.get(text_argument(call, i))).collect();
-        let mut builder = s.labels.builder();
-        builder.set(destination, &values.join(separator));
-        s.labels = builder.build();
-    }
-    unique(vector)
-}
-
-/// Runs of digits compare as numbers: `node2` stands before `node10`.
-fn natural_order(a: &str, b: &str) -> Ordering {
-    let (mut a, mut b) = (a, b);
-    loop {
-        let digits = |s: &str| s.bytes().take_while(u8::is_ascii_digit).count();
-        let (n, m) = (digits(a), digits(b));
-        if n > 0 && m > 0 {
-            let ((x, a_rest), (y, b_rest)) = (a.split_at(n), b.split_at(m));
-            let (x, y) = (x.trim_start_matches('0'), y.trim_start_matches('0'));
-            match x.len().cmp(&y.len()).then_with(|| x.cmp(y)) {
-                Ordering::Equal => (a, b) = (a_rest, b_rest),
-                other => return other,
-            }
-            continue;
-        }
-        let (mut x, mut y) = (a.chars(), b.chars());
-        match (x.next(), y.next()) {
-            (Some(c), Some(d)) if c == d => (a, b) = (x.as_str(), y.as_str()),
-            (c, d) => return c.cmp(&d),
-        }
-    }
-}
-
-/// The labels of a histogram's bucket, without what makes it a bucket.
-pub(super) fn without_bucket(labels: &Labels) -> Labels {
-    Labels::from_pairs(labels.iter().filter(|(name, _)| !matches!(*name, METRIC_NAME | "le")))
 }

@@ -41,8 +41,12 @@ impl std::error::Error for QueryError {}
 pub enum EvalError {
     /// The deadline of [`EvalOptions`](super::EvalOptions) has passed.
     TimedOut,
-    /// More samples than [`EvalOptions`](super::EvalOptions) allows.
-    TooManySamples,
+    /// Nobody wants the result any more, as [`EvalOptions`](super::EvalOptions) says.
+    Canceled,
+    /// More samples held at once than [`EvalOptions`](super::EvalOptions) allows, which is so many.
+    TooManySamples(usize),
+    /// More memory than [`EvalOptions`](super::EvalOptions) allows, which is so many bytes.
+    TooMuchMemory(usize),
     /// The data is not such that the expression has a meaning: vectors that do not match one to one, for instance.
     Failed(String),
 }
@@ -56,10 +60,18 @@ impl EvalError {
 impl fmt::Display for EvalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            EvalError::TimedOut => f.write_str("query timed out"),
-            EvalError::TooManySamples => {
-                f.write_str("query processing would load too many samples into memory in query execution")
-            }
+            EvalError::TimedOut => f.write_str("query timed out in expression evaluation (limit: timeout)"),
+            EvalError::Canceled => f.write_str("query was canceled in expression evaluation"),
+            EvalError::TooManySamples(limit) => write!(
+                f,
+                "query processing would load too many samples into memory in query execution: more than {limit} \
+                 (limit: max_samples)"
+            ),
+            EvalError::TooMuchMemory(limit) => write!(
+                f,
+                "query processing would take too much memory in query execution: more than {limit} bytes (limit: \
+                 max_bytes)"
+            ),
             EvalError::Failed(message) => f.write_str(message),
         }
     }

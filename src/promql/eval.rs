@@ -1,14 +1,18 @@
 //! The evaluation of a plan at one time, and at a row of times.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use hashbrown::HashMap;
 
 use super::EvalOptions;
+use super::annotations::Annotations;
 use super::error::EvalError;
 use super::plan::Node;
 use super::value::{RangeSeries, Sample, Value};
+use super::window;
 use crate::history::{History, Point};
 use crate::model::{Labels, Timestamp};
 
@@ -23,10 +27,36 @@ pub(super) struct Eval<'h> {
     pub default_step: i64,
     /// A buffer, used again for each series.
     pub points: Vec<Point>,
+    pub annotations: Annotations,
     deadline: Option<Instant>,
-    /// Samples that may still be loaded.
-    samples_left: usize,
+    max_samples: usize,
+    max_bytes: usize,
+    held: Held,
+    /// Label sets that were built since the deadline was looked at.
+    unchecked: u32,
+    canceled: Option<Arc<AtomicBool>>,
 }
+
+/// What an evaluation holds in memory at the moment.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Held {
+    samples: usize,
+    /// Of label sets that the evaluation has built.
+    bytes: usize,
+}
+
+impl Held {
+    pub fn add(&mut self, samples: usize, bytes: usize) {
+        self.samples = self.samples.saturating_add(samples);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
+/// Label sets that take no more than this need not be looked at one by one.
+const FEW_BYTES: usize = 64 * 1024;
+
+/// So many label sets are built between two looks at the clock.
+const UNCHECKED: u32 = 256;
 
 impl<'h> Eval<'h> {
     pub fn new(history: &'h History, start: i64, end: i64, options: &EvalOptions) -> Eval<'h> {
@@ -38,17 +68,84 @@ impl<'h> Eval<'h> {
             lookback: millis(options.lookback),
             default_step: millis(options.subquery_step),
             points: Vec::new(),
+            annotations: Annotations::default(),
             deadline: options.deadline,
-            samples_left: options.max_samples,
+            max_samples: options.max_samples,
+            max_bytes: options.max_bytes,
+            held: Held::default(),
+            unchecked: 0,
+            canceled: options.canceled.clone(),
         }
     }
 
+    /// What is held by those that this evaluation is a part of, and later by itself too.
+    pub fn held(&mut self) -> &mut Held {
+        &mut self.held
+    }
+
+    /// So many samples are held from now on.
     pub fn load(&mut self, samples: usize) -> Result<(), EvalError> {
-        self.samples_left = self.samples_left.checked_sub(samples).ok_or(EvalError::TooManySamples)?;
+        self.held.samples = self.held.samples.saturating_add(samples);
+        self.check_held()
+    }
+
+    /// So many samples are held no more.
+    pub fn unload(&mut self, samples: usize) {
+        self.held.samples = self.held.samples.saturating_sub(samples);
+    }
+
+    fn check_held(&self) -> Result<(), EvalError> {
+        if self.held.samples > self.max_samples {
+            return Err(EvalError::TooManySamples(self.max_samples));
+        }
+        let samples = self.held.samples.saturating_mul(size_of::<Sample>());
+        if samples.saturating_add(self.held.bytes) > self.max_bytes {
+            return Err(EvalError::TooMuchMemory(self.max_bytes));
+        }
         Ok(())
     }
 
+    /// A label set that was not there before.
+    pub fn built(&mut self, labels: &Labels) -> Result<(), EvalError> {
+        self.held.bytes = self.held.bytes.saturating_add(labels.heap_size());
+        self.unchecked += 1;
+        if self.unchecked >= UNCHECKED {
+            self.unchecked = 0;
+            self.check_deadline()?;
+        }
+        self.check_held()
+    }
+
+    /// The labels without the metric name.
+    pub fn nameless(&mut self, labels: &Labels) -> Result<Labels, EvalError> {
+        if !labels.has(crate::model::METRIC_NAME) {
+            return Ok(labels.clone());
+        }
+        let labels = labels.without_name();
+        self.built(&labels)?;
+        Ok(labels)
+    }
+
+    /// Of all that has been held since, only this value still is.
+    fn settle(&mut self, before: Held, value: &Value) -> Result<(), EvalError> {
+        let mut bytes = self.held.bytes.saturating_sub(before.bytes);
+        let (samples, labels): (usize, Vec<&Labels>) = match value {
+            Value::Scalar(_) | Value::String(_) => (1, Vec::new()),
+            Value::Vector(v) if bytes <= FEW_BYTES => (v.len(), Vec::new()),
+            Value::Vector(v) => (v.len(), v.iter().map(|s| &s.labels).collect()),
+            Value::Matrix(m) => (m.iter().map(|s| s.points.len()).sum(), m.iter().map(|s| &s.labels).collect()),
+        };
+        if bytes > FEW_BYTES {
+            bytes = bytes.min(labels.iter().map(|l| l.heap_size()).sum());
+        }
+        self.held = Held { samples: before.samples.saturating_add(samples), bytes: before.bytes.saturating_add(bytes) };
+        self.check_held()
+    }
+
     pub fn check_deadline(&self) -> Result<(), EvalError> {
+        if self.canceled.as_ref().is_some_and(|canceled| canceled.load(Ordering::Relaxed)) {
+            return Err(EvalError::Canceled);
+        }
         match self.deadline {
             Some(deadline) if Instant::now() > deadline => Err(EvalError::TimedOut),
             _ => Ok(()),
@@ -56,14 +153,31 @@ impl<'h> Eval<'h> {
     }
 
     pub fn node(&mut self, node: &Node, now: i64) -> Result<Value, EvalError> {
+        let before = self.held;
+        let value = self.evaluate(node, now)?;
+        self.settle(before, &value)?;
+        Ok(value)
+    }
+
+    fn evaluate(&mut self, node: &Node, now: i64) -> Result<Value, EvalError> {
         Ok(match node {
             Node::Number(v) => Value::Scalar(*v),
             Node::Text(s) => Value::String(s.clone()),
             Node::Selector(selector) => Value::Vector(self.instant_vector(selector, now)?),
             Node::Range(range) => {
                 let mut out = Vec::new();
-                self.windows(range, now, 0.0, |labels, _, window| {
-                    out.push(RangeSeries { labels: labels.clone(), points: window.points.to_vec() });
+                let mut samples = 0;
+                self.windows(range, now, 0.0, |eval, labels, _, window| {
+                    let points = window::matrix(window);
+                    samples += points.len();
+                    // Beside those of the series that is read.
+                    if samples > eval.max_samples {
+                        return Err(EvalError::TooManySamples(eval.max_samples));
+                    }
+                    if !points.is_empty() {
+                        out.push(RangeSeries { labels: labels.clone(), points });
+                    }
+                    Ok(())
                 })?;
                 Value::Matrix(out)
             }
@@ -71,7 +185,7 @@ impl<'h> Eval<'h> {
                 Value::Vector(mut vector) => {
                     for s in &mut vector {
                         s.value = -s.value;
-                        s.labels = s.labels.without_name();
+                        s.labels = self.nameless(&s.labels)?;
                     }
                     Value::Vector(unique(vector)?)
                 }
@@ -109,9 +223,10 @@ impl<'h> Eval<'h> {
         let mut at = first;
         while at <= end {
             self.check_deadline()?;
+            let bytes = self.held.bytes;
             let samples = self.vector(node, at)?;
-            self.load(samples.len())?;
-            collected.add(at, samples);
+            // The samples are held on, but of label sets only those of new series.
+            self.held.bytes = bytes.saturating_add(collected.add(at, samples));
             match at.checked_add(step) {
                 Some(next) => at = next,
                 None => break,
@@ -129,10 +244,13 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    pub fn add(&mut self, time: i64, samples: Vec<Sample>) {
+    /// Tells how many bytes the labels of new series take.
+    pub fn add(&mut self, time: i64, samples: Vec<Sample>) -> usize {
+        let mut bytes = 0;
         for sample in samples {
             let point = Point { time, value: sample.value };
             let place = *self.places.entry(sample.labels).or_insert_with_key(|labels| {
+                bytes += labels.heap_size();
                 self.series.push(RangeSeries { labels: labels.clone(), points: Vec::new() });
                 self.series.len() - 1
             });
@@ -140,6 +258,7 @@ impl Collected {
                 series.points.push(point);
             }
         }
+        bytes
     }
 }
 

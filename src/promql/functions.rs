@@ -1,13 +1,14 @@
 //! The functions: their names, arguments, and which code evaluates each.
 
-use super::plan::Type;
-use super::{dates, window};
+use super::plan::{Context, Extent, Type};
+use super::{dates, math, window};
 use crate::history::Point;
 
 /// The samples of one series in a range, and what stands around them. Times in milliseconds.
 pub struct Window<'w> {
-    /// Not empty, in order of time.
+    /// Not empty, in order of time. Besides those in the range, those beside it that the extent asks for.
     pub points: &'w [Point],
+    pub extent: Extent,
     /// The range is open at its start and closed at its end.
     pub start: i64,
     pub end: i64,
@@ -34,12 +35,21 @@ pub enum Kind {
     Clamp,
     ClampMin,
     ClampMax,
+    /// What the query itself tells: `start()` and its kin.
+    Context(fn(Context) -> f64),
+    HistogramFraction,
     HistogramQuantile,
+    HistogramQuantiles,
+    Info,
+    Integral,
     LabelJoin,
     LabelReplace,
+    /// Two scalars.
+    Pair(fn(f64, f64) -> f64),
     Pi,
     Round,
     Scalar,
+    Smoothing,
     Sort,
     SortDescending,
     SortByLabel,
@@ -53,12 +63,25 @@ pub enum Kind {
 pub struct Function {
     pub name: &'static str,
     pub arguments: &'static [Type],
-    /// How many of the arguments, counted from the last, may be left out.
-    pub optional: usize,
-    /// Whether the last argument may be repeated (or left out, if it is optional).
-    pub variadic: bool,
+    /// How often the last argument may stand, at least and at most.
+    pub last: (usize, usize),
     pub returns: Type,
     pub kind: Kind,
+}
+
+impl Function {
+    /// How many arguments it takes, at least and at most.
+    pub fn count(&self) -> (usize, usize) {
+        match self.arguments.len().checked_sub(1) {
+            Some(before) => (before + self.last.0, before.saturating_add(self.last.1)),
+            None => (0, 0),
+        }
+    }
+
+    /// The type of an argument, counted from 0.
+    pub fn argument(&self, i: usize) -> Type {
+        self.arguments.get(i).or(self.arguments.last()).copied().unwrap_or(Type::Vector)
+    }
 }
 
 const S: Type = Type::Scalar;
@@ -67,7 +90,7 @@ const M: Type = Type::Matrix;
 const T: Type = Type::Text;
 
 const fn function(name: &'static str, arguments: &'static [Type], kind: Kind) -> Function {
-    Function { name, arguments, optional: 0, variadic: false, returns: V, kind }
+    Function { name, arguments, last: (1, 1), returns: V, kind }
 }
 
 const fn map(name: &'static str, f: fn(f64) -> f64) -> Function {
@@ -75,11 +98,21 @@ const fn map(name: &'static str, f: fn(f64) -> f64) -> Function {
 }
 
 const fn date(name: &'static str, f: fn(f64) -> f64) -> Function {
-    Function { optional: 1, ..function(name, &[V], Kind::Date(f)) }
+    optional(function(name, &[V], Kind::Date(f)))
 }
 
 const fn range(name: &'static str, f: fn(&Window<'_>) -> Option<f64>) -> Function {
     function(name, &[M], Kind::Range { function: f, keeps_name: false })
+}
+
+/// The last argument may be left out.
+const fn optional(f: Function) -> Function {
+    Function { last: (0, 1), ..f }
+}
+
+/// The last argument may stand as often as one likes.
+const fn variadic(f: Function) -> Function {
+    Function { last: (0, usize::MAX), ..f }
 }
 
 const fn scalar(name: &'static str, arguments: &'static [Type], kind: Kind) -> Function {
@@ -110,25 +143,33 @@ static FUNCTIONS: &[Function] = &[
     date("day_of_week", dates::day_of_week),
     date("day_of_year", dates::day_of_year),
     date("days_in_month", dates::days_in_month),
-    map("deg", f64::to_degrees),
+    map("deg", |v| v * math::DEGREES),
     range("delta", window::delta),
     range("deriv", window::deriv),
+    function("double_exponential_smoothing", &[M, S, S], Kind::Smoothing),
+    scalar("end", &[], Kind::Context(|c| c.end as f64 / 1000.0)),
     map("exp", f64::exp),
     function("first_over_time", &[M], Kind::Range { function: window::first, keeps_name: true }),
     map("floor", f64::floor),
+    function("histogram_fraction", &[S, S, V], Kind::HistogramFraction),
     function("histogram_quantile", &[S, V], Kind::HistogramQuantile),
+    Function { last: (0, 9), ..function("histogram_quantiles", &[V, T, S, S], Kind::HistogramQuantiles) },
     date("hour", dates::hour),
     range("idelta", window::idelta),
     range("increase", window::increase),
+    optional(function("info", &[V, V], Kind::Info)),
+    optional(function("integral", &[M, S], Kind::Integral)),
     range("irate", window::irate),
-    Function { optional: 1, variadic: true, ..function("label_join", &[V, T, T, T], Kind::LabelJoin) },
+    variadic(function("label_join", &[V, T, T, T], Kind::LabelJoin)),
     function("label_replace", &[V, T, T, T, T], Kind::LabelReplace),
     function("last_over_time", &[M], Kind::Range { function: window::last, keeps_name: true }),
     map("ln", f64::ln),
     map("log10", f64::log10),
     map("log2", f64::log2),
     range("mad_over_time", window::median_absolute_deviation),
+    scalar("max_of", &[S, S], Kind::Pair(math::max)),
     range("max_over_time", window::max),
+    scalar("min_of", &[S, S], Kind::Pair(math::min)),
     range("min_over_time", window::min),
     date("minute", dates::minute),
     date("month", dates::month),
@@ -136,26 +177,33 @@ static FUNCTIONS: &[Function] = &[
     function("predict_linear", &[M, S], Kind::Range { function: window::predict_linear, keeps_name: false }),
     range("present_over_time", |_| Some(1.0)),
     function("quantile_over_time", &[S, M], Kind::Range { function: window::quantile, keeps_name: false }),
-    map("rad", f64::to_radians),
+    map("rad", |v| v * math::RADIANS),
+    scalar("range", &[], Kind::Context(|c| c.end.saturating_sub(c.start) as f64 / 1000.0)),
     range("rate", window::rate),
     range("resets", window::resets),
-    Function { optional: 1, ..function("round", &[V, S], Kind::Round) },
+    optional(function("round", &[V, S], Kind::Round)),
     scalar("scalar", &[V], Kind::Scalar),
     map("sgn", |v| if v == 0.0 || v.is_nan() { v } else { v.signum() }),
     map("sin", f64::sin),
     map("sinh", f64::sinh),
     function("sort", &[V], Kind::Sort),
-    Function { optional: 1, variadic: true, ..function("sort_by_label", &[V, T], Kind::SortByLabel) },
-    Function { optional: 1, variadic: true, ..function("sort_by_label_desc", &[V, T], Kind::SortByLabelDescending) },
+    variadic(function("sort_by_label", &[V, T], Kind::SortByLabel)),
+    variadic(function("sort_by_label_desc", &[V, T], Kind::SortByLabelDescending)),
     function("sort_desc", &[V], Kind::SortDescending),
     map("sqrt", f64::sqrt),
+    scalar("start", &[], Kind::Context(|c| c.start as f64 / 1000.0)),
     range("stddev_over_time", |w| window::variance(w).map(f64::sqrt)),
     range("stdvar_over_time", window::variance),
+    scalar("step", &[], Kind::Context(|c| if c.start == c.end { 0.0 } else { c.step as f64 / 1000.0 })),
     range("sum_over_time", window::sum),
     map("tan", f64::tan),
     map("tanh", f64::tanh),
     scalar("time", &[], Kind::Time),
     function("timestamp", &[V], Kind::Timestamp),
+    range("ts_of_first_over_time", window::time_of_first),
+    range("ts_of_last_over_time", window::time_of_last),
+    range("ts_of_max_over_time", window::time_of_max),
+    range("ts_of_min_over_time", window::time_of_min),
     function("vector", &[S], Kind::Vector),
     date("year", dates::year),
 ];

@@ -8,6 +8,11 @@ pub struct KahanSum {
 }
 
 impl KahanSum {
+    /// A sum that begins with its first term: of -0 alone it is -0.
+    pub fn of(first: f64) -> KahanSum {
+        KahanSum { sum: first, compensation: 0.0 }
+    }
+
     #[inline]
     pub fn add(&mut self, x: f64) {
         let t = self.sum + x;
@@ -35,13 +40,23 @@ pub struct Mean {
 }
 
 impl Mean {
+    pub fn of(first: f64) -> Mean {
+        let mut mean = Mean::default();
+        mean.add(first);
+        mean
+    }
+
     #[inline]
     pub fn add(&mut self, x: f64) {
         self.count += 1.0;
+        if self.count == 1.0 {
+            self.sum = KahanSum::of(x);
+            return;
+        }
         if !self.incremental {
             let mut next = self.sum;
             next.add(x);
-            if !next.sum.is_infinite() || self.count == 1.0 {
+            if !next.sum.is_infinite() {
                 self.sum = next;
                 return;
             }
@@ -85,6 +100,70 @@ impl Variance {
     }
 }
 
+/// Population variance of a group's values: as [`Variance`], without compensation.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupVariance {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl GroupVariance {
+    pub fn of(first: f64) -> GroupVariance {
+        GroupVariance { count: 1.0, mean: first, squares: if first.is_finite() { 0.0 } else { f64::NAN } }
+    }
+
+    pub fn add(&mut self, x: f64) {
+        self.count += 1.0;
+        let delta = x - self.mean;
+        self.mean += delta / self.count;
+        self.squares += delta * (x - self.mean);
+    }
+
+    pub fn value(self) -> f64 {
+        self.squares / self.count
+    }
+}
+
+/// 180 / pi and its inverse, to the nearest.
+pub const DEGREES: f64 = 57.295_779_513_082_32;
+pub const RADIANS: f64 = 0.017_453_292_519_943_295;
+
+/// The larger, as Go has it: NaN if either is, but infinity beats it; 0 is more than -0.
+pub fn max(a: f64, b: f64) -> f64 {
+    if a == f64::INFINITY || b == f64::INFINITY {
+        f64::INFINITY
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else if a == 0.0 && b == 0.0 {
+        if a.is_sign_negative() { b } else { a }
+    } else if a > b {
+        a
+    } else {
+        b
+    }
+}
+
+/// The smaller, as Go has it: NaN if either is, but negative infinity beats it; -0 is less than 0.
+pub fn min(a: f64, b: f64) -> f64 {
+    if a == f64::NEG_INFINITY || b == f64::NEG_INFINITY {
+        f64::NEG_INFINITY
+    } else if a.is_nan() || b.is_nan() {
+        f64::NAN
+    } else if a == 0.0 && b == 0.0 {
+        if a.is_sign_negative() { a } else { b }
+    } else if a < b {
+        a
+    } else {
+        b
+    }
+}
+
+/// Milliseconds as seconds, as Go does it: whole ones and the rest by themselves.
+pub fn seconds(millis: i64) -> f64 {
+    (millis / 1000) as f64 + ((millis % 1000) * 1_000_000) as f64 / 1e9
+}
+
 /// Order with NaN before everything else.
 pub fn nan_first(a: &f64, b: &f64) -> std::cmp::Ordering {
     a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan()))
@@ -106,6 +185,9 @@ pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
     let lower = (rank.floor() as usize).min(values.len() - 1);
     let upper = (lower + 1).min(values.len() - 1);
     let weight = rank - rank.floor();
+    if weight == 0.0 {
+        return values[lower];
+    }
     values[lower] * (1.0 - weight) + values[upper] * weight
 }
 
@@ -125,4 +207,14 @@ pub fn almost_equal(a: f64, b: f64, epsilon: f64) -> bool {
         return difference < epsilon * MIN_NORMAL;
     }
     difference / size.min(f64::MAX) < epsilon
+}
+
+/// A value as text: all digits, no exponent.
+pub fn format_value(value: f64) -> String {
+    match value {
+        v if v.is_nan() => "NaN".into(),
+        f64::INFINITY => "+Inf".into(),
+        f64::NEG_INFINITY => "-Inf".into(),
+        v => v.to_string(),
+    }
 }

@@ -1,16 +1,18 @@
 //! A query: parsed, planned, ready to be evaluated again and again.
 
-use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use super::annotations::Annotations;
 use super::error::{EvalError, QueryError};
-use super::eval::{Collected, Eval};
-use super::plan::{self, Node, RangeSource, Selector, Shift, Type};
+use super::eval::{Collected, Eval, Held};
+use super::plan::{Call, Context, Extent, Extra, Node, RangeSource, Selector, Shift, Type};
+use super::planner::{Plan, plan};
+use super::syntax;
 use super::value::{RangeSeries, Value};
-use super::{functions, scan};
 use crate::history::{History, Matcher};
 use crate::model::{METRIC_NAME, Timestamp};
-use crate::yaml::nearest;
 
 /// How a query is evaluated, and how much it may take.
 #[derive(Clone, Debug)]
@@ -19,10 +21,14 @@ pub struct EvalOptions {
     pub lookback: Duration,
     /// The step of subqueries that name none: the evaluation interval.
     pub subquery_step: Duration,
-    /// Samples that one evaluation may look at in all.
+    /// Samples that one evaluation may hold in memory at once, as Prometheus counts them.
     pub max_samples: usize,
+    /// Bytes that these samples and the label sets that the evaluation makes may take at once.
+    pub max_bytes: usize,
     /// When to give up.
     pub deadline: Option<Instant>,
+    /// Set by who does not want the result any more.
+    pub canceled: Option<Arc<AtomicBool>>,
 }
 
 impl Default for EvalOptions {
@@ -32,7 +38,9 @@ impl Default for EvalOptions {
             lookback: Duration::from_secs(300),
             subquery_step: Duration::from_secs(60),
             max_samples: 50_000_000,
+            max_bytes: 256 << 20,
             deadline: None,
+            canceled: None,
         }
     }
 }
@@ -43,17 +51,20 @@ pub struct SelectorInfo<'q> {
     /// The metric name, when the selector fixes one.
     pub name: Option<&'q str>,
     pub matchers: &'q [Matcher],
-    /// How far before the time of evaluation it may look: range, offset and the ranges of subqueries around it; for
-    /// an instant selector without the lookback. With an absolute `@` time there is no telling, and it counts as none.
+    /// How far before the time of evaluation it may look: range, offset and the ranges of subqueries around it, without
+    /// the lookback. With an absolute `@` time there is no telling, and it counts as none.
     pub reach: Duration,
-    /// Whether it is a range selector; an instant one looks back by the lookback besides.
+    /// Whether it looks back by the lookback besides: an instant selector does, and a range that is `anchored` or
+    /// `smoothed`.
+    pub looks_back: bool,
+    /// Whether it is a range selector.
     pub is_range: bool,
 }
 
 /// A query that can be evaluated.
 pub struct Query {
     text: String,
-    root: Node,
+    plan: Plan,
 }
 
 impl std::fmt::Debug for Query {
@@ -69,15 +80,18 @@ impl Query {
     ///
     /// What is wrong with the text, or what in it cannot be evaluated here, with the place where that is known.
     pub fn parse(text: &str) -> Result<Query, QueryError> {
-        scan::check(text)?;
-        // The parser is not ours, and this text comes from outside: a panic in it must not end the agent.
-        let parsed = std::panic::catch_unwind(AssertUnwindSafe(|| promql_parser::parser::parse(text)));
-        let expr = match parsed {
-            Ok(Ok(expr)) => expr,
-            Ok(Err(message)) => return Err(parser_error(&message, text)),
-            Err(_) => return Err(QueryError::new("the parser failed on this expression")),
-        };
-        Ok(Query { root: plan::plan(&expr, text)?, text: text.to_string() })
+        let expr = syntax::parse(text)?;
+        Ok(Query { plan: plan(&expr, text, None)?, text: text.to_string() })
+    }
+
+    /// The plan for a query over these times, where it hangs on them.
+    fn plan_for(&self, start: i64, end: i64, step: i64) -> Result<Option<Node>, EvalError> {
+        if !self.plan.contextual {
+            return Ok(None);
+        }
+        let context = Some(Context { start, end, step });
+        let planned = syntax::parse(&self.text).and_then(|expr| plan(&expr, &self.text, context));
+        planned.map(|p| Some(p.root)).map_err(|e| EvalError::Failed(e.to_string()))
     }
 
     /// The expression as it was written.
@@ -87,13 +101,25 @@ impl Query {
 
     /// What the query evaluates to at one time.
     pub fn value_type(&self) -> Type {
-        self.root.type_of()
+        self.plan.root.type_of()
     }
 
     /// The value at one time.
     pub fn instant(&self, history: &History, at: Timestamp, options: &EvalOptions) -> Result<Value, EvalError> {
+        self.instant_annotated(history, at, options).0
+    }
+
+    /// The value at one time, and what there is to say about it; also where the evaluation fails.
+    pub fn instant_annotated(
+        &self,
+        history: &History,
+        at: Timestamp,
+        options: &EvalOptions,
+    ) -> (Result<Value, EvalError>, Annotations) {
         let at = at.as_millis();
-        Eval::new(history, at, at, options).node(&self.root, at)
+        let mut eval = Eval::new(history, at, at, options);
+        let value = self.plan_for(at, at, 0).and_then(|own| eval.node(own.as_ref().unwrap_or(&self.plan.root), at));
+        (value, eval.annotations)
     }
 
     /// The values from `start` to `end`, both included, every `step`, as a matrix.
@@ -105,9 +131,31 @@ impl Query {
         step: Duration,
         options: &EvalOptions,
     ) -> Result<Value, EvalError> {
-        let mut run = self.start_range(start, end, step, options.clone())?;
-        while run.step(history)? {}
-        Ok(run.finish())
+        self.range_annotated(history, start, end, step, options).0
+    }
+
+    /// As [`Query::range`], with what there is to say about the evaluation.
+    pub fn range_annotated(
+        &self,
+        history: &History,
+        start: Timestamp,
+        end: Timestamp,
+        step: Duration,
+        options: &EvalOptions,
+    ) -> (Result<Value, EvalError>, Annotations) {
+        let mut run = match self.start_range(start, end, step, options.clone()) {
+            Ok(run) => run,
+            Err(error) => return (Err(error), Annotations::default()),
+        };
+        loop {
+            match run.step(history) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return (Err(error), run.annotations),
+            }
+        }
+        let annotations = std::mem::take(&mut run.annotations);
+        (Ok(run.finish()), annotations)
     }
 
     /// Begins a range evaluation whose steps are taken one by one, so that a lock on the history need not be held
@@ -130,17 +178,36 @@ impl Query {
             return Err(EvalError::failed("the step of a range query must be greater than 0"));
         }
         let (start, end) = (start.as_millis(), end.as_millis());
-        Ok(RangeRun { query: self, start, end, step, next: Some(start), options, collected: Collected::default() })
+        Ok(RangeRun {
+            query: self,
+            own: self.plan_for(start, end, step)?,
+            start,
+            end,
+            step,
+            next: Some(start),
+            options,
+            held: Held::default(),
+            annotations: Annotations::default(),
+            collected: Collected::default(),
+        })
+    }
+
+    /// The matchers, when the expression is a selector of series and nothing else.
+    pub fn as_selector(&self) -> Option<&[Matcher]> {
+        match &self.plan.root {
+            Node::Selector(selector) if selector.shift == Shift::default() => Some(&selector.matchers),
+            _ => None,
+        }
     }
 
     pub(super) fn root(&self) -> &Node {
-        &self.root
+        &self.plan.root
     }
 
     /// What the query reads, in the order of the text.
     pub fn selectors(&self) -> Vec<SelectorInfo<'_>> {
         let mut out = Vec::new();
-        collect_selectors(&self.root, 0, &mut out);
+        collect_selectors(&self.plan.root, 0, &mut out);
         out
     }
 }
@@ -148,11 +215,15 @@ impl Query {
 /// A range evaluation under way.
 pub struct RangeRun<'q> {
     query: &'q Query,
+    /// The plan, where it is made for these times.
+    own: Option<Node>,
     start: i64,
     end: i64,
     step: i64,
     next: Option<i64>,
     options: EvalOptions,
+    held: Held,
+    annotations: Annotations,
     collected: Collected,
 }
 
@@ -161,13 +232,22 @@ impl RangeRun<'_> {
     pub fn step(&mut self, history: &History) -> Result<bool, EvalError> {
         let Some(at) = self.next.filter(|at| *at <= self.end) else { return Ok(false) };
         let mut eval = Eval::new(history, self.start, self.end, &self.options);
-        eval.check_deadline()?;
-        let samples = eval.vector(&self.query.root, at)?;
-        self.options.max_samples =
-            self.options.max_samples.checked_sub(samples.len()).ok_or(EvalError::TooManySamples)?;
-        self.collected.add(at, samples);
+        *eval.held() = self.held;
+        eval.annotations = std::mem::take(&mut self.annotations);
+        let root = self.own.as_ref().unwrap_or(&self.query.plan.root);
+        let samples = eval.check_deadline().and_then(|()| eval.vector(root, at));
+        self.annotations = std::mem::take(&mut eval.annotations);
+        let samples = samples?;
+        let count = samples.len();
+        let bytes = self.collected.add(at, samples);
+        self.held.add(count, bytes);
         self.next = at.checked_add(self.step);
         Ok(true)
+    }
+
+    /// What there is to say about the steps taken.
+    pub fn annotations(&self) -> &Annotations {
+        &self.annotations
     }
 
     /// The matrix of all steps taken, sorted by labels.
@@ -199,7 +279,10 @@ fn collect_selectors<'q>(node: &'q Node, around: i64, out: &mut Vec<SelectorInfo
             }
             collect_selectors(&a.node, around, out);
         }
-        Node::Call(call) => call.arguments.iter().for_each(|a| collect_selectors(a, around, out)),
+        Node::Call(call) => {
+            call.arguments.iter().for_each(|a| collect_selectors(a, around, out));
+            out.extend(info_selector(call, around));
+        }
     }
 }
 
@@ -207,35 +290,36 @@ fn reach(around: i64, shift: Shift) -> i64 {
     if shift.at.is_some() { 0 } else { around.saturating_add(shift.offset) }
 }
 
+/// The name that the matchers fix.
+fn fixed_name(matchers: &[Matcher]) -> Option<&str> {
+    let is_name = |m: &&Matcher| *m.name == *METRIC_NAME && matches!(m.op, crate::history::MatchOp::Equal);
+    matchers.iter().find(is_name).map(|m| &*m.value)
+}
+
 fn info(selector: &Selector, around: i64, range: i64, is_range: bool) -> SelectorInfo<'_> {
     let millis = reach(around, selector.shift).saturating_add(range).max(0);
-    let is_name = |m: &&Matcher| *m.name == *METRIC_NAME && matches!(m.op, crate::history::MatchOp::Equal);
     SelectorInfo {
-        name: selector.matchers.iter().find(is_name).map(|m| &*m.value),
+        name: fixed_name(&selector.matchers),
         matchers: &selector.matchers,
         reach: Duration::from_millis(millis.unsigned_abs()),
+        looks_back: !is_range || selector.extent != Extent::Range,
         is_range,
     }
 }
 
-/// Finds the place for what the parser says.
-fn parser_error(message: &str, text: &str) -> QueryError {
-    if let Some(name) = message.strip_prefix("unknown function with name '").and_then(|m| m.strip_suffix('\'')) {
-        let mut message = format!("unknown function {name}()");
-        if let Some(near) = nearest(name, functions::names()) {
-            message += &format!(", did you mean {near}()?");
-        }
-        return match scan::find_call(text, name) {
-            Some(offset) => QueryError::at(message, text, offset),
-            None => QueryError::new(message),
-        };
-    }
-    if message == "invalid promql query" || message == "ParseError" {
-        return QueryError::new(if text.trim().is_empty() { "no expression found in input" } else { "parse error" });
-    }
-    let quoted = |before: &str| message.split_once(before)?.1.split_once('\'').map(|(name, _)| name);
-    match quoted("call to function '").or_else(|| quoted("call to '")).and_then(|name| scan::find_call(text, name)) {
-        Some(offset) => QueryError::at(message, text, offset),
-        None => QueryError::new(message),
-    }
+/// What `info` reads besides its argument.
+fn info_selector(call: &Call, around: i64) -> Option<SelectorInfo<'_>> {
+    let Extra::Info(info) = &call.extra else { return None };
+    Some(SelectorInfo {
+        name: fixed_name(&info.name),
+        matchers: &info.name,
+        reach: Duration::from_millis(reach(around, info.shift).max(0).unsigned_abs()),
+        looks_back: true,
+        is_range: false,
+    })
+}
+
+/// Lays an expression out over lines, each not much longer than 100 characters.
+pub fn pretty(text: &str) -> Result<String, QueryError> {
+    syntax::parse(text).map(|expr| syntax::pretty(&expr))
 }

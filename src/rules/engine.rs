@@ -19,8 +19,10 @@ use super::outputs::Outputs;
 use super::rule::{ALERTS, ALERTS_FOR_STATE};
 use super::saved::{SavedAlert, StateChanges};
 use super::spec::GroupSpec;
+use super::view::GroupView;
 use crate::history::History;
 use crate::model::{Labels, METRIC_NAME, MetricType, Section, SeriesTable, Timestamp, Writer};
+use crate::promql::EvalOptions;
 
 /// Most series that rules may put on `/metrics`.
 const MAX_EXPOSED: usize = 10_000;
@@ -39,6 +41,8 @@ pub struct Settings {
     pub interval: Duration,
     /// How far back in time a group is evaluated that says nothing of it (`global.rule_query_offset`).
     pub query_offset: Duration,
+    /// How far an instant selector looks back (`query.lookback_delta`).
+    pub lookback: Duration,
     /// How soon an alert that goes on firing is told again.
     pub resend_delay: Duration,
     /// For templates (`global.external_labels`).
@@ -55,6 +59,7 @@ impl Default for Settings {
         Settings {
             interval: Duration::from_secs(1),
             query_offset: Duration::ZERO,
+            lookback: EvalOptions::default().lookback,
             resend_delay: Duration::from_secs(60),
             external_labels: Labels::empty(),
             external_url: String::new(),
@@ -298,6 +303,11 @@ impl RuleEngine {
         self.groups.iter().flat_map(|group| &group.rules).any(|rule| rule.alerts.is_waiting())
     }
 
+    /// All groups as they stand, to be shown elsewhere; what has not changed is what was shown before.
+    pub fn view(&mut self) -> Vec<Arc<GroupView>> {
+        self.groups.iter_mut().map(Group::view).collect()
+    }
+
     /// Alerts that are pending or firing.
     pub fn active_alerts(&self) -> Vec<(Labels, ActiveAlert)> {
         let rules = self.groups.iter().flat_map(|group| &group.rules);
@@ -321,6 +331,9 @@ impl RuleEngine {
             let (labels, alert) = saved.restored(number, now);
             let key = (saved.file.into(), saved.group.into(), saved.rule.into(), saved.nth);
             let place = places.get(&key);
+            if let Some(group) = place.and_then(|(at, _)| self.groups.get_mut(*at)) {
+                group.touch();
+            }
             match place.and_then(|(at, nth)| self.groups.get_mut(*at)?.rules.get_mut(*nth)) {
                 Some(rule) => {
                     let reach = rule.spec.query().selectors().iter().map(|s| s.reach).max().unwrap_or_default();

@@ -11,8 +11,9 @@ use super::metrics::{GroupMetrics, Metrics};
 use super::rule::{Environment, Failure, Outcome, Rule};
 use super::saved::{Changed, StateChanges};
 use super::spec::{GroupSpec, RuleSpec};
+use super::view::{GroupView, RuleView};
 use crate::history::History;
-use crate::model::SeriesTable;
+use crate::model::{SeriesTable, Timestamp};
 use crate::promql::EvalOptions;
 
 /// When a group is due.
@@ -110,6 +111,10 @@ pub struct Group {
     run: Option<Run>,
     /// How long the last evaluation took.
     took: Duration,
+    /// When that was.
+    last: Option<Timestamp>,
+    /// As it was shown last; nothing when something has changed since.
+    view: Option<Arc<GroupView>>,
     pub metrics: GroupMetrics,
 }
 
@@ -138,7 +143,32 @@ impl Group {
             schedule: Schedule::new(interval),
             run: None,
             took: Duration::ZERO,
+            last: None,
+            view: None,
         }
+    }
+
+    /// The group as it stands, to be shown elsewhere.
+    pub fn view(&mut self) -> Arc<GroupView> {
+        if let Some(view) = &self.view {
+            return view.clone();
+        }
+        let view = Arc::new(GroupView {
+            file: self.file.clone(),
+            name: self.name.clone(),
+            interval: self.schedule.interval,
+            limit: self.limit,
+            took: self.took,
+            last_evaluation: self.last,
+            rules: self.rules.iter().map(RuleView::of).collect(),
+        });
+        self.view = Some(view.clone());
+        view
+    }
+
+    /// What is shown of it is not what it was.
+    pub fn touch(&mut self) {
+        self.view = None;
     }
 
     /// Takes over what the rules of a group that this one replaces remember.
@@ -148,13 +178,14 @@ impl Group {
             // What is under way is not the evaluation of these rules.
             self.run = old.run.filter(|run| run.next == 0);
         }
-        self.took = old.took;
+        (self.took, self.last) = (old.took, old.last);
         let places: HashMap<&RuleKey, usize> = old.keys.iter().zip(0..).collect();
         for (key, rule) in self.keys.iter().zip(&mut self.rules) {
             if let Some(old) = places.get(key).and_then(|n| old.rules.get_mut(*n)) {
                 rule.alerts.take_over(&mut old.alerts);
                 rule.outputs.take_over(&mut old.outputs);
                 rule.error = old.error.take();
+                rule.last = old.last;
                 rule.failed = old.failed;
             }
         }
@@ -219,12 +250,18 @@ impl Group {
             self.finish(run);
             return Some(total);
         };
+        self.view = None;
         let began = Instant::now();
         let given_up = patience.map(|p| began + p.budget);
         // The second time the tick waits: a rule that is always interrupted would never be evaluated.
         let tick = patience.filter(|_| !run.interrupted).map(|p| p.next_tick);
         let deadline = given_up.map(|at| tick.map_or(at, |tick| at.min(tick)));
-        let options = EvalOptions { subquery_step: settings.interval, deadline, ..EvalOptions::default() };
+        let options = EvalOptions {
+            subquery_step: settings.interval,
+            lookback: settings.lookback,
+            deadline,
+            ..EvalOptions::default()
+        };
         let at = run.now.wall - self.query_offset;
         let result = rule.evaluate(&Environment {
             history: &history.read().unwrap_or_else(PoisonError::into_inner),
@@ -249,6 +286,7 @@ impl Group {
                 (Outcome::default(), Some(too_long(budget)))
             }
         };
+        rule.last = Some((run.now.wall, began.elapsed()));
         self.metrics.evaluations.inc();
         self.metrics.template_failures.inc_by(outcome.template_failures.len() as u64);
         total.changed |= outcome.changed;
@@ -300,6 +338,8 @@ impl Group {
         self.metrics.last_duration.set(run.took.as_secs_f64());
         self.schedule.took(run.took);
         self.took = run.took;
+        self.last = Some(run.now.wall);
+        self.view = None;
     }
 
     /// Adds the alerts that came, went or changed their state since the last call; `next` is the first number that is
@@ -353,7 +393,6 @@ fn keys(rules: &[RuleSpec]) -> Vec<RuleKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Timestamp;
 
     fn at(wall: i64, mono: i64) -> Moment {
         Moment { wall: Timestamp::from_millis(wall), mono }

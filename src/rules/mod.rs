@@ -18,6 +18,7 @@ mod saved;
 mod spec;
 mod stock;
 pub mod unit;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -36,3 +37,4 @@ pub use files::{read_rule_files, rule_documents};
 pub use saved::{SavedAlert, SavedState, StateChanges};
 pub use spec::{AlertingSpec, GroupSpec, RecordingSpec, RuleSpec};
 pub use stock::{STOCK_FILE, STOCK_RULES, stock_groups};
+pub use view::{AlertView, GroupView, RuleView};

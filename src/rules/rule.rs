@@ -1,5 +1,6 @@
 //! A rule as it is evaluated: its expression's result becomes samples, and for an alerting rule alerts.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashSet;
@@ -72,12 +73,14 @@ impl From<EvalError> for Failure {
 /// A rule with what it remembers.
 #[derive(Debug)]
 pub struct Rule {
-    pub spec: RuleSpec,
+    pub spec: Arc<RuleSpec>,
     /// Nothing for a recording rule.
     pub alerts: Alerts,
     pub outputs: Outputs,
     /// What went wrong in the last evaluation.
     pub error: Option<String>,
+    /// When it was evaluated last, and how long that took.
+    pub last: Option<(Timestamp, Duration)>,
     /// Whether that left its result unused, in whole or in part; otherwise only a text could not be expanded.
     pub failed: bool,
 }
@@ -89,13 +92,20 @@ impl Rule {
             RuleSpec::Recording(_) => Timing::default(),
             RuleSpec::Alerting(a) => Timing { hold: a.hold, keep_firing: a.keep_firing, slack },
         };
-        Rule { spec, alerts: Alerts::new(timing), outputs: Outputs::default(), error: None, failed: false }
+        Rule {
+            spec: Arc::new(spec),
+            alerts: Alerts::new(timing),
+            outputs: Outputs::default(),
+            error: None,
+            failed: false,
+            last: None,
+        }
     }
 
     /// Evaluates the rule. After a failure alerts are as they were.
     pub fn evaluate(&mut self, env: &Environment<'_>) -> Result<Outcome, Failure> {
         let samples = instant(self.spec.query(), env.history, env.at, env.options)?;
-        match &self.spec {
+        match &*self.spec {
             RuleSpec::Recording(spec) => {
                 Ok(Outcome { samples: record(spec, samples, env.limit)?, ..Outcome::default() })
             }

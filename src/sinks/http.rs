@@ -133,6 +133,25 @@ impl HttpConfig {
     }
 }
 
+impl HttpConfig {
+    /// Posts a form once, and gives the status and the whole of the answer; the error says who has not answered, and
+    /// why.
+    pub async fn post_form(&self, url: &str, form: String, timeout: Duration) -> Result<(u16, Vec<u8>), String> {
+        let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let Some(url) = parsed else { return Err(format!("{url}: not an http or https URL")) };
+        let host = host(&url);
+        let of_host = |why: String| format!("{host}: {why}");
+        let client = HttpClient::new(self, timeout);
+        let request = client.client().await.map_err(of_host)?.post(url);
+        let request = request.header("Content-Type", "application/x-www-form-urlencoded").body(form);
+        let (request, _) = client.authorize(request).map_err(of_host)?;
+        let response = request.send().await.map_err(|e| of_host(why(e, timeout)))?;
+        let status = response.status().as_u16();
+        let body = response.bytes().await.map_err(|e| of_host(why(e, timeout)))?;
+        Ok((status, body.to_vec()))
+    }
+}
+
 /// The certificates of the system take memory and time to read, so a client is built at the first request.
 pub(super) struct HttpClient {
     config: HttpConfig,

@@ -85,6 +85,28 @@ pub fn request_to(
     Response::parse(&raw)
 }
 
+/// Posts a form.
+pub fn post_form(port: u16, target: &str, form: &str) -> io::Result<Response> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+        form.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(form.as_bytes())?;
+    let mut raw = Vec::new();
+    stream.read_to_end(&mut raw)?;
+    Response::parse(&raw)
+}
+
+/// Parameters as they stand in a query or a form.
+pub fn form(pairs: &[(&str, &str)]) -> String {
+    let pair = |(name, value): &(&str, &str)| format!("{}={}", percent_encoded(name), percent_encoded(value));
+    pairs.iter().map(pair).collect::<Vec<_>>().join("&")
+}
+
 /// Text as it stands in a query.
 pub fn percent_encoded(text: &str) -> String {
     text.bytes()

@@ -33,10 +33,15 @@ pub struct Prometheus {
 
 impl Prometheus {
     pub fn start(program: PathBuf, agent: &Agent) -> Prometheus {
+        Prometheus::start_with(program, agent, "")
+    }
+
+    /// The same, with more in its configuration.
+    pub fn start_with(program: PathBuf, agent: &Agent, more: &str) -> Prometheus {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let port = free_port();
         let config = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n{more}\
              scrape_configs:\n- {{job_name: node, static_configs: [{{targets: ['127.0.0.1:{}']}}]}}\n",
             agent.port
         );
@@ -58,6 +63,11 @@ impl Prometheus {
 
     pub fn log(&self) -> String {
         self.child.log()
+    }
+
+    /// The whole answer to a request.
+    pub fn get(&self, target: &str) -> Response {
+        request(self.port, "GET", target, &[]).unwrap_or_else(|e| panic!("GET {target}: {e}"))
     }
 
     fn api(&self, target: &str) -> Result<Value, String> {

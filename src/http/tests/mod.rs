@@ -1,5 +1,6 @@
 //! The server as clients see it: real connections on 127.0.0.1.
 
+mod api;
 mod limits;
 mod peers;
 mod routes;
@@ -16,8 +17,10 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Access, App, Overview, Server, WebConfig, WebHandle};
+use super::{About, Access, App, Overview, Server, WebConfig, WebHandle};
+use crate::history::{History, HistoryLimits, SharedHistory};
 use crate::model::{Labels, SeriesTable, Snapshot, Timestamp, Writer};
+use crate::rules::GroupView;
 
 /// An agent whose every sampling gives the next snapshot.
 struct Agent {
@@ -29,6 +32,7 @@ struct Agent {
     reloads: AtomicUsize,
     reload_fails: AtomicBool,
     ready: AtomicBool,
+    history: SharedHistory,
 }
 
 impl Agent {
@@ -42,6 +46,7 @@ impl Agent {
             reloads: AtomicUsize::new(0),
             reload_fails: AtomicBool::new(false),
             ready: AtomicBool::new(true),
+            history: SharedHistory::new(History::new(HistoryLimits::default()).into()),
         })
     }
 
@@ -79,6 +84,18 @@ impl App for Agent {
 
     fn overview(&self) -> Overview {
         Overview { host: "testhost".into(), ..Overview::default() }
+    }
+
+    fn history(&self) -> Option<SharedHistory> {
+        Some(self.history.clone())
+    }
+
+    fn rules(&self) -> Arc<Vec<Arc<GroupView>>> {
+        Arc::default()
+    }
+
+    fn about(&self) -> Arc<About> {
+        Arc::new(About { target: Labels::from_pairs([("job", "node"), ("instance", "h:1")]), ..About::default() })
     }
 }
 

@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use promql_parser::parser::Expr;
-
 use crate::history::{History, HistoryLimits, stale_marker};
 use crate::model::{Labels, METRIC_NAME, SeriesTable, Timestamp};
+use crate::promql::syntax::{ExprKind, parse};
 use crate::promql::{Value, almost_equal};
 
 pub fn labels(text: &str) -> Labels {
     if text.trim() == "{}" {
         return Labels::empty();
     }
-    let Ok(Expr::VectorSelector(v)) = promql_parser::parser::parse(text) else { panic!("no series: {text}") };
+    let Ok(ExprKind::Selector(v)) = parse(text).map(|e| e.kind) else { panic!("no series: {text}") };
     let name = v.name.map(|n| (METRIC_NAME.to_string(), n));
-    let pairs = v.matchers.matchers.into_iter().map(|m| (m.name, m.value));
+    let pairs = v.matchers.into_iter().map(|m| (m.name, m.value));
     Labels::from_pairs(name.into_iter().chain(pairs))
 }
 

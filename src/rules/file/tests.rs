@@ -186,7 +186,7 @@ fn the_place_within_an_expression_or_a_text_of_several_lines_is_found() {
   - alert: A
     expr: |
       sum(
-        rate(x[5m]),
+        rate(x[5m]) +
         raate(y[5m])
       )
     annotations:
