@@ -268,3 +268,55 @@ fn a_running_agent_evaluates_the_rules_of_the_world_over_its_own_host() {
     let failed = |line: &&str| line.contains("rule failed") && !line.contains("it took longer than");
     assert_eq!(log.lines().find(failed), None);
 }
+
+#[test]
+fn what_is_probably_wrong_with_rules_is_a_warning_and_a_failure_only_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        fs::write(folder.path().join(name), text).expect("a file is written");
+        folder.path().join(name).display().to_string()
+    };
+    let slips = file(
+        "slips.yml",
+        "groups:\n- name: g\n  rules:\n  - alert: A\n    expr: node_laod1 > 5 and on (instance) busy > 1\n  - alert: A\n    \
+         expr: node_laod1 > 5 and on (instance) busy > 1\n",
+    );
+    let records = file("records.yml", "groups: [{name: g, rules: [{record: busy, expr: node_load1}]}]\n");
+    let checked = run(&["check", "rules", &slips, &records]);
+    let text = said(&checked);
+    assert!(checked.status.success(), "{text}");
+    let place = format!("{slips}:5:11: warning: no collector and no rule gives node_laod1");
+    assert!(text.contains(&place) && text.contains("did you mean node_load1?\n    5 |     expr: node_laod1"), "{text}");
+    assert!(text.contains("6:5: warning: duplicate rule: alert A") && !text.contains("gives busy"), "{text}");
+
+    for (flags, code, part, without) in [
+        (&["--lint-fatal"][..], 3, "node_laod1", "never"),
+        (&["--strict", "--lint=all"], 3, "node_laod1", "never"),
+        (&["--lint=none", "--lint-fatal"], 0, "valid, 2 rules", "warning"),
+        (&["--lint=duplicate-rules", "--lint-fatal"], 3, "duplicate rule", "no collector"),
+        (&["--lint=duplicate-rules,all"], 0, "no collector", "never"),
+    ] {
+        let checked = run(&[&["check", "rules"], flags, &[&slips, &records]].concat());
+        let text = said(&checked);
+        assert!(
+            checked.status.code() == Some(code) && text.contains(part) && !text.contains(without),
+            "{flags:?}: {text}"
+        );
+    }
+
+    let more = file("more.yml", "groups: [{name: g, owner: me, rules: [{record: a, expr: up, note: x}]}]\n");
+    assert_eq!(run(&["check", "rules", &more]).status.code(), Some(2));
+    assert_eq!(run(&["check", "rules", "--ignore-unknown-fields", &more]).status.code(), Some(0));
+
+    let config = file(
+        "watchfire.yaml",
+        "global: {job: host, scrape_interval: 15s, evaluation_interval: 15s}\nrule_files: [records.yml]\ngroups:\n- name: own\n  \
+         rules:\n  - {alert: B, expr: 'rate(node_context_switches_total{job=\"node\"}[20s]) > busy'}\n",
+    );
+    let text = said(&run(&["check", "config", &config]));
+    for part in
+        ["job=\"node\" never matches: job is \"host\" here", "a range of 20s holds at most one: they come every 15s"]
+    {
+        assert!(text.contains(part) && text.contains("watchfire.yaml:6:"), "{part}: {text}");
+    }
+}

@@ -315,6 +315,7 @@ fn sampler(file: &crate::config::ConfigFile, roots: &Roots, table: &Arc<SeriesTa
 fn rule_settings(config: &Config, instance: &str) -> Settings {
     Settings {
         interval: config.file.global.evaluation_interval,
+        query_offset: config.file.global.rule_query_offset,
         lookback: config.file.query.lookback_delta,
         external_labels: config.file.global.external_labels.clone(),
         external_url: super::external_url(instance),

@@ -27,6 +27,7 @@ Examples:
   watchfire                                      every default, on http://localhost:9100/
   watchfire --config.file=watchfire.yaml         with a configuration; SIGHUP has it read again
   watchfire check config watchfire.yaml          what is wrong with it
+  watchfire test rules rules/*.test.yaml         whether rules fire when they should
   watchfire scrape --collector.disable-defaults --collector.meminfo
 
 Exit status: 0 when all is well, 1 for a failure, 2 when flags, configuration or rules are wrong.";

@@ -24,6 +24,8 @@ crate::section! {
         pub scrape_interval: Duration = Duration::from_secs(1),
         /// How often rules are evaluated whose group says nothing of it.
         pub evaluation_interval: Duration = Duration::from_secs(1),
+        /// How far back in time rules are evaluated whose group says nothing of it.
+        pub rule_query_offset: Duration = Duration::ZERO,
         /// Labels added to every alert that leaves the host, to tell hosts apart where alerts meet.
         pub external_labels: Labels = Labels::empty(),
         /// The label `job` of every series in history: rule files written for a server filter by it.

@@ -12,6 +12,7 @@ use prometheus::Registry;
 
 use super::alert::{ActiveAlert, Alerts, Moment, Timing};
 use super::event::Alert;
+use super::file::{is_label_name, is_metric_name};
 use super::group::Group;
 use super::metrics::Metrics;
 use super::outputs::Outputs;
@@ -39,6 +40,8 @@ const LEAST_GRACE: Duration = Duration::from_secs(15);
 pub struct Settings {
     /// How often a group is evaluated that says nothing of it (`global.evaluation_interval`).
     pub interval: Duration,
+    /// How far back in time a group is evaluated that says nothing of it (`global.rule_query_offset`).
+    pub query_offset: Duration,
     /// How far an instant selector looks back (`query.lookback_delta`).
     pub lookback: Duration,
     /// How soon an alert that goes on firing is told again.
@@ -56,6 +59,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             interval: Duration::from_secs(1),
+            query_offset: Duration::ZERO,
             lookback: EvalOptions::default().lookback,
             resend_delay: Duration::from_secs(60),
             external_labels: Labels::empty(),
@@ -280,7 +284,10 @@ impl RuleEngine {
         let mut families: BTreeMap<&str, Vec<(&Labels, f64)>> = BTreeMap::new();
         for rule in self.groups.iter().flat_map(|group| &group.rules) {
             for (labels, value) in rule.outputs.iter() {
-                families.entry(labels.metric_name()).or_default().push((labels, value));
+                // The text format that every scraper can read has no other names.
+                if is_metric_name(labels.metric_name()) && labels.iter().all(|(n, _)| is_label_name(n)) {
+                    families.entry(labels.metric_name()).or_default().push((labels, value));
+                }
             }
         }
         let target = self.table.target();

@@ -4,7 +4,9 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
+use super::rule::ALERT_NAME;
 use super::spec::{AlertingSpec, GroupSpec, RecordingSpec, RuleSpec};
+use crate::model::METRIC_NAME;
 use crate::promql::{Query, Type};
 use crate::template::prometheus::parse_rule_text;
 use crate::yaml::{Document, Faults, FromYaml, Key, Node, Position, Source, Value};
@@ -78,8 +80,10 @@ impl Reader<'_> {
             self.faults.error(at, format!("the group name {name:?} is repeated in the same file"));
         }
         let interval = node.get("interval").and_then(|n| self.read::<Duration>(n)).filter(|d| !d.is_zero());
-        let query_offset = node.get("query_offset").and_then(|n| self.read(n)).unwrap_or_default();
-        let limit = node.get("limit").and_then(|n| self.read(n)).unwrap_or(0);
+        let query_offset = node.get("query_offset").and_then(|n| self.read(n));
+        // As in Prometheus, less than none is no limit either.
+        let limit = node.get("limit").and_then(|n| self.read::<i64>(n)).unwrap_or(0);
+        let limit = usize::try_from(limit).unwrap_or(0);
         let labels = node.get("labels").map(|n| self.labels(n)).unwrap_or_default();
         let mut rules = Vec::new();
         match node.get("rules").map(|n| (n, &n.value)) {
@@ -133,13 +137,20 @@ impl Reader<'_> {
         labels: &[Pair<'_>],
         query: Option<Query>,
     ) -> Option<RuleSpec> {
-        if !is_metric_name(&record) {
-            let at = node.get("record").map_or(node.at, |n| n.at);
-            let hint = if record.contains(['{', '}']) { "; a selector with braces belongs into expr" } else { "" };
-            self.faults.error(at, format!("{record:?} cannot be a metric name: letters, digits, _ and :{hint}"));
+        let at = node.get("record").map_or(node.at, |n| n.at);
+        if record.contains(['{', '}']) {
+            let hint = "a selector with braces belongs into expr";
+            self.faults.error(at, format!("{record:?} cannot be a metric name: {hint}"));
+        } else if !is_metric_name(&record) {
+            self.faults.warn(at, format!("{record:?} {UNUSUAL_NAME}"));
         }
-        for (key, _) in entries {
-            if matches!(key.name.as_str(), "for" | "keep_firing_for" | "annotations") {
+        for (key, value) in entries {
+            let empty = match key.name.as_str() {
+                "for" | "keep_firing_for" => self.read::<Duration>(value).is_none_or(|d| d.is_zero()),
+                "annotations" => value.entries().is_empty(),
+                _ => true,
+            };
+            if !empty {
                 self.faults.error(key.at, format!("{} has no meaning in a recording rule", key.name));
             }
         }
@@ -148,6 +159,9 @@ impl Reader<'_> {
     }
 
     fn alerting(&mut self, node: &Node, alert: String, labels: &[Pair<'_>], query: Option<Query>) -> Option<RuleSpec> {
+        if let Some(pair) = labels.iter().find(|pair| pair.key.name == ALERT_NAME) {
+            self.faults.warn(pair.key.at, "the label alertname is the name of the alert, whatever is said here");
+        }
         let hold = node.get("for").and_then(|n| self.read(n)).unwrap_or_default();
         let keep_firing = node.get("keep_firing_for").and_then(|n| self.read(n)).unwrap_or_default();
         let annotations = node.get("annotations").map(|n| self.pairs(n, true)).unwrap_or_default();
@@ -250,12 +264,14 @@ impl Reader<'_> {
         }
         let mut pairs = Vec::new();
         for (key, value) in node.entries() {
-            let reserved = !annotations && matches!(key.name.as_str(), "__name__" | "alertname");
-            if key.name == "alertname" && reserved {
-                self.faults.error(key.at, "the label alertname is set by the rule itself");
-            } else if !is_label_name(&key.name) || reserved {
-                self.faults.error(key.at, format!("{:?} cannot be {what} name: letters, digits and _", key.name));
-            } else if let Some(text) = value.as_str().or(value.is_null().then_some("")) {
+            if key.name.is_empty() || (!annotations && key.name == METRIC_NAME) {
+                self.faults.error(key.at, format!("{:?} cannot be {what} name", key.name));
+                continue;
+            }
+            if !is_label_name(&key.name) {
+                self.faults.warn(key.at, format!("{:?} {UNUSUAL_NAME}", key.name));
+            }
+            if let Some(text) = value.as_str().or(value.is_null().then_some("")) {
                 pairs.push(Pair { key, node: value, text });
             } else {
                 self.faults.unexpected(value, "a text");
@@ -273,232 +289,20 @@ struct Pair<'n> {
     text: &'n str,
 }
 
-/// Prometheus' classic names: what every tool can read. (Prometheus 3 also takes any text in quotes; such a name in a
-/// rule is far more often a slip.)
-fn is_label_name(name: &str) -> bool {
+/// Why a name that Prometheus 3 takes is more often a slip.
+const UNUSUAL_NAME: &str = "is a name only for Prometheus 3, in quotes, and not on /metrics: others have letters, digits, _ \
+                            and, in metrics, :";
+
+/// Prometheus' classic names: what every tool can read.
+pub(super) fn is_label_name(name: &str) -> bool {
     is_metric_name(name) && !name.contains(':')
 }
 
-fn is_metric_name(name: &str) -> bool {
+pub(super) fn is_metric_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b':'))
         && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':'))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fuzz::Fuzz;
-
-    fn read(text: &str) -> (Vec<GroupSpec>, Vec<String>) {
-        let mut faults = Faults::default();
-        let groups = read_file("r.yaml", text, &mut faults);
-        let first_lines = faults.iter().map(|f| f.to_string().lines().next().unwrap_or_default().to_string()).collect();
-        (groups, first_lines)
-    }
-
-    #[test]
-    fn a_file_is_read_with_all_its_keys() {
-        let (groups, faults) = read(
-            "groups:
-- name: one
-  interval: 30s
-  query_offset: 5s
-  limit: 10
-  labels: {team: host, severity: none}
-  rules:
-  - record: a:b
-    expr: sum(up)
-    labels: {x: 1}
-  - alert: Down
-    expr: up == 0
-    for: 5m
-    keep_firing_for: 1h
-    labels: {severity: page}
-    annotations: {summary: \"{{ $labels.instance }} is down\"}
-- name: two
-",
-        );
-        assert_eq!(faults, [""; 0]);
-        let [one, two] = groups.as_slice() else { panic!("{groups:?}") };
-        assert_eq!((one.file.as_str(), one.limit, two.rules.len()), ("r.yaml", 10, 0));
-        assert_eq!((one.interval, one.query_offset), (Some(Duration::from_secs(30)), Duration::from_secs(5)));
-        let [RuleSpec::Recording(r), RuleSpec::Alerting(a)] = one.rules.as_slice() else { panic!("{groups:?}") };
-        let pair = |n: &str, v: &str| (n.to_string(), v.to_string());
-        assert_eq!(r.labels, [pair("team", "host"), pair("severity", "none"), pair("x", "1")]);
-        let labels: Vec<_> = a.labels.iter().map(|(n, t)| pair(n, t.text())).collect();
-        assert_eq!(labels, [pair("team", "host"), pair("severity", "page")]);
-        assert_eq!((a.hold, a.keep_firing), (Duration::from_secs(300), Duration::from_secs(3600)));
-    }
-
-    #[test]
-    fn everything_that_is_wrong_is_said_in_one_go_with_its_place() {
-        let (groups, faults) = read(
-            "groups:
-- name: g
-  intervall: 5s
-  interval: soon
-  limit: many
-  rules:
-  - record: a
-    alert: B
-    expr: up
-  - expr: up
-  - alert: NoExpr
-  - record: \"sum(up)\"
-    expr: up
-  - record: up{job=\"x\"}
-    expr: up
-  - record: ok
-    expr: up
-    for: 5m
-    annotations: {a: b}
-  - alert: C
-    expr: sum(raate(up[5m]))
-    for: 5 minutes
-    lables: {a: b}
-    labels:
-      bad-name: x
-      alertname: y
-      severity: \"{{ $label.x }}\"
-    annotations:
-      summary: |
-        first
-        then {{ humanise $value }}
-  - just text
-- name: g
-- [1]
-extra: 1
-",
-        );
-        assert_eq!(
-            faults,
-            [
-                "r.yaml:35:1: unknown key \"extra\", known here: groups",
-                "r.yaml:3:3: unknown key \"intervall\", did you mean \"interval\"?",
-                "r.yaml:4:13: \"soon\" is not a duration: write a number with a unit, such as 500ms, 15s, 5m, 1h30m or 2d",
-                "r.yaml:5:10: expected a whole number from 0 to 18446744073709551615, found many",
-                "r.yaml:7:5: a rule has either record or alert, not both",
-                "r.yaml:10:5: a rule needs either record or alert",
-                "r.yaml:11:5: a rule needs expr",
-                "r.yaml:12:13: \"sum(up)\" cannot be a metric name: letters, digits, _ and :",
-                "r.yaml:14:13: \"up{job=\\\"x\\\"}\" cannot be a metric name: letters, digits, _ and :; a selector with braces belongs into expr",
-                "r.yaml:18:5: for has no meaning in a recording rule",
-                "r.yaml:19:5: annotations has no meaning in a recording rule",
-                "r.yaml:23:5: unknown key \"lables\", did you mean \"labels\"?",
-                "r.yaml:21:15: expr: unknown function raate(), did you mean rate()?",
-                "r.yaml:25:7: \"bad-name\" cannot be a label name: letters, digits and _",
-                "r.yaml:26:7: the label alertname is set by the rule itself",
-                "r.yaml:22:10: \"5 minutes\" is a duration without a unit: write a number with a unit, such as 500ms, 15s, 5m, 1h30m or 2d",
-                "r.yaml:27:21: template of \"severity\": undefined variable \"$label\"",
-                "r.yaml:31:17: template of \"summary\": function \"humanise\" not defined, did you mean \"humanize\"?",
-                "r.yaml:32:5: expected a rule: a mapping with record or alert, and expr, found just text",
-                "r.yaml:33:9: the group name \"g\" is repeated in the same file",
-                "r.yaml:34:3: expected a group: a mapping with name and rules, found a list",
-            ]
-        );
-        assert_eq!(groups[0].rules.len(), 0);
-    }
-
-    #[test]
-    fn a_duplicate_rule_is_named_with_its_first_place() {
-        let (groups, faults) = read(
-            "groups:
-- name: a
-  rules:
-  - record: x
-    expr: up
-  - record: x
-    expr:  up
-  - alert: A
-    expr: up == 0
-  - alert: A
-    expr: up == 1
-  - alert: A
-    expr: up == 1
-    labels: {severity: page}
-- name: b
-  rules:
-  - record: x
-    expr: up
-",
-        );
-        assert_eq!(
-            faults,
-            [
-                "r.yaml:6:5: warning: duplicate rule: record x with the same expression and labels is in line 4 already",
-                "r.yaml:10:5: warning: duplicate rule: alert A with the same labels is in line 8 already; give one a label of its own",
-                "r.yaml:17:5: warning: duplicate rule: record x with the same labels is in line 4 already; give one a label of its own",
-            ]
-        );
-        assert_eq!(groups.len(), 2);
-    }
-
-    #[test]
-    fn what_is_not_a_rule_file_is_said() {
-        for (text, fault) in [
-            ("just text", "r.yaml:1:1: expected a mapping with the key groups, found just text"),
-            ("groups: 5", "r.yaml:1:9: expected a list of groups, found 5"),
-            ("groups: [{name: a, rules: 5}]", "r.yaml:1:27: expected a list of rules, found 5"),
-            (
-                "groups: [{name: a, rules: [{record: a, expr: [1]}]}]",
-                "r.yaml:1:46: expected an expression, found a list",
-            ),
-        ] {
-            assert_eq!(read(text).1, [fault], "{text}");
-        }
-        for empty in ["", "groups:", "groups: []", "# nothing"] {
-            assert_eq!(read(empty).1, [""; 0], "{empty}");
-        }
-    }
-
-    #[test]
-    fn the_place_within_an_expression_or_a_text_of_several_lines_is_found() {
-        let (_, faults) = read(
-            "groups:
-- name: g
-  rules:
-  - alert: A
-    expr: |
-      sum(
-        rate(x[5m]) +
-        raate(y[5m])
-      )
-    annotations:
-      plain: \"é {{ $nope }}\"
-      folded: >
-        one
-        {{ $nope }}
-  - record: r
-    expr: x[5m]
-",
-        );
-        assert_eq!(
-            faults,
-            [
-                "r.yaml:8:9: expr: unknown function raate(), did you mean rate()?",
-                "r.yaml:11:20: template of \"plain\": undefined variable \"$nope\"",
-                "r.yaml:13:9: template of \"folded\": undefined variable \"$nope\"",
-                "r.yaml:16:11: expr: a rule needs an instant vector or a scalar, this is a range vector",
-            ]
-        );
-    }
-
-    #[test]
-    fn no_file_makes_it_panic() {
-        let whole = include_str!("testdata/collection.yaml");
-        // Each rule's expression and texts are parsed too.
-        let good: Vec<String> = (0..8).map(|i| whole.chars().skip(600 * i).take(700).collect()).collect();
-        let good: Vec<String> = good
-            .iter()
-            .enumerate()
-            .map(|(i, part)| match i {
-                0 => part.clone(),
-                _ => format!("groups:\n- name: g\n  rules:\n{}", part.split_once("\n").map_or("", |(_, rest)| rest)),
-            })
-            .collect();
-        Fuzz::of(&good).heap(16 << 20).texts(|text| {
-            read(text);
-        });
-    }
-}
+mod tests;

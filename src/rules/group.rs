@@ -138,7 +138,7 @@ impl Group {
             name: spec.name.into(),
             keys: keys(&spec.rules),
             rules: spec.rules.into_iter().map(|rule| Rule::new(rule, slack)).collect(),
-            query_offset: spec.query_offset,
+            query_offset: spec.query_offset.unwrap_or(settings.query_offset),
             limit: spec.limit,
             schedule: Schedule::new(interval),
             run: None,

@@ -14,8 +14,8 @@ pub struct GroupSpec {
     pub name: String,
     /// How often it is evaluated; the evaluation interval of the configuration for `None`.
     pub interval: Option<Duration>,
-    /// How far back in time it is evaluated.
-    pub query_offset: Duration,
+    /// How far back in time it is evaluated; the offset of the configuration for `None`.
+    pub query_offset: Option<Duration>,
     /// Most results a rule may have; 0 for no limit.
     pub limit: usize,
     pub rules: Vec<RuleSpec>,

@@ -228,6 +228,26 @@ fn a_scalar_is_recorded_as_a_series_without_labels() {
 }
 
 #[test]
+fn a_group_without_an_offset_has_that_of_the_configuration() {
+    let rules = "groups: [{name: g, rules: [{record: a, expr: time()}]}, {name: h, query_offset: 0s, rules: [{record: b, expr: time()}]}]";
+    let mut host = Host::new("");
+    host.engine.replace(groups(rules), Settings { query_offset: Duration::from_secs(5), ..Settings::default() });
+    host.tick(&[]);
+    let seconds = |name: &str| host.value(name).get(name).copied().unwrap_or_default() - START as f64 / 1000.0;
+    assert_eq!((seconds("a"), seconds("b")), (-5.0, 0.0));
+}
+
+#[test]
+fn names_that_the_text_format_does_not_have_are_recorded_and_not_exposed() {
+    let mut host = Host::new(
+        "groups: [{name: g, rules: [{record: my.name, expr: x}, {record: y, expr: x, labels: {a.b: c}}, {record: z, expr: x}]}]",
+    );
+    host.tick(&[("x", 1.0)]);
+    assert_eq!(host.value("{__name__=\"my.name\"}").len(), 1);
+    assert_eq!(host.exposed(), ["z 1"]);
+}
+
+#[test]
 fn what_the_rules_give_is_exposed_without_the_labels_of_the_target() {
     let mut host = Host::new(
         "groups:

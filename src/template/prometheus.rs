@@ -271,7 +271,11 @@ fn humanize_timestamp(args: &[Value], _: &Context<'_>) -> Result<Value, String> 
 }
 
 fn parse_duration_text(args: &[Value], _: &Context<'_>) -> Result<Value, String> {
-    Ok(Value::Float(parse_duration(string_arg(args, 0)?)?.as_secs_f64()))
+    let text = string_arg(args, 0)?;
+    match text.strip_prefix('-') {
+        Some(text) => Ok(Value::Float(-parse_duration(text)?.as_secs_f64())),
+        None => Ok(Value::Float(parse_duration(text)?.as_secs_f64())),
+    }
 }
 
 /// Capitals where words begin; the rest of a word stays as it is.

@@ -162,6 +162,7 @@ fn numbers_read_well_to_people_as_in_prometheus() {
             "2015 2015-06-23 13:19:44.128 +0000 UTC",
         ),
         ("{{ toDuration 90.5 }} {{ now }} {{ parseDuration \"1h2m10ms\" }}", "1m30.5s 1.435065584128e+09 3720.01"),
+        ("{{ parseDuration \"-90s\" }}", "-90"),
         ("{{ humanize \"one\" }}", ""),
         ("{{ toTime 1e300 }}", ""),
         ("{{ parseDuration \"5\" }}", ""),
