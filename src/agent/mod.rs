@@ -8,6 +8,8 @@ mod clock;
 mod heap;
 mod instruments;
 mod kept;
+mod lookback;
+mod memory;
 mod own;
 mod shared;
 mod tick;
@@ -24,6 +26,7 @@ use tokio::sync::watch;
 use crate::alerting::Alerting;
 use crate::collect::Roots;
 use crate::config::{Config, ConfigFile};
+use crate::history::{DiskMetrics, Place};
 use crate::http::{Access, Server, WebHandle};
 use crate::model::Timestamp;
 use crate::pool::Pool;
@@ -150,12 +153,20 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
         o.host = instance.clone();
         o.started = Timestamp::now();
     });
+    let history = match config.file.history.persist {
+        true => Some(Place {
+            dir: directory.join("history"),
+            metrics: DiskMetrics::register(&registry).map_err(StartError::other)?,
+        }),
+        false => None,
+    };
     let outlets = Outlets {
         shared: shared.clone(),
         alerting: alerting.clone(),
         store: store.clone(),
         registry,
         instruments: instruments.clone(),
+        history,
     };
     let fixed = fixed(&config.file);
     let ticker = Ticker::new(config, &source.roots, &instance, outlets).map_err(StartError::other)?;
@@ -263,7 +274,7 @@ fn external_url(instance: &str) -> String {
 }
 
 /// What is read only when the agent starts: keys, and what they are.
-type Fixed = [(&'static str, String); 9];
+type Fixed = [(&'static str, String); 10];
 
 fn fixed(file: &ConfigFile) -> Fixed {
     let web = &file.web;
@@ -276,6 +287,7 @@ fn fixed(file: &ConfigFile) -> Fixed {
         ("web.write_timeout", format!("{:?}", web.write_timeout)),
         ("web.idle_timeout", format!("{:?}", web.idle_timeout)),
         ("storage.path", format!("{:?}", file.storage.path)),
+        ("history.persist", file.history.persist.to_string()),
         ("global.job and global.instance", format!("{:?} {:?}", file.global.job, file.global.instance)),
     ]
 }
