@@ -111,8 +111,10 @@ mod tests {
         let mut faults = Faults::default();
         let groups = read_file("r.yaml", text, &mut faults);
         assert!(faults.is_empty(), "{faults}");
-        let found: Vec<_> =
-            lookbacks(&groups).into_iter().map(|l| (l.rule.clone(), l.selector(), format_duration(l.keep.reach))).collect();
+        let found: Vec<_> = lookbacks(&groups)
+            .into_iter()
+            .map(|l| (l.rule.clone(), l.selector(), format_duration(l.keep.reach)))
+            .collect();
         let expected = [
             ("g/a", "{__name__=\"m\"}", "8d2m"),
             ("g/b", "{__name__=\"n\"}", "7m"),

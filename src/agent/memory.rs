@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::clock::TOLERANCE_MS;
 use super::instruments::Instruments;
 use super::lookback::{self, Lookback};
 use crate::history::{History, HistoryLimits, HistoryStats, Keep, Place, SharedHistory};
@@ -81,12 +82,11 @@ impl Memory {
             Some(place) => {
                 let (send, done) = sync_channel(1);
                 let table = table.clone();
-                let thread =
-                    std::thread::Builder::new().name("watchfire-history".to_string()).spawn(move || {
-                        history.open(&place, &table, Timestamp::now());
-                        // Who stops so soon does not want it any more.
-                        let _ = send.send(history);
-                    })?;
+                let thread = std::thread::Builder::new().name("watchfire-history".to_string()).spawn(move || {
+                    history.open(&place, &table, Timestamp::now());
+                    // Who stops so soon does not want it any more.
+                    let _ = send.send(history);
+                })?;
                 memory.reading = Some(Reading { done, thread, held: VecDeque::new() });
             }
         }
@@ -129,8 +129,26 @@ impl Memory {
         // They may have changed meanwhile.
         shared.set_limits(self.limits);
         shared.set_keeps(keeps(&self.lookbacks, self.limits));
+        let newest = shared.newest();
+        if held.front().is_some_and(|first| newest.millis_since(first.time) > TOLERANCE_MS) {
+            tracing::warn!(
+                newest = %newest,
+                "the clock was set back while the agent was down: nobody knows how old history is, and it begins anew"
+            );
+            shared.forget_all();
+        }
         held.iter().for_each(|snapshot| shared.append_snapshot(snapshot));
         self.whole_since = Some(Instant::now());
+    }
+
+    /// What there is is not as old as it seems, as the clock was set back.
+    pub fn forget_all(&mut self) {
+        tracing::warn!("history begins anew: after the clock was set back, it is not as old as it says");
+        match &mut self.reading {
+            // What is being read is later than now, and is forgotten for that.
+            Some(reading) => reading.held.clear(),
+            None => write(&self.history).forget_all(),
+        }
     }
 
     /// Goes on with what is to be written to the disk; ends the series that a restart was the end of.
@@ -205,4 +223,122 @@ impl Memory {
 /// What is looked further back on than everything is kept.
 fn keeps(lookbacks: &[Lookback], limits: HistoryLimits) -> Vec<Keep> {
     lookbacks.iter().filter(|l| l.keep.reach > limits.retention).map(|l| l.keep.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::agent::clock::Stretches;
+    use crate::history::DiskMetrics;
+    use crate::model::{Labels, Writer};
+    use crate::rules::{RuleEngine, Settings, State, read_file};
+    use crate::yaml::Faults;
+
+    const T0: i64 = 1_700_000_000;
+    /// What would be wrong with a host on which nothing happens but that its clock is set.
+    const RULES: &str = "
+groups:
+- name: g
+  rules:
+  - {alert: Fast, expr: 'rate(c_total[1m]) > 150'}
+  - {alert: Slow, expr: 'rate(c_total[1m]) < 50', for: 1m}
+  - {alert: Reset, expr: 'resets(c_total[10m]) > 0'}
+  - {alert: Changed, expr: 'changes(g[1h]) > 0 or delta(g[5m]) != 0'}
+  - {alert: Gone, expr: 'absent(c_total)'}
+  - {alert: Filling, expr: 'predict_linear(c_total[5m], 3600) > 1e7'}
+";
+
+    struct Agent {
+        memory: Memory,
+        rules: RuleEngine,
+        writer: Writer,
+        stretches: Stretches,
+        /// Real seconds, and by how much the clock is wrong.
+        now: i64,
+        wrong: i64,
+    }
+
+    impl Agent {
+        fn start(dir: &Path, now: i64, wrong: i64) -> Agent {
+            let mut faults = Faults::default();
+            let specs = read_file("r.yaml", RULES, &mut faults);
+            assert!(faults.is_empty(), "{faults}");
+            let table = Arc::new(SeriesTable::new(Labels::empty()));
+            let registry = Registry::new();
+            let place = Place { dir: dir.join("history"), metrics: DiskMetrics::register(&registry).unwrap() };
+            let memory = Memory::start(
+                HistoryLimits::default(),
+                lookback::lookbacks(&specs),
+                Duration::from_secs(1),
+                Some(place),
+                &table,
+                Arc::new(Instruments::new(&registry).unwrap()),
+            )
+            .unwrap();
+            let rules = RuleEngine::new(specs, Settings::default(), table.clone(), &registry).unwrap();
+            let writer = Writer::new("test", table, 10);
+            Agent { memory, rules, writer, stretches: Stretches::default(), now, wrong }
+        }
+
+        fn time(&self) -> Timestamp {
+            Timestamp::from_millis((T0 + self.now + self.wrong) * 1000)
+        }
+
+        fn set_clock(&mut self, wrong: i64) {
+            let jump = wrong - std::mem::replace(&mut self.wrong, wrong);
+            if !self.stretches.clock_was_set(self.time(), jump * 1000) && jump < 0 {
+                self.memory.forget_all();
+            }
+        }
+
+        /// So many seconds in which nothing happens: a hundred a second.
+        fn run(&mut self, seconds: i64) {
+            for _ in 0..seconds {
+                self.writer.counter("c_total", "", []).put([], (self.now * 100) as f64);
+                self.writer.gauge("g", "", []).put([], 5.0);
+                let sections = vec![self.writer.finish().0];
+                let time = self.time();
+                self.memory.append(&Snapshot { time, sections, ..Snapshot::empty() });
+                while !self.memory.is_whole() {
+                    std::thread::sleep(Duration::from_millis(1));
+                    self.memory.append(&Snapshot { time, ..Snapshot::empty() });
+                }
+                let mono = Duration::from_secs(self.now.unsigned_abs());
+                self.rules.evaluate(self.memory.history(), time, mono);
+                let mut active = self.rules.active_alerts();
+                active.retain(|(_, alert)| alert.state != State::Pending);
+                assert!(active.is_empty(), "{} s, the clock off by {} s: {active:?}", self.now, self.wrong);
+                self.memory.tidy(time);
+                self.now += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_an_hour_back_and_a_day_forward_raises_no_wrong_alert() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut agent = Agent::start(dir.path(), 0, 0);
+        agent.run(700);
+        for wrong in [-3600, 86_400 - 3600, 0, -3, 0, 86_400, -10, 3, -86_400, 0] {
+            agent.set_clock(wrong);
+            agent.run(150);
+        }
+        agent.memory.close();
+    }
+
+    #[test]
+    fn a_clock_that_is_set_while_the_agent_is_down_raises_no_wrong_alert() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut now = 0;
+        for wrong in [0, -3600, 0, 86_400, 0, -86_400] {
+            let mut agent = Agent::start(dir.path(), now, wrong);
+            agent.run(100);
+            now = agent.now + 5;
+            agent.memory.close();
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
-use super::clock::{self, Grid};
+use super::clock::{self, Grid, Stretches};
 use super::heap;
 use super::instruments::Instruments;
 use super::kept::Kept;
@@ -67,6 +67,7 @@ pub struct Ticker {
     interval: Duration,
     sampler: Sampler,
     memory: Memory,
+    stretches: Stretches,
     rules: RuleEngine,
     own: Own,
     own_writer: Writer,
@@ -100,13 +101,14 @@ impl Ticker {
             outlets.instruments.clone(),
         )
         .map_err(|e| format!("cannot start the thread that reads history: {e}"))?;
-        let mut rules = RuleEngine::new(config.rules, settings, table.clone(), &outlets.registry)
-            .map_err(|e| e.to_string())?;
+        let mut rules =
+            RuleEngine::new(config.rules, settings, table.clone(), &outlets.registry).map_err(|e| e.to_string())?;
         let kept = Kept::restore(outlets.store.clone(), &mut rules);
         Ok(Ticker {
             interval,
             sampler: sampler(&config.file, roots, &table),
             memory,
+            stretches: Stretches::default(),
             kept,
             rules_section: rules.section(),
             evaluated: false,
@@ -162,8 +164,12 @@ impl Ticker {
         if tick.jump_ms != 0 {
             tracing::warn!(by_ms = tick.jump_ms, "the wall clock was set");
             self.outlets.instruments.clock_jumps.inc();
+            let follows = self.stretches.clock_was_set(tick.time, tick.jump_ms);
             if tick.jump_ms < 0 {
                 self.rules.abandon();
+                if !follows {
+                    self.memory.forget_all();
+                }
             }
         }
         if self.rules.has_work() {

@@ -200,11 +200,11 @@ impl History {
         self.push(series, time.as_millis(), value)
     }
 
-    /// Appends a staleness marker, unless the series has none but older data, is stale already, or has a sample at
-    /// or after this time.
+    /// Appends a staleness marker, unless the series has no samples, is stale already, or has a sample at or after this
+    /// time.
     pub fn mark_stale(&mut self, series: &Arc<Series>, time: Timestamp) {
         let slot = self.slots.get(series.id.index()).and_then(|s| s.as_ref());
-        if slot.is_some_and(|slot| slot.last.time < time.as_millis() && !slot.is_stale()) {
+        if slot.is_some_and(|slot| !slot.is_empty() && slot.last.time < time.as_millis() && !slot.is_stale()) {
             self.push(series, time.as_millis(), stale_marker());
         }
     }
@@ -220,6 +220,7 @@ impl History {
             Ok(delta) => {
                 self.stats.appended += 1;
                 self.stats.samples += 1;
+                self.stats.oldest.get_or_insert(time);
                 self.stats.chunks += delta.chunks;
                 self.sealed_bytes += delta.bytes;
                 if let Some(journal) = &mut self.journal {
@@ -257,6 +258,17 @@ impl History {
             *place = Some(Box::new(slot));
         }
         true
+    }
+
+    /// The time of the newest sample.
+    pub fn newest(&self) -> Timestamp {
+        self.slots.iter().flatten().map(|slot| Timestamp::from_millis(slot.last.time)).max().unwrap_or(Timestamp::MIN)
+    }
+
+    /// Forgets all samples.
+    pub fn forget_all(&mut self) {
+        self.forget_after(Timestamp::MIN);
+        self.last_snapshot = Timestamp::MIN;
     }
 
     /// Forgets all samples later than `time`.

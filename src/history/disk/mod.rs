@@ -44,11 +44,11 @@ impl History {
         match self.attach(place, table, now) {
             Ok(()) => {
                 let stats = self.stats();
-                let newest = self.slots.iter().flatten().map(|slot| slot.last.time).max();
+                let newest = Some(self.newest()).filter(|newest| *newest > Timestamp::MIN);
                 tracing::info!(
                     series = stats.series,
                     samples = stats.samples,
-                    until = newest.map(|t| Timestamp::from_millis(t).to_string()),
+                    until = newest.map(|t| t.to_string()),
                     took_ms = began.elapsed().as_millis() as u64,
                     "history read from the disk"
                 );

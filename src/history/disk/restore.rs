@@ -39,9 +39,8 @@ pub struct Found {
 
 /// Reads the files in `dir` into a history that is empty.
 pub fn restore(dir: &Path, history: &mut History, table: &SeriesTable, now: Timestamp) -> io::Result<Found> {
-    let mut names: Vec<FileName> = std::fs::read_dir(dir)?
-        .filter_map(|entry| FileName::parse(entry.ok()?.file_name().to_str()?))
-        .collect();
+    let mut names: Vec<FileName> =
+        std::fs::read_dir(dir)?.filter_map(|entry| FileName::parse(entry.ok()?.file_name().to_str()?)).collect();
     names.sort_unstable();
     let next = names.iter().map(|name| name.number).max().map_or(1, |n| n.saturating_add(1));
     let mut found = Found { next, ..Found::default() };

@@ -256,6 +256,20 @@ fn a_clock_that_was_set_back_while_the_agent_was_down_forgets_what_is_later_too(
 }
 
 #[test]
+fn what_is_forgotten_as_a_whole_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::start(dir.path(), 0);
+    (1..=700).for_each(|t| run.tick(t, &samples(t)));
+    run.history.forget_all();
+    (300..320).for_each(|t| run.tick(t, &[("a", t as f64)]));
+    run.history.gc(at(320));
+    let before = run.contents();
+    assert_eq!(before.len(), 1);
+    run.kill();
+    assert_same(&Run::start(dir.path(), 320).contents(), &before, "after the restart");
+}
+
+#[test]
 fn a_clock_that_jumps_a_day_forward_leaves_a_gap_and_old_files_go() {
     let dir = tempfile::tempdir().unwrap();
     let mut run = Run::start(dir.path(), 0);
@@ -535,7 +549,8 @@ fn of_a_store_that_is_larger_than_allowed_the_newest_are_read() {
 fn no_file_makes_reading_panic() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     small(from.path());
-    let read = |(name, _): (String, u64)| (name.clone(), std::fs::read(from.path().join("history").join(name)).unwrap());
+    let read =
+        |(name, _): (String, u64)| (name.clone(), std::fs::read(from.path().join("history").join(name)).unwrap());
     let all: Vec<(String, Vec<u8>)> = files(from.path()).into_iter().map(read).collect();
     std::fs::create_dir(to.path().join("history")).unwrap();
     for extension in [".chunks", ".log"] {
