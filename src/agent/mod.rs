@@ -1,8 +1,8 @@
 //! The agent: the only place that knows all parts. Starts them, feeds them, reloads them, stops them.
 //!
 //! Three kinds of threads: the *tick thread* ([`tick`]) samples (through the lanes of `collect/`), appends to history and,
-//! between ticks, evaluates rules; the tokio runtime serves HTTP and delivers alerts; the store writes on a thread of its own. Between
-//! them stand [`Shared`] and two channels: commands to the tick thread, alerts from it.
+//! between ticks, evaluates rules; the tokio runtime serves HTTP and delivers alerts; the store and history write on threads of
+//! their own. Between them stand [`Shared`] and two channels: commands to the tick thread, alerts from it.
 
 mod clock;
 mod heap;

@@ -9,6 +9,9 @@
 //! ([`SharedHistory`]). The tick thread holds the write lock while it appends (a fraction of a millisecond) and read
 //! locks while it evaluates rules; a reader that has more to do than one step of a query gives its lock back between
 //! the steps, so that no request can hold up a tick.
+//!
+//! What is in memory is what counts. If it is given a place on the disk ([`History::open`]), it is read from there at the
+//! start and written there as it comes, by a thread that nobody waits for.
 
 mod chunk;
 mod codec;

@@ -32,9 +32,13 @@ pub fn begin(out: &mut Vec<u8>, kind: Kind) -> usize {
     at
 }
 
-/// Ends the frame that was begun at `at`.
-pub fn finish(out: &mut [u8], at: usize) {
-    let Some(frame) = out.get_mut(at..) else { return };
+/// Ends the frame that was begun at `at`. One that is longer than may be read is taken back: nobody names a series in a
+/// million letters.
+pub fn finish(out: &mut Vec<u8>, at: usize) {
+    if out.len().saturating_sub(at) > HEAD + MAX_PAYLOAD {
+        out.truncate(at);
+    }
+    let Some(frame) = out.get_mut(at..).filter(|frame| !frame.is_empty()) else { return };
     let length = frame.len().saturating_sub(HEAD) as u32;
     if let Some(place) = frame.get_mut(5..9) {
         place.copy_from_slice(&length.to_le_bytes());

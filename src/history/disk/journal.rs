@@ -77,6 +77,7 @@ pub struct Journal {
     failed: Option<Instant>,
     /// The number of the first file since all was begun anew.
     attempt: Option<u64>,
+    /// How many there are, near enough.
     series: usize,
 }
 
@@ -128,6 +129,7 @@ impl Journal {
         mark.number = self.next_series;
         mark.forget_base();
         self.next_series += 1;
+        self.series += 1;
         let begin = frame::begin(&mut self.out, Kind::Head);
         put_head(&mut self.out, self.ticks.run(), mark.number, labels, None);
         frame::finish(&mut self.out, begin);
