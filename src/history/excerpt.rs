@@ -110,7 +110,7 @@ impl Slot {
     fn copy_after(&self, after: i64) -> Slot {
         let first = self.sealed.partition_point(|c| c.end() <= after);
         let sealed: VecDeque<_> = self.sealed.range(first..).cloned().collect();
-        Slot { series: self.series.clone(), sealed, head: self.head.clone(), last: self.last }
+        Slot { sealed, head: self.head.clone(), last: self.last, ..Slot::new(self.series.clone()) }
     }
 }
 
