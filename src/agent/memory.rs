@@ -27,6 +27,8 @@ pub struct Memory {
     lookbacks: Vec<Lookback>,
     interval: Duration,
     reading: Option<Reading>,
+    /// The newest sample from before the restart.
+    last_before: Option<Timestamp>,
     /// Since when history is whole, until the series are ended that did not come again.
     whole_since: Option<Instant>,
     /// The lookbacks are to be held against the limits.
@@ -71,6 +73,7 @@ impl Memory {
             lookbacks,
             interval,
             reading: None,
+            last_before: None,
             whole_since: None,
             unchecked: true,
             short: false,
@@ -100,6 +103,11 @@ impl Memory {
     /// Whether everything that was on the disk is here, so that rules can be evaluated.
     pub fn is_whole(&self) -> bool {
         self.reading.is_none()
+    }
+
+    /// The time of the newest sample that the disk had, if there was one.
+    pub fn last_before_restart(&self) -> Option<Timestamp> {
+        self.last_before
     }
 
     /// Appends a tick, after what is on the disk. While that is being read, which is waited for a little, the tick is held.
@@ -136,6 +144,8 @@ impl Memory {
                 "the clock was set back while the agent was down: nobody knows how old history is, and it begins anew"
             );
             shared.forget_all();
+        } else if newest > Timestamp::MIN {
+            self.last_before = Some(newest);
         }
         held.iter().for_each(|snapshot| shared.append_snapshot(snapshot));
         self.whole_since = Some(Instant::now());

@@ -103,7 +103,7 @@ impl Ticker {
         .map_err(|e| format!("cannot start the thread that reads history: {e}"))?;
         let mut rules =
             RuleEngine::new(config.rules, settings, table.clone(), &outlets.registry).map_err(|e| e.to_string())?;
-        let kept = Kept::restore(outlets.store.clone(), &mut rules);
+        let kept = Kept::load(outlets.store.clone());
         Ok(Ticker {
             interval,
             sampler: sampler(&config.file, roots, &table),
@@ -205,6 +205,7 @@ impl Ticker {
             self.outlets.shared.started();
             return;
         }
+        self.kept.restore(&mut self.rules, self.memory.last_before_restart());
         let ended = self.rules.tick(self.memory.history(), tick.time, self.kept.clock(started));
         self.hand_over(ended);
         if !self.rules.has_work() {
