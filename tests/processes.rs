@@ -173,7 +173,8 @@ fn a_service_with_the_units_capabilities_sees_all_and_one_without_says_what_it_c
         let errors = metrics.value("watchfire_process_read_errors_total", &[("file", "io")]).unwrap_or(0.0);
         let share = errors / metrics.value("node_processes_pids", &[]).unwrap_or(1.0);
         assert_eq!(share < 0.1, told, "{errors}");
-        eventually("its own proportional memory is read", SOON, || {
+        // Processes are read in turn, fewer at a time where each takes long.
+        eventually("its own proportional memory is read", 3 * SOON, || {
             let memory = [("groupname", "watchfire"), ("memtype", "proportionalResident")];
             agent.metrics().value("namedprocess_namegroup_memory_bytes", &memory).filter(|bytes| *bytes > 0.0)
         });
