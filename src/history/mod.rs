@@ -19,6 +19,8 @@ mod head;
 mod index;
 mod matcher;
 mod series;
+mod summary;
+mod thin;
 mod times;
 
 #[cfg(test)]
@@ -31,6 +33,8 @@ pub use config::HistoryConfig;
 pub use excerpt::{Wanted, excerpt, visit};
 pub use matcher::{MatchOp, Matcher, anchored};
 pub use series::SeriesRef;
+pub use summary::{greatest, least};
+pub use thin::Thinning;
 
 use head::Scratch;
 use index::Index;
