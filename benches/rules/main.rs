@@ -5,14 +5,18 @@
 //! - *an hour*: `rate`, `quantile_over_time`, `predict_linear` and others over the last hour of 50 series with a sample a
 //!   second, each as a rule of its own;
 //! - *1,000 rules*: the stock rules and a collection of such as people have, in variants of their ranges and thresholds,
-//!   over ten minutes of this host's series.
+//!   over ten minutes of this host's series;
+//! - *a week*: the minimum of a week of one series with a sample a second;
+//! - *ranges*: [range queries](ranges) over an hour, which the server is asked for over HTTP.
 //!
 //! The samples go into a [`History`] and, by `promtool tsdb create-blocks-from openmetrics`, into the server's storage. Both
 //! evaluate once a second; the server's CPU is that of its process, less what the same server uses without rules.
-//! `PROMETHEUS` and `PROMTOOL` name other programs than those in the path; without a server, ours alone is measured.
+//! `PROMETHEUS` and `PROMTOOL` name other programs than those in the path; without a server, or with `-- --alone`, ours
+//! alone is measured.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod ranges;
 mod samples;
 mod server;
 
@@ -31,17 +35,20 @@ use watchfire::yaml::Faults;
 /// Seconds over which CPU is measured: so many evaluations.
 const SECONDS: u32 = 20;
 
+const WEEK: u32 = 7 * 86_400;
+
 /// Rules of the kinds that public collections have.
 const COLLECTION: &str = include_str!("../../src/rules/testdata/collection.yaml");
 
 fn main() {
-    let server = Server::find();
-    if server.is_none() {
+    let alone = std::env::args().any(|argument| argument == "--alone");
+    let server = if alone { None } else { Server::find() };
+    if server.is_none() && !alone {
         println!("prometheus and promtool are not installed: no comparison");
     }
     // Whole seconds; the samples reach past now, so that the server has some as long as it runs.
     let now = Timestamp::from_millis(Timestamp::now().as_millis() / 1000 * 1000);
-    let hour = Samples::counters_and_gauges(now - Duration::from_secs(3700), 3700 + 180);
+    let hour = Samples::counters_and_gauges(now - Duration::from_secs(3700), 3700 + 180, 50);
     for (name, expr) in HOUR {
         let rules = format!("groups: [{{name: g, interval: 1s, rules: [{{record: r, expr: '{expr}'}}]}}]");
         measure(name, &rules, &hour, now, server.as_ref());
@@ -52,6 +59,11 @@ fn main() {
 
     let host = Samples::of_this_host(now - Duration::from_secs(600), 600 + 180);
     measure("1,000 rules", &typical_rules(1000), &host, now, server.as_ref());
+
+    let week = Samples::one_gauge(now - Duration::from_secs(WEEK.into()), WEEK + 180);
+    let rules = "groups: [{name: g, interval: 1s, rules: [{record: r, expr: 'min_over_time(memory_bytes[1w])'}]}]";
+    measure("a week", rules, &week, now, server.as_ref());
+    ranges::measure(now, server.as_ref());
 }
 
 const HOUR: &[(&str, &str)] = &[
