@@ -1,14 +1,14 @@
 //! What history costs: appending a tick of 2,000 series, bytes per sample, and rules evaluated over it.
 //!
 //! `cargo bench --bench history` works on made-up series of the kinds a host has; `-- --real SECONDS` samples this
-//! host's /proc once a second instead, for that long.
+//! host's /proc once a second instead, for that long; `-- --many SERIES` appends a few ticks of so many.
 
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use watchfire::history::{History, HistoryLimits, Matcher};
+use watchfire::history::{DiskMetrics, History, HistoryLimits, Matcher, Place};
 use watchfire::model::{Labels, Section, SeriesTable, Snapshot, Timestamp, Writer};
 use watchfire::promql::{EvalOptions, Query, Value};
 
@@ -110,6 +110,81 @@ fn fill(ticks: i64, mut next: impl FnMut() -> Arc<Section>) -> (History, i64, Du
     history.gc(Timestamp::from_millis(time));
     println!("gc                          {:>10.1?}", begin.elapsed());
     (history, time, total / (ticks - 1).max(1) as u32, longest)
+}
+
+/// The same two hours, written to the disk as they come, and read again.
+fn on_disk() {
+    let dir = tempfile::tempdir().unwrap_or_else(|e| panic!("{e}"));
+    let metrics = DiskMetrics::register(&prometheus::Registry::new()).unwrap_or_else(|e| panic!("{e}"));
+    let place = Place { dir: dir.path().join("history"), metrics: metrics.clone() };
+    let mut host = Host::new();
+    let mut history = history();
+    history.open(&place, &SeriesTable::new(Labels::empty()), Timestamp::from_millis(START));
+    let clock = Instant::now();
+    let (mut appends, mut slices) = (Vec::new(), Vec::new());
+    let ticks = 7200;
+    for i in 0..ticks {
+        let snapshot = snapshot(START + i * 1000, host.tick());
+        let begin = Instant::now();
+        history.append_snapshot(&snapshot);
+        appends.push(begin.elapsed());
+        let begin = Instant::now();
+        history.persist(clock + Duration::from_secs(i as u64));
+        slices.push(begin.elapsed());
+        // Here two hours take seconds: the disk has not the time that it has else.
+        while metrics.unwritten.get() > 50_000 {
+            std::thread::yield_now();
+        }
+    }
+    history.close();
+    println!("\nthe same, written to the disk");
+    for (what, mut times) in [("append one tick", appends), ("write heads, between ticks", slices)] {
+        let mean = times.iter().sum::<Duration>() / times.len() as u32;
+        times.sort_unstable();
+        let (most, longest) = (times[times.len() * 99 / 100], times[times.len() - 1]);
+        println!("{what:<27} {mean:>10.1?}   of a hundred {most:.1?}, longest {longest:.1?}");
+    }
+    println!("written                     {:>10.2} KB a second", metrics.written.get() as f64 / ticks as f64 / 1e3);
+    println!("on the disk                 {:>10.2} MB", metrics.size.get() as f64 / 1e6);
+    let now = Timestamp::from_millis(START + ticks * 1000);
+    for _ in 0..3 {
+        let mut again = self::history();
+        let begin = Instant::now();
+        again.open(&place, &SeriesTable::new(Labels::empty()), now);
+        println!("read at the start           {:>10.1?}   {} samples", begin.elapsed(), again.stats().samples);
+        assert_eq!(again.stats().samples, history.stats().samples);
+    }
+}
+
+/// Ticks of a great many series.
+fn many(series: usize) {
+    let table = Arc::new(SeriesTable::new(Labels::from_pairs([("job", "node"), ("instance", "host:9100")])));
+    let mut writer = Writer::new("many", table, series);
+    let names: Vec<String> = (0..series).map(|i| i.to_string()).collect();
+    for most in [50_000, series] {
+        let mut history = History::new(HistoryLimits { max_series: most, ..HistoryLimits::default() });
+        let before = resident();
+        let mut times = Vec::new();
+        for tick in 0..30 {
+            let mut family = writer.gauge("many", "", ["device"]);
+            for (i, name) in names.iter().enumerate() {
+                family.put([name.as_bytes()], (tick * (i % 7)) as f64);
+            }
+            let snapshot = snapshot(START + tick as i64 * 1000, writer.finish().0);
+            let begin = Instant::now();
+            history.append_snapshot(&snapshot);
+            times.push(begin.elapsed());
+        }
+        let stats = history.stats();
+        println!(
+            "{series} series offered, {most} allowed: {} kept; first tick {:.1?}, another {:.1?}; {:.0} bytes a series, {:.1} MB resident",
+            stats.series,
+            times[0],
+            times[1..].iter().sum::<Duration>() / 29,
+            stats.bytes as f64 / stats.series as f64,
+            (resident() - before) / 1e6
+        );
+    }
 }
 
 fn report(history: &History, mean: Duration, longest: Duration) {
@@ -229,6 +304,10 @@ fn main() {
         report(&history, mean, longest);
         return;
     }
+    let many_series = arguments.iter().position(|a| a == "--many").and_then(|i| arguments.get(i + 1)?.parse().ok());
+    if let Some(series) = many_series {
+        return many(series);
+    }
     let mut host = Host::new();
     let before = resident();
     let (history, now, mean, longest) = fill(7200, || host.tick());
@@ -241,4 +320,5 @@ fn main() {
         println!("  {name:<24}  {:>10.3} bytes a sample", bytes as f64 / (series.len() * 7200) as f64);
     }
     rules(&history, now);
+    on_disk();
 }

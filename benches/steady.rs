@@ -1,4 +1,4 @@
-//! Allocations of a steady tick, counted: sampling, history, text.
+//! Allocations of a steady tick, counted: sampling, and history with what it writes to the disk.
 //!
 //! `cargo bench --bench steady` prints them beside the number of series: in a steady tick none is made per series.
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{ALLOCATIONS, Counting};
 use watchfire::collect::process::ProcessesConfig;
 use watchfire::collect::{CollectError, Collector, CollectorsConfig, LaneKind, Planned, Roots, Sampler, Sampling};
-use watchfire::history::{History, HistoryLimits};
+use watchfire::history::{DiskMetrics, History, HistoryLimits, Place};
 use watchfire::model::{Labels, SeriesTable, Timestamp, Writer};
 
 #[global_allocator]
@@ -58,6 +58,10 @@ fn main() {
 
 fn report(what: &str, mut sampler: Sampler) {
     let mut history = History::new(HistoryLimits { max_series: 1_000_000, ..HistoryLimits::default() });
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let metrics = DiskMetrics::register(&prometheus::Registry::new()).expect("a fresh registry");
+    let place = Place { dir: dir.path().join("history"), metrics: metrics.clone() };
+    history.open(&place, &SeriesTable::new(Labels::empty()), Timestamp::now());
     let start = Timestamp::now();
     let mut sampling = Vec::new();
     let mut storing = Vec::new();
@@ -68,6 +72,10 @@ fn report(what: &str, mut sampler: Sampler) {
         let between = ALLOCATIONS.load(Ordering::Relaxed);
         history.append_snapshot(&snapshot);
         let after = ALLOCATIONS.load(Ordering::Relaxed);
+        history.persist(std::time::Instant::now());
+        while metrics.unwritten.get() > 0 {
+            std::thread::yield_now();
+        }
         series = snapshot.len();
         if tick >= 20 {
             sampling.push(between - before);

@@ -12,7 +12,7 @@
 //!                   v
 //!               [agent]          the tick: sample, store, serve; then evaluate, hand over
 //!               /        \
-//!      [exposition]    [history]                   text, protobuf | compressed series in memory
+//!      [exposition]    [history]                   text, protobuf | compressed series in memory, and on the disk
 //!             |             \
 //!         [http] -------- [promql]                 queries over history: of rules, and over HTTP
 //!                             \

@@ -12,7 +12,7 @@
 //! The samples go into a [`History`] and, by `promtool tsdb create-blocks-from openmetrics`, into the server's storage. Both
 //! evaluate once a second; the server's CPU is that of its process, less what the same server uses without rules.
 //! `PROMETHEUS` and `PROMTOOL` name other programs than those in the path; without a server, or with `-- --alone`, ours
-//! alone is measured.
+//! alone is measured. Arguments choose by a part of the names: `cargo bench --bench rules -- 1,000`.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -21,10 +21,10 @@ mod samples;
 mod server;
 
 use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::cpu_seconds;
 use prometheus::Registry;
+use rustix::time::{ClockId, clock_gettime};
 use samples::Samples;
 use server::Server;
 use watchfire::history::{History, HistoryLimits};
@@ -41,29 +41,39 @@ const WEEK: u32 = 7 * 86_400;
 const COLLECTION: &str = include_str!("../../src/rules/testdata/collection.yaml");
 
 fn main() {
-    let alone = std::env::args().any(|argument| argument == "--alone");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let alone = arguments.iter().any(|a| a == "--alone");
     let server = if alone { None } else { Server::find() };
     if server.is_none() && !alone {
         println!("prometheus and promtool are not installed: no comparison");
     }
+    let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
+    let measure = |name: &str, rules: &str, samples: &Samples, now| {
+        if is_wanted(name) {
+            measure(name, rules, samples, now, server.as_ref());
+        }
+    };
     // Whole seconds; the samples reach past now, so that the server has some as long as it runs.
     let now = Timestamp::from_millis(Timestamp::now().as_millis() / 1000 * 1000);
     let hour = Samples::counters_and_gauges(now - Duration::from_secs(3700), 3700 + 180, 50);
     for (name, expr) in HOUR {
         let rules = format!("groups: [{{name: g, interval: 1s, rules: [{{record: r, expr: '{expr}'}}]}}]");
-        measure(name, &rules, &hour, now, server.as_ref());
+        measure(name, &rules, &hour, now);
     }
     let all: Vec<String> = (0..).zip(HOUR).map(|(i, (_, expr))| format!("{{record: r{i}, expr: '{expr}'}}")).collect();
     let rules = format!("groups: [{{name: g, interval: 1s, rules: [{}]}}]", all.join(", "));
-    measure("all of these", &rules, &hour, now, server.as_ref());
+    measure("all of these", &rules, &hour, now);
 
     let host = Samples::of_this_host(now - Duration::from_secs(600), 600 + 180);
-    measure("1,000 rules", &typical_rules(1000), &host, now, server.as_ref());
+    measure("1,000 rules", &typical_rules(1000), &host, now);
 
-    let week = Samples::one_gauge(now - Duration::from_secs(WEEK.into()), WEEK + 180);
     let rules = "groups: [{name: g, interval: 1s, rules: [{record: r, expr: 'min_over_time(memory_bytes[1w])'}]}]";
-    measure("a week", rules, &week, now, server.as_ref());
-    ranges::measure(now, server.as_ref());
+    let week = Samples::one_gauge(now - Duration::from_secs(WEEK.into()), WEEK + 180);
+    measure("a week", rules, &week, now);
+    if is_wanted("ranges") {
+        ranges::measure(now, server.as_ref());
+    }
 }
 
 const HOUR: &[(&str, &str)] = &[
@@ -139,22 +149,22 @@ fn cpu_of_an_evaluation(rules: &str, samples: &Samples, now: Timestamp) -> (f64,
     let groups = read_file("rules.yaml", rules, &mut faults);
     assert!(!faults.has_errors(), "{faults}");
     let mut engine = RuleEngine::new(groups, Settings::default(), table, &Registry::new()).expect("instruments");
-    let pid = std::process::id();
-    let started = Instant::now();
     let mut evaluate = |second: u32| {
-        let before = cpu_seconds(pid);
-        engine.evaluate(
-            &history,
-            now + Duration::from_secs(second.into()),
-            started.elapsed() + Duration::from_secs(second.into()),
-        );
-        cpu_seconds(pid) - before
+        let after = Duration::from_secs(second.into());
+        let before = thread_cpu();
+        engine.evaluate(&history, now + after, after);
+        thread_cpu() - before
     };
-    // The last second's samples are not there yet in the real agent, either: history ends at `now`.
     let first = evaluate(0);
     let mut total = 0.0;
     for second in 1..=SECONDS {
         total += evaluate(second);
     }
     (total / f64::from(SECONDS), first, engine.rule_errors())
+}
+
+/// CPU seconds of this thread.
+fn thread_cpu() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

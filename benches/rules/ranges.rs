@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::common::cpu_seconds;
 use super::samples::Samples;
 use super::server::Server;
+use super::thread_cpu;
 use watchfire::history::{History, HistoryLimits};
 use watchfire::model::{Labels, SeriesTable, Timestamp};
 use watchfire::promql::{EvalOptions, Query};
@@ -31,11 +31,11 @@ pub fn measure(now: Timestamp, server: Option<&Server>) {
     for (name, text, step) in QUERIES {
         let query = Query::parse(text).expect("a query");
         let (start, step) = (now - hour, Duration::from_secs(*step));
-        let before = cpu_seconds(std::process::id());
+        let before = thread_cpu();
         for _ in 0..TIMES {
             query.range(&history, start, now, step, &EvalOptions::default()).expect("a result");
         }
-        let ours = (cpu_seconds(std::process::id()) - before) / f64::from(TIMES);
+        let ours = (thread_cpu() - before) / f64::from(TIMES);
         print!("{name:<20} {:>8.3} ms", ours * 1e3);
         match &server {
             Some(server) => {

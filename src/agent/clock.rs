@@ -67,6 +67,43 @@ impl Grid {
     }
 }
 
+/// The wall clock may be off by so much from one sample to the next: rates over a minute are then off by a twelfth.
+pub const TOLERANCE_MS: i64 = 5_000;
+
+/// Stretches of time between settings of the wall clock, as the samples in history carry them.
+///
+/// When the clock is set back, history forgets what is later than it shows. What is left may have been sampled just before
+/// (somebody had set the clock forward, and back again) or long ago: then a counter would seem to have grown in a second by
+/// what it grew in an hour.
+pub struct Stretches {
+    /// The time of the first sample of each, and how far the wall clock had been set by then.
+    all: Vec<(Timestamp, i64)>,
+    /// Milliseconds.
+    set_by: i64,
+}
+
+impl Default for Stretches {
+    fn default() -> Stretches {
+        Stretches { all: vec![(Timestamp::MIN, 0)], set_by: 0 }
+    }
+}
+
+impl Stretches {
+    /// The clock was set, and the next sample carries `now`. Whether the samples before it are as old as their times say,
+    /// so that history may go on from them when it was set back.
+    pub fn clock_was_set(&mut self, now: Timestamp, jump_ms: i64) -> bool {
+        self.set_by = self.set_by.saturating_add(jump_ms);
+        self.all.retain(|(start, _)| *start < now);
+        let before = self.all.last().map(|(_, set_by)| set_by.abs_diff(self.set_by));
+        let follows = before.is_some_and(|off| off <= TOLERANCE_MS.unsigned_abs());
+        if jump_ms < 0 && !follows {
+            self.all.clear();
+        }
+        self.all.push((now, self.set_by));
+        follows
+    }
+}
+
 /// Time since boot, suspension included.
 pub fn uptime() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
@@ -107,6 +144,18 @@ mod tests {
     fn a_late_tick_carries_its_real_time_and_missed_ones_are_counted() {
         assert_eq!(ticks(&[(0, 0), (1000, 0), (2300, 0), (3000, 0)])[2..], [(2300, 0, 0), (3000, 0, 0)]);
         assert_eq!(ticks(&[(0, 0), (1000, 0), (5200, 0), (6000, 0)])[2..], [(5200, 0, 3), (6000, 0, 0)]);
+    }
+
+    #[test]
+    fn history_goes_on_after_a_clock_that_was_set_wrong_and_right_again_but_not_an_hour_back() {
+        let at = Timestamp::from_millis;
+        let (day, hour) = (86_400_000, 3_600_000);
+        let mut clock = Stretches::default();
+        clock.clock_was_set(at(T0 + day), day);
+        assert!(clock.clock_was_set(at(T0 + 60_000), -day), "what is left is from just before");
+        assert!(clock.clock_was_set(at(T0 + 58_000), -2_000), "two seconds are not worth forgetting all");
+        assert!(!clock.clock_was_set(at(T0 - hour), -hour), "what is left is an hour older than it seems");
+        assert!(clock.clock_was_set(at(T0 - hour + 58_000), -2_000), "it has gone on for a minute since");
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Instruments {
     pub history_series: IntGauge,
     pub history_samples: IntGauge,
     pub history_bytes: IntGauge,
+    /// Time of the oldest sample, seconds since the epoch.
+    pub history_oldest: IntGauge,
     pub history_refused: IntCounter,
     pub history_dropped: IntCounter,
 }
@@ -59,6 +61,10 @@ impl Instruments {
             history_series: gauge("watchfire_history_series", "Series kept in memory.")?,
             history_samples: gauge("watchfire_history_samples", "Samples kept in memory.")?,
             history_bytes: gauge("watchfire_history_bytes", "Memory that history takes, in bytes.")?,
+            history_oldest: gauge(
+                "watchfire_history_oldest_sample_timestamp_seconds",
+                "Time of the oldest sample kept, seconds since the epoch.",
+            )?,
             history_refused: counter(
                 "watchfire_history_refused_samples_total",
                 "Samples refused because they were out of order or there already.",

@@ -21,11 +21,15 @@ const CLOCK_KEY: &str = "clock";
 struct Clock {
     /// Milliseconds for which agents have evaluated rules on this store.
     mono: u64,
+    /// The wall clock at that moment, in milliseconds.
+    wall: Option<i64>,
 }
 
 /// What is kept of the alerts, and the clock that it is told by.
 pub struct Kept {
     store: Store,
+    /// What is still to be put back.
+    saved: Option<Saved>,
     started: Instant,
     /// What the clock showed then.
     shown: Duration,
@@ -33,9 +37,28 @@ pub struct Kept {
     last_save: Instant,
 }
 
+/// What the store had at the start.
+struct Saved {
+    alerts: Vec<(u64, SavedAlert)>,
+    clock: Option<Clock>,
+}
+
+impl Clock {
+    /// What the clock showed when the last sample was taken before the restart: it was saved some seconds earlier.
+    fn at(&self, last_sample: Option<Timestamp>) -> Duration {
+        let saved = Duration::from_millis(self.mono);
+        let since = self.wall.zip(last_sample).map_or(0, |(wall, last)| last.as_millis().saturating_sub(wall));
+        // What is longer was no agent's evaluating, but a clock that was set.
+        match u64::try_from(since).map(Duration::from_millis) {
+            Ok(since) if since <= 2 * SAVE_INTERVAL => saved.saturating_add(since),
+            _ => saved,
+        }
+    }
+}
+
 impl Kept {
-    /// Puts the alerts that the store has back to their rules. Rows that are not understood are removed.
-    pub fn restore(store: Store, rules: &mut RuleEngine) -> Kept {
+    /// Reads what the store has. Rows that are not understood are removed.
+    pub fn load(store: Store) -> Kept {
         let started = Instant::now();
         let mut clock = None;
         let mut alerts = Vec::new();
@@ -53,10 +76,19 @@ impl Kept {
                 }
             }
         }
-        let shown = Duration::from_millis(clock.map_or(0, |clock| clock.mono));
-        rules.restore(alerts, Timestamp::now(), shown);
         store.write(strange);
-        Kept { store, started, shown, last_save: started }
+        Kept { store, saved: Some(Saved { alerts, clock }), started, shown: Duration::ZERO, last_save: started }
+    }
+
+    /// Puts the alerts that the store had back to their rules, once, before these are evaluated. `last_sample`: the newest
+    /// sample that history has from before the restart, if it has any.
+    pub fn restore(&mut self, rules: &mut RuleEngine, last_sample: Option<Timestamp>) {
+        let Some(Saved { alerts, clock }) = self.saved.take() else { return };
+        let now = Timestamp::now();
+        self.started = Instant::now();
+        self.shown = clock.map_or(Duration::ZERO, |clock| clock.at(last_sample));
+        let gap = last_sample.map(|last| Duration::from_millis(now.millis_since(last).max(0).unsigned_abs()));
+        rules.restore(alerts, now, self.shown, gap);
     }
 
     /// What the clock of evaluation shows at a moment of this run.
@@ -107,7 +139,8 @@ impl Kept {
     fn clock_row(&self) -> Batch {
         let mut batch = Batch::default();
         let mono = u64::try_from(self.clock(Instant::now()).as_millis()).unwrap_or(u64::MAX);
-        batch.put(Table::AlertStates, CLOCK_KEY, &Clock { mono });
+        let wall = Some(Timestamp::now().as_millis());
+        batch.put(Table::AlertStates, CLOCK_KEY, &Clock { mono, wall });
         batch
     }
 }
@@ -134,7 +167,8 @@ mod tests {
         let table = Arc::new(SeriesTable::new(Labels::empty()));
         let mut engine = RuleEngine::new(rules, Settings::default(), table, &Registry::new()).unwrap();
         let store = Store::open(dir, &Registry::new()).unwrap();
-        let kept = Kept::restore(store.clone(), &mut engine);
+        let mut kept = Kept::load(store.clone());
+        kept.restore(&mut engine, None);
         (engine, kept, store)
     }
 
@@ -181,5 +215,13 @@ mod tests {
         kept.save(&mut engine);
         let keys: Vec<String> = store.load_text(Table::AlertStates).into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, ["0", CLOCK_KEY]);
+    }
+    #[test]
+    fn what_had_lasted_is_known_to_the_last_sample_before_the_crash() {
+        let saved = Clock { mono: 100_000, wall: Some(1_700_000_000_000) };
+        let after = |ms: i64| saved.at(Some(Timestamp::from_millis(1_700_000_000_000 + ms))).as_millis();
+        assert_eq!((after(0), after(14_000)), (100_000, 114_000));
+        assert_eq!((after(-5_000), after(3_600_000)), (100_000, 100_000), "a clock that was set says nothing");
+        assert_eq!(saved.at(None).as_secs(), 100);
     }
 }

@@ -1,13 +1,15 @@
 //! The agent: the only place that knows all parts. Starts them, feeds them, reloads them, stops them.
 //!
 //! Three kinds of threads: the *tick thread* ([`tick`]) samples (through the lanes of `collect/`), appends to history and,
-//! between ticks, evaluates rules; the tokio runtime serves HTTP and delivers alerts; the store writes on a thread of its own. Between
-//! them stand [`Shared`] and two channels: commands to the tick thread, alerts from it.
+//! between ticks, evaluates rules; the tokio runtime serves HTTP and delivers alerts; the store and history write on threads of
+//! their own. Between them stand [`Shared`] and two channels: commands to the tick thread, alerts from it.
 
 mod clock;
 mod heap;
 mod instruments;
 mod kept;
+mod lookback;
+mod memory;
 mod own;
 mod shared;
 mod tick;
@@ -24,6 +26,7 @@ use tokio::sync::watch;
 use crate::alerting::Alerting;
 use crate::collect::Roots;
 use crate::config::{Config, ConfigFile};
+use crate::history::{DiskMetrics, Place};
 use crate::http::{Access, Server, WebHandle};
 use crate::model::{Labels, Timestamp};
 use crate::pool::Pool;
@@ -150,12 +153,20 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
         o.host = instance.clone();
         o.started = Timestamp::now();
     });
+    let history = match config.file.history.persist {
+        true => Some(Place {
+            dir: directory.join("history"),
+            metrics: DiskMetrics::register(&registry).map_err(StartError::other)?,
+        }),
+        false => None,
+    };
     let outlets = Outlets {
         shared: shared.clone(),
         alerting: alerting.clone(),
         store: store.clone(),
         registry,
         instruments: instruments.clone(),
+        history,
     };
     let fixed = fixed(&config.file);
     server.handle().set_query_limits(config.file.query.clone());
@@ -166,7 +177,7 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
         about.started = Timestamp::now();
     });
     let ticker = Ticker::new(config, &source.roots, &instance, outlets).map_err(StartError::other)?;
-    shared.set_history(ticker.history());
+    shared.set_history(ticker.history().clone());
     let thread = std::thread::Builder::new()
         .name("watchfire-tick".to_string())
         .spawn(move || end_on_panic("tick thread", || ticker.run(&inbox)))
@@ -287,7 +298,7 @@ fn external_url(instance: &str) -> String {
 }
 
 /// What is read only when the agent starts: keys, and what they are.
-type Fixed = [(&'static str, String); 10];
+type Fixed = [(&'static str, String); 11];
 
 fn fixed(file: &ConfigFile) -> Fixed {
     let web = &file.web;
@@ -301,6 +312,7 @@ fn fixed(file: &ConfigFile) -> Fixed {
         ("web.write_timeout", format!("{:?}", web.write_timeout)),
         ("web.idle_timeout", format!("{:?}", web.idle_timeout)),
         ("storage.path", format!("{:?}", file.storage.path)),
+        ("history.persist", file.history.persist.to_string()),
         ("global.job and global.instance", format!("{:?} {:?}", file.global.job, file.global.instance)),
     ]
 }

@@ -4,23 +4,25 @@
 //! reached before it wait for their turn after it. What they gave is served with the next samples, and at once when all
 //! that were due are evaluated.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
-use super::clock::{self, Grid};
+use super::clock::{self, Grid, Stretches};
 use super::heap;
 use super::instruments::Instruments;
 use super::kept::Kept;
+use super::lookback::lookbacks;
+use super::memory::Memory;
 use super::own::Own;
 use super::shared::{Alerts, Shared};
 use crate::alerting::Alerting;
 use crate::collect::{Collector, Roots, Sampler, Sampling};
 use crate::config::Config;
 use crate::exposition::copy_registry;
-use crate::history::{History, HistoryStats, SharedHistory};
+use crate::history::{Place, SharedHistory};
 use crate::http::CollectorState;
 use crate::model::{Section, SeriesTable, Snapshot, Timestamp, Writer};
 use crate::rules::{Evaluation, Patience, RuleEngine, Settings};
@@ -54,6 +56,8 @@ pub struct Outlets {
     pub store: Store,
     pub registry: Registry,
     pub instruments: Arc<Instruments>,
+    /// Where history is kept over a restart.
+    pub history: Option<Place>,
 }
 
 /// The tick thread.
@@ -62,7 +66,8 @@ pub struct Ticker {
     table: Arc<SeriesTable>,
     interval: Duration,
     sampler: Sampler,
-    history: SharedHistory,
+    memory: Memory,
+    stretches: Stretches,
     rules: RuleEngine,
     own: Own,
     own_writer: Writer,
@@ -75,21 +80,35 @@ pub struct Ticker {
     /// Alerts have come, gone or changed their states since they were saved.
     changed: bool,
     last_gc: Instant,
-    last_stats: HistoryStats,
+    /// The time that its samples carry.
+    last_tick: Timestamp,
 }
 
 impl Ticker {
-    /// The error is that of registering instruments twice.
-    pub fn new(config: Config, roots: &Roots, instance: &str, outlets: Outlets) -> prometheus::Result<Ticker> {
+    /// The error says what could not be started.
+    pub fn new(config: Config, roots: &Roots, instance: &str, outlets: Outlets) -> Result<Ticker, String> {
         let target = super::target_labels(&config.file, instance);
         let table = Arc::new(SeriesTable::new(target));
         let settings = rule_settings(&config, instance);
-        let mut rules = RuleEngine::new(config.rules, settings, table.clone(), &outlets.registry)?;
-        let kept = Kept::restore(outlets.store.clone(), &mut rules);
+        let interval = config.file.global.scrape_interval;
+        // First, so that it is read while the rest is made.
+        let memory = Memory::start(
+            config.file.history.limits(),
+            lookbacks(&config.rules, &settings),
+            interval,
+            outlets.history.clone(),
+            &table,
+            outlets.instruments.clone(),
+        )
+        .map_err(|e| format!("cannot start the thread that reads history: {e}"))?;
+        let mut rules =
+            RuleEngine::new(config.rules, settings, table.clone(), &outlets.registry).map_err(|e| e.to_string())?;
+        let kept = Kept::load(outlets.store.clone());
         Ok(Ticker {
-            interval: config.file.global.scrape_interval,
+            interval,
             sampler: sampler(&config.file, roots, &table),
-            history: SharedHistory::new(History::new(config.file.history.limits()).into()),
+            memory,
+            stretches: Stretches::default(),
             kept,
             rules_section: rules.section(),
             evaluated: false,
@@ -102,13 +121,13 @@ impl Ticker {
             table,
             outlets,
             last_gc: Instant::now(),
-            last_stats: HistoryStats::default(),
+            last_tick: Timestamp::MIN,
         })
     }
 
     /// What it appends to.
-    pub fn history(&self) -> SharedHistory {
-        self.history.clone()
+    pub fn history(&self) -> &SharedHistory {
+        self.memory.history()
     }
 
     /// Ticks until it is told to stop, or nobody is left to tell it.
@@ -125,7 +144,7 @@ impl Ticker {
                 Ok(Command::Sample) if self.outlets.shared.renew() => {}
                 Ok(Command::Sample) => {
                     let snapshot = self.sample(Timestamp::now(), Sampling::Request);
-                    self.publish(snapshot);
+                    self.publish(&snapshot);
                 }
                 Ok(Command::Reload(new)) => {
                     let (config, roots) = *new;
@@ -136,6 +155,7 @@ impl Ticker {
                 }
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     self.kept.close(&mut self.rules);
+                    self.memory.close();
                     return;
                 }
             }
@@ -149,8 +169,12 @@ impl Ticker {
         if tick.jump_ms != 0 {
             tracing::warn!(by_ms = tick.jump_ms, "the wall clock was set");
             self.outlets.instruments.clock_jumps.inc();
+            let follows = self.stretches.clock_was_set(tick.time, tick.jump_ms);
             if tick.jump_ms < 0 {
                 self.rules.abandon();
+                if !follows {
+                    self.memory.forget_all();
+                }
             }
         }
         if self.rules.has_work() {
@@ -161,21 +185,28 @@ impl Ticker {
         let mut snapshot = self.sample(tick.time, Sampling::Tick);
         let scrape = self.scrape_section(&snapshot, started.elapsed());
         snapshot.sections.insert(0, scrape);
-        write(&self.history).append_snapshot(&snapshot);
-        self.publish(snapshot);
+        // First: who asks does not wait for history to be read.
+        self.publish(&snapshot);
+        self.memory.append(&snapshot);
+        self.last_tick = tick.time;
         self.show_collectors();
         if started - self.last_gc >= GC_INTERVAL {
             self.last_gc = started;
-            write(&self.history).gc(tick.time);
+            self.memory.gc(tick.time);
             self.table.sweep();
             heap::trim();
         }
-        self.report_history();
+        self.memory.report();
         self.outlets.instruments.tick_seconds.observe(started.elapsed().as_secs_f64());
 
         // The ticks are stopped before alerting is: it cannot have ended but by a panic.
         assert!(self.outlets.alerting.is_running(), "nothing delivers alerts any more");
-        let ended = self.rules.tick(&self.history, tick.time, self.kept.clock(started));
+        if !self.memory.is_whole() {
+            self.outlets.shared.started();
+            return;
+        }
+        self.kept.restore(&mut self.rules, self.memory.last_before_restart());
+        let ended = self.rules.tick(self.memory.history(), tick.time, self.kept.clock(started));
         self.hand_over(ended);
         if !self.rules.has_work() {
             self.show_rules();
@@ -189,7 +220,7 @@ impl Ticker {
     /// Evaluates rules whose turn it is, for moments.
     fn evaluate(&mut self, next_tick: Instant) {
         let patience = Patience { next_tick, budget: rule_budget(self.interval) };
-        let evaluation = self.rules.work(&self.history, Some(patience));
+        let evaluation = self.rules.work(self.memory.history(), Some(patience));
         self.hand_over(evaluation);
         self.evaluated = true;
         if !self.rules.has_work() {
@@ -202,7 +233,8 @@ impl Ticker {
         self.changed |= evaluation.changed;
     }
 
-    /// Serves what the rules have given, where that is not served already; keeps the alerts and shows them on the page.
+    /// Serves what the rules have given, where that is not served already; keeps the alerts and shows them on the page;
+    /// writes of history what is to be written.
     fn show_rules(&mut self) {
         if std::mem::take(&mut self.evaluated) {
             let section = self.rules.section();
@@ -216,6 +248,7 @@ impl Ticker {
             self.kept.save(&mut self.rules);
             self.show_alerts();
         }
+        self.memory.tidy(self.last_tick);
         self.outlets.shared.started();
     }
 
@@ -238,9 +271,9 @@ impl Ticker {
     }
 
     /// Serves the samples, and with them what the rules gave last.
-    fn publish(&self, mut snapshot: Snapshot) {
-        snapshot.sections.push(self.rules_section.clone());
-        self.outlets.shared.publish(Arc::new(snapshot));
+    fn publish(&self, snapshot: &Snapshot) {
+        let sections = snapshot.sections.iter().chain([&self.rules_section]).cloned().collect();
+        self.outlets.shared.publish(Arc::new(Snapshot { time: snapshot.time, taken: snapshot.taken, sections }));
     }
 
     /// What a server notes of each scrape, so that rules which ask for it find it.
@@ -270,26 +303,15 @@ impl Ticker {
         });
     }
 
-    fn report_history(&mut self) {
-        let stats = write(&self.history).stats();
-        let last = std::mem::replace(&mut self.last_stats, stats);
-        let own = &self.outlets.instruments;
-        own.history_series.set(stats.series as i64);
-        own.history_samples.set(stats.samples as i64);
-        own.history_bytes.set(stats.bytes as i64);
-        own.history_refused.inc_by(stats.out_of_order + stats.duplicates - last.out_of_order - last.duplicates);
-        own.history_dropped.inc_by(stats.dropped_series - last.dropped_series);
-    }
-
     /// Another configuration: the collectors are made anew, history and the states of alerts go on.
     fn reload(&mut self, config: Config, roots: &Roots) {
         self.interval = config.file.global.scrape_interval;
         let file = &config.file;
         let planned = file.collectors.plan(&file.processes, roots);
         self.sampler.replace(planned, &self.table, file.global.collector_series_limit);
-        write(&self.history).set_limits(config.file.history.limits());
         let instance = self.table.target().get("instance").to_string();
         let settings = rule_settings(&config, &instance);
+        self.memory.reload(config.file.history.limits(), lookbacks(&config.rules, &settings), self.interval);
         self.rules.replace(config.rules, settings);
         // What is gone is not served any more, even if nothing is left to evaluate.
         self.evaluated = true;
@@ -301,11 +323,6 @@ fn same(a: &Section, b: &Section) -> bool {
     // By bits, as NaN is NaN here.
     let values = || a.values.iter().map(|v| v.to_bits()).eq(b.values.iter().map(|v| v.to_bits()));
     Arc::ptr_eq(&a.layout, &b.layout) && values()
-}
-
-/// The tick thread is the only one that writes; a panic of a reader leaves history as it was.
-fn write(history: &RwLock<History>) -> RwLockWriteGuard<'_, History> {
-    history.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn sampler(file: &crate::config::ConfigFile, roots: &Roots, table: &Arc<SeriesTable>) -> Sampler {

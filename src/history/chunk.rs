@@ -25,9 +25,16 @@ pub struct Chunk {
     pub start: i64,
     /// Milliseconds from the first to the last sample.
     span: u32,
-    pub count: u32,
+    pub count: u16,
+    /// By which mark the file is known that it stands in on the disk; 0 for none.
+    pub file: u16,
     data: Box<[u8]>,
 }
+
+/// No chunk has more samples, by far: a head is sealed before.
+pub(super) const MOST_SAMPLES: u32 = 8192;
+/// Times in files are within some 30 million years of the epoch: sums of them do not overflow.
+pub(super) const LATEST: i64 = 1 << 60;
 
 /// The values of a chunk that is to be sealed.
 pub enum Column<'v> {
@@ -53,9 +60,32 @@ impl Chunk {
         Chunk {
             start: times.start,
             span: (times.last - times.start) as u32,
-            count: times.count,
+            count: times.count as u16,
+            file: 0,
             data: out.as_slice().into(),
         }
+    }
+
+    /// Appends the chunk as [`Chunk::read`] reads it.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        put_varint(out, zigzag(self.start));
+        put_varint(out, u64::from(self.span));
+        put_varint(out, u64::from(self.count));
+        out.extend_from_slice(&self.data);
+    }
+
+    /// A chunk that [`Chunk::write`] wrote; nothing where it cannot be one.
+    pub fn read(bytes: &[u8]) -> Option<Chunk> {
+        let mut at = 0;
+        let start = unzigzag(take_varint(bytes, &mut at));
+        let span = u32::try_from(take_varint(bytes, &mut at)).ok()?;
+        let count = u32::try_from(take_varint(bytes, &mut at)).ok().filter(|n| (1..=MOST_SAMPLES).contains(n))?;
+        let chunk = Chunk { start, span, count: count as u16, file: 0, data: bytes.get(at..)?.into() };
+        let mut at = 1;
+        let is_sound = start.abs() <= LATEST
+            && chunk.data.first().is_some_and(|kind| *kind <= FLOATS)
+            && Times::read(start, count, &chunk.data, &mut at).end_in_order() == Some(chunk.end());
+        is_sound.then_some(chunk)
     }
 
     /// Time of the last sample.
@@ -70,7 +100,7 @@ impl Chunk {
 
     pub fn iter(&self) -> ChunkIter<'_> {
         let mut at = 1;
-        let times = Times::read(self.start, self.count, &self.data, &mut at);
+        let times = Times::read(self.start, self.count.into(), &self.data, &mut at);
         let rest = self.data.get(at..).unwrap_or(&[]);
         let values = match self.data.first() {
             Some(&INTEGERS) => Values::Integers(Integers::read(rest, false)),

@@ -9,12 +9,14 @@ crate::section! {
     check = check;
     /// How much the agent remembers for its rules.
     pub struct HistoryConfig {
-        /// Samples older than this are forgotten. A rule sees no further back.
+        /// Samples older than this are forgotten, but for those of series that a rule looks further back on.
         pub retention: Duration = Duration::from_secs(2 * 3600),
         /// Memory that samples may take, in bytes; past it the oldest are forgotten earlier.
         pub max_bytes: usize = 64 << 20,
         /// Series that are kept; what is beyond is dropped and counted.
         pub max_series: usize = 50_000,
+        /// Whether it is kept on the disk too, and is there again after a restart.
+        pub persist: bool = true,
     }
 }
 

@@ -9,7 +9,6 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use super::series::{SeriesRef, Slot};
-use super::summary::Summaries;
 use super::{History, Matcher};
 use crate::model::{SeriesId, Timestamp};
 
@@ -111,8 +110,7 @@ impl Slot {
     fn copy_after(&self, after: i64) -> Slot {
         let first = self.sealed.partition_point(|c| c.end() <= after);
         let sealed: VecDeque<_> = self.sealed.range(first..).cloned().collect();
-        let summaries = Summaries::default();
-        Slot { series: self.series.clone(), sealed, head: self.head.clone(), last: self.last, summaries }
+        Slot { sealed, head: self.head.clone(), last: self.last, ..Slot::new(self.series.clone()) }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Values are kept as a stream of bytes, at first of differences of integers (see [`decimal`](super::decimal)), and
 //! as differing bytes of floats once a value comes that is no short decimal number. Equal neighbours are counted.
 
-use super::chunk::{Chunk, Column, drive};
+use super::chunk::{Chunk, Column, LATEST, MOST_SAMPLES, drive};
 use super::codec::{put_varint, take_varint, unzigzag, zigzag};
 use super::decimal;
 use super::times::{Times, TimesIter};
@@ -225,11 +225,36 @@ impl Head {
     }
 
     fn values(&self) -> HeadValues<'_> {
-        let integer = match self.mode {
-            Mode::Integers { exponent } => decimal::to_integer(f64::from_bits(self.first), exponent).unwrap_or(0),
-            _ => 0,
+        HeadValues::new(self.mode, self.first, &self.stream)
+    }
+
+    /// Appends the head as [`Head::read`] reads it.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(match self.mode {
+            Mode::Constant => 0,
+            Mode::Floats => 1,
+            Mode::Integers { exponent } => exponent + 2,
+        });
+        out.extend_from_slice(&self.first.to_le_bytes());
+        put_varint(out, zigzag(self.times.start));
+        put_varint(out, u64::from(self.times.count));
+        self.times.write(out);
+        out.extend_from_slice(&self.stream);
+    }
+
+    /// The samples of a head that [`Head::write`] wrote; nothing where it cannot be one.
+    pub fn read(bytes: &[u8]) -> Option<HeadIter<'_>> {
+        let mode = match *bytes.first()? {
+            0 => Mode::Constant,
+            1 => Mode::Floats,
+            other => Mode::Integers { exponent: other - 2 },
         };
-        HeadValues { mode: self.mode, bits: self.first, integer, equal: 1, stream: &self.stream, at: 0 }
+        let first = u64::from_le_bytes(*bytes.get(1..)?.first_chunk()?);
+        let mut at = 9;
+        let start = Some(unzigzag(take_varint(bytes, &mut at))).filter(|start| start.abs() <= LATEST)?;
+        let count = u32::try_from(take_varint(bytes, &mut at)).ok().filter(|n| (1..=MOST_SAMPLES).contains(n))?;
+        let times = Times::read(start, count, bytes, &mut at);
+        Some(HeadIter { times, values: HeadValues::new(mode, first, bytes.get(at..)?) })
     }
 
     pub fn iter(&self) -> HeadIter<'_> {
@@ -256,7 +281,15 @@ struct HeadValues<'h> {
     at: usize,
 }
 
-impl HeadValues<'_> {
+impl<'h> HeadValues<'h> {
+    fn new(mode: Mode, first: u64, stream: &'h [u8]) -> HeadValues<'h> {
+        let integer = match mode {
+            Mode::Integers { exponent } => decimal::to_integer(f64::from_bits(first), exponent).unwrap_or(0),
+            _ => 0,
+        };
+        HeadValues { mode, bits: first, integer, equal: 1, stream, at: 0 }
+    }
+
     /// The next value; after the last, that again.
     #[inline]
     fn advance(&mut self) -> f64 {

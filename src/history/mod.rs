@@ -9,15 +9,20 @@
 //! ([`SharedHistory`]). The tick thread holds the write lock while it appends (a fraction of a millisecond) and read
 //! locks while it evaluates rules; who has more to do takes an [`excerpt`] and works on that, so that no request can hold
 //! up a tick.
+//!
+//! What is in memory is what counts. If it is given a place on the disk ([`History::open`]), it is read from there at the
+//! start and written there as it comes, by a thread that nobody waits for.
 
 mod chunk;
 mod codec;
 mod config;
 mod decimal;
+mod disk;
 mod excerpt;
 mod head;
 mod index;
 mod matcher;
+mod retention;
 mod series;
 mod summary;
 mod thin;
@@ -30,15 +35,18 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 pub use config::HistoryConfig;
+pub use disk::{DiskMetrics, Place};
 pub use excerpt::{Wanted, excerpt, visit};
 pub use matcher::{MatchOp, Matcher, anchored};
+pub use retention::{Keep, Shortage};
 pub use series::SeriesRef;
 pub use summary::{greatest, least};
 pub use thin::Thinning;
 
+use disk::Journal;
 use head::Scratch;
 use index::Index;
-use series::{Delta, Slot};
+use series::Slot;
 
 use crate::model::{Layout, Series, SeriesId, Snapshot, Timestamp};
 
@@ -102,6 +110,8 @@ pub struct HistoryStats {
     pub duplicates: u64,
     /// Samples refused because there were too many series, ever.
     pub dropped_series: u64,
+    /// Time of the oldest sample, milliseconds since the epoch; found anew by each [`History::gc`].
+    pub oldest: Option<i64>,
 }
 
 /// All series with data.
@@ -118,6 +128,12 @@ pub struct History {
     stats: HistoryStats,
     sealed_bytes: usize,
     other_bytes: usize,
+    /// What rules look further back on than the retention.
+    keeps: Vec<Keep>,
+    /// Writes everything to the disk.
+    journal: Option<Journal>,
+    /// The series that were not stale when history was read from the disk, with the times of their newest samples.
+    restored: Vec<(Arc<Series>, i64)>,
 }
 
 impl History {
@@ -133,6 +149,9 @@ impl History {
             stats: HistoryStats::default(),
             sealed_bytes: 0,
             other_bytes: 0,
+            keeps: Vec::new(),
+            journal: None,
+            restored: Vec::new(),
         }
     }
 
@@ -152,6 +171,9 @@ impl History {
         }
         self.last_snapshot = snapshot.time;
         self.version = index::next_generation();
+        if let Some(journal) = &mut self.journal {
+            journal.advance();
+        }
         let time = snapshot.time.as_millis();
         for section in &snapshot.sections {
             for (series, value) in section.layout.series().iter().zip(&section.values) {
@@ -161,6 +183,14 @@ impl History {
             }
         }
 
+        self.end_missing(snapshot);
+        if let Some(journal) = &mut self.journal {
+            journal.flush();
+        }
+    }
+
+    /// Ends the series that the last snapshot had and this one has not.
+    fn end_missing(&mut self, snapshot: &Snapshot) {
         let mut current = snapshot.sections.iter().map(|s| &s.layout);
         if self.layouts.len() == snapshot.sections.len()
             && self.layouts.iter().all(|old| current.next().is_some_and(|new| Arc::ptr_eq(old, new)))
@@ -183,48 +213,50 @@ impl History {
         self.push(series, time.as_millis(), value)
     }
 
-    /// Appends a staleness marker, unless the series has none but older data, is stale already, or has a sample at
-    /// or after this time.
+    /// Appends a staleness marker, unless the series has no samples, is stale already, or has a sample at or after this
+    /// time.
     pub fn mark_stale(&mut self, series: &Arc<Series>, time: Timestamp) {
         let slot = self.slots.get(series.id.index()).and_then(|s| s.as_ref());
-        if slot.is_some_and(|slot| slot.last.time < time.as_millis() && !slot.is_stale()) {
+        if slot.is_some_and(|slot| !slot.is_empty() && slot.last.time < time.as_millis() && !slot.is_stale()) {
             self.push(series, time.as_millis(), stale_marker());
         }
     }
 
     #[inline]
     fn push(&mut self, series: &Arc<Series>, time: i64, value: f64) -> Appended {
-        let outcome = match self.slots.get_mut(series.id.index()) {
-            Some(Some(slot)) => slot.append(time, value, &mut self.scratch),
-            _ => match self.insert(series) {
-                Some(slot) => slot.append(time, value, &mut Scratch::default()),
-                None => Err(Appended::TooManySeries),
-            },
-        };
-        match outcome {
+        if !matches!(self.slots.get(series.id.index()), Some(Some(_))) && !self.insert(series) {
+            self.stats.dropped_series += 1;
+            return Appended::TooManySeries;
+        }
+        let Some(Some(slot)) = self.slots.get_mut(series.id.index()) else { return Appended::TooManySeries };
+        match slot.append(time, value, &mut self.scratch) {
             Ok(delta) => {
                 self.stats.appended += 1;
                 self.stats.samples += 1;
+                self.stats.oldest.get_or_insert(time);
                 self.stats.chunks += delta.chunks;
                 self.sealed_bytes += delta.bytes;
+                if let Some(journal) = &mut self.journal {
+                    journal.sample(&mut slot.mark, &slot.series.labels, time, value);
+                }
                 Appended::Stored
             }
             Err(refused) => {
                 match refused {
-                    Appended::Stored => {}
                     Appended::OutOfOrder => self.stats.out_of_order += 1,
                     Appended::Duplicate => self.stats.duplicates += 1,
-                    Appended::TooManySeries => self.stats.dropped_series += 1,
+                    Appended::Stored | Appended::TooManySeries => {}
                 }
                 refused
             }
         }
     }
 
+    /// Makes room for a series; false if there are too many.
     #[cold]
-    fn insert(&mut self, series: &Arc<Series>) -> Option<&mut Slot> {
+    fn insert(&mut self, series: &Arc<Series>) -> bool {
         if self.stats.series >= self.limits.max_series {
-            return None;
+            return false;
         }
         let at = series.id.index();
         if at >= self.slots.len() {
@@ -233,72 +265,31 @@ impl History {
         self.index.insert(series.id, &series.labels);
         self.stats.series += 1;
         self.other_bytes += size_of::<Slot>() + size_of_series(series);
-        let slot = self.slots.get_mut(at)?;
-        Some(slot.insert(Box::new(Slot::new(series.clone()))))
+        let mut slot = Slot::new(series.clone());
+        slot.keep = retention::keep_of(&self.keeps, &series.labels);
+        if let Some(place) = self.slots.get_mut(at) {
+            *place = Some(Box::new(slot));
+        }
+        true
     }
 
-    /// Forgets what is older than the retention and, while there is too much, what is oldest; then the series that
-    /// have no samples left. To be called about once a minute.
-    pub fn gc(&mut self, now: Timestamp) {
-        let mut cutoff = (now - self.limits.retention).as_millis();
-        self.forget_before(cutoff);
-        self.count_other_bytes();
-        let excess = (self.sealed_bytes + self.other_bytes).saturating_sub(self.limits.max_bytes);
-        if excess > 0 {
-            // A tenth more than must be, so that this is not every minute's work.
-            cutoff = self.cutoff_to_free(excess + self.limits.max_bytes / 10);
-            self.forget_before(cutoff);
-            self.count_other_bytes();
-        }
-        self.stats.bytes = self.sealed_bytes + self.other_bytes;
+    /// The time of the newest sample.
+    pub fn newest(&self) -> Timestamp {
+        self.slots.iter().flatten().map(|slot| Timestamp::from_millis(slot.last.time)).max().unwrap_or(Timestamp::MIN)
     }
 
-    fn count_other_bytes(&mut self) {
-        let slots = self.slots.iter().flatten();
-        self.other_bytes = self.slots.capacity() * size_of::<Option<Box<Slot>>>()
-            + slots.map(|s| s.overhead() + size_of_series(&s.series)).sum::<usize>();
-    }
-
-    /// The time before which sealed chunks of that many bytes end.
-    fn cutoff_to_free(&self, bytes: usize) -> i64 {
-        let mut chunks: Vec<(i64, usize)> =
-            self.slots.iter().flatten().flat_map(|s| s.sealed.iter().map(|c| (c.end(), c.size()))).collect();
-        chunks.sort_unstable();
-        let mut freed = 0;
-        for (end, size) in &chunks {
-            freed += size;
-            if freed >= bytes {
-                return end.saturating_add(1);
-            }
-        }
-        chunks.last().map_or(i64::MIN, |(end, _)| end.saturating_add(1))
-    }
-
-    fn forget_before(&mut self, cutoff: i64) {
-        self.version = index::next_generation();
-        let mut total = Delta::default();
-        let mut gone: Vec<Arc<Series>> = Vec::new();
-        for entry in &mut self.slots {
-            let Some(slot) = entry else { continue };
-            let delta = slot.forget_before(cutoff);
-            total.chunks += delta.chunks;
-            total.bytes += delta.bytes;
-            total.samples += delta.samples;
-            if slot.is_empty() {
-                gone.push(slot.series.clone());
-                *entry = None;
-            }
-        }
-        self.subtract(total);
-        if !gone.is_empty() {
-            self.stats.series -= gone.len();
-            self.index.remove(gone.iter().map(|s| (s.id, &s.labels)));
-        }
+    /// Forgets all samples.
+    pub fn forget_all(&mut self) {
+        self.forget_after(Timestamp::MIN);
+        self.last_snapshot = Timestamp::MIN;
     }
 
     /// Forgets all samples later than `time`.
     fn forget_after(&mut self, time: Timestamp) {
         self.version = index::next_generation();
+        if let Some(journal) = &mut self.journal {
+            journal.cut(time.as_millis());
+        }
         for slot in self.slots.iter_mut().flatten() {
             let (gone, come) = slot.forget_after(time.as_millis(), &mut self.scratch);
             self.stats.chunks += come.chunks;
@@ -308,12 +299,6 @@ impl History {
             self.stats.samples -= gone.samples;
             self.sealed_bytes -= gone.bytes;
         }
-    }
-
-    fn subtract(&mut self, delta: Delta) {
-        self.stats.chunks -= delta.chunks;
-        self.stats.samples -= delta.samples;
-        self.sealed_bytes -= delta.bytes;
     }
 
     pub fn stats(&self) -> HistoryStats {

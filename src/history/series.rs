@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::chunk::Chunk;
+use super::disk::Mark;
 use super::head::{Head, Scratch};
 use super::summary::Summaries;
 use super::{Appended, Point, is_stale_marker};
@@ -16,6 +18,10 @@ pub(super) struct Slot {
     pub head: Head,
     /// The newest sample, which stands in the head or, after a staleness marker, in the last sealed chunk.
     pub last: Point,
+    /// What the log on the disk remembers of it.
+    pub mark: Mark,
+    /// For so many seconds a rule looks back on it; its samples are kept at least as long.
+    pub keep: u32,
     /// Of sealed chunks that long ranges have gone over.
     pub summaries: Summaries,
 }
@@ -35,8 +41,15 @@ impl Slot {
             sealed: VecDeque::new(),
             head: Head::default(),
             last: Point { time: i64::MIN, value: 0.0 },
+            mark: Mark::default(),
+            keep: 0,
             summaries: Summaries::default(),
         }
+    }
+
+    /// The time before which its samples are forgotten.
+    pub fn cutoff(&self, now: Timestamp, retention: Duration) -> i64 {
+        (now - retention.max(Duration::from_secs(self.keep.into()))).as_millis()
     }
 
     /// Appends a sample that is later than the last; returns what was sealed on the way.
@@ -118,6 +131,12 @@ impl Slot {
             }
             come.samples += kept.len() as u64;
         }
+        self.find_last();
+        (gone, come)
+    }
+
+    /// Sets what the newest sample is, from the head and the sealed chunks.
+    pub fn find_last(&mut self) {
         self.last = match self.head.is_empty() {
             false => self.head.last().into(),
             true => self
@@ -126,7 +145,12 @@ impl Slot {
                 .and_then(|c| c.iter().last())
                 .map_or(Point { time: i64::MIN, value: 0.0 }, Point::from),
         };
-        (gone, come)
+    }
+
+    /// Time of the oldest sample.
+    pub fn first(&self) -> Option<i64> {
+        let head = (!self.head.is_empty()).then(|| self.head.start());
+        self.sealed.front().map(|chunk| chunk.start).or(head)
     }
 
     pub fn is_empty(&self) -> bool {

@@ -175,3 +175,64 @@ fn after_the_clock_was_set_back_sampling_goes_on() {
     assert_eq!(values[1998..], [(1999, 1999.0), (2000, 1.0), (2001, 2.0)]);
     assert_eq!(w.history.stats().samples, values.len() as u64);
 }
+
+#[test]
+fn of_what_a_rule_looks_further_back_on_more_is_kept_and_it_gives_way_first() {
+    let keep =
+        |d: &str, days: u64| Keep { matchers: vec![Matcher::equal("d", d)], reach: Duration::from_secs(days * 86_400) };
+    let mut w = World::new(LIMITS);
+    w.history.set_keeps(vec![keep("long", 1)]);
+    let tick = |w: &mut World, t: i64| {
+        let noise = (t * 7919 % 1009) as f64 / 3.0;
+        w.tick(t, &[("long", noise), ("short", noise)]);
+    };
+    for t in 1..=20_000 {
+        tick(&mut w, t);
+        if t % 60 == 0 {
+            assert_eq!(w.history.gc(at(t)), None);
+        }
+    }
+    assert_eq!(w.values("long")[0].0, 1);
+    assert!(w.values("short")[0].0 > 20_000 - 3600 - 1800);
+
+    // A rule that comes later finds what there is, and one that goes leaves nothing behind.
+    w.history.set_keeps(vec![keep("short", 1)]);
+    w.history.gc(at(20_000));
+    let first = w.values("short")[0].0;
+    assert!(w.values("long")[0].0 > 20_000 - 3600 - 1800);
+    (20_001..=30_000).for_each(|t| tick(&mut w, t));
+    w.history.gc(at(30_000));
+    assert_eq!(w.values("short")[0].0, first);
+
+    // When bytes run out, the oldest go: what is kept longest.
+    let bytes = w.history.stats().bytes;
+    w.history.set_limits(HistoryLimits { max_bytes: bytes - bytes / 10, ..LIMITS });
+    let shortage = w.history.gc(at(30_000)).expect("there is too much");
+    assert!(w.values("short")[0].0 > first && shortage.cutoff > at(first));
+    assert!(w.values("long")[0].0 < 30_000 - 3600, "the ordinary time is not touched");
+    assert_eq!(
+        w.history.stats().oldest,
+        Some((at(w.values("short")[0].0)).as_millis().min(at(w.values("long")[0].0).as_millis()))
+    );
+}
+
+#[test]
+fn a_week_of_one_series_costs_no_more_than_a_megabyte() {
+    let mut w = World::new(LIMITS);
+    let week = 7 * 86_400;
+    let reach = Duration::from_secs(week as u64);
+    w.history.set_keeps(vec![Keep { matchers: vec![Matcher::regex("d", "mem.*").unwrap()], reach }]);
+    let series = w.table.intern(Labels::from_pairs([("__name__", "m"), ("d", "memfree")]));
+    let mut value = 8e9;
+    for t in 0..=week {
+        value += ((t * 7919 % 1009) - 504) as f64 * 4096.0;
+        w.history.append(&series, at(t), value);
+        if t % 600 == 0 {
+            w.history.gc(at(t));
+        }
+    }
+    let mut out = Vec::new();
+    w.history.get(series.id).unwrap().read(at(0), at(week), &mut out);
+    assert_eq!(out.len() as i64, week, "the window is open at its start");
+    assert!(w.history.stats().bytes < 1_300_000, "{}", w.history.stats().bytes);
+}

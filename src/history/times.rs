@@ -99,6 +99,22 @@ impl<'b> TimesIter<'b> {
         iter
     }
 
+    /// The last time, if all are in order.
+    pub fn end_in_order(mut self) -> Option<i64> {
+        if self.until == u32::MAX {
+            let steps = i64::from(self.left.checked_sub(1)?);
+            return (steps == 0 || self.step > 0).then(|| self.next + steps * i64::from(self.step));
+        }
+        let mut last = self.next()?;
+        for time in self {
+            if time <= last {
+                return None;
+            }
+            last = time;
+        }
+        Some(last)
+    }
+
     fn load_exception(&mut self) {
         self.until = match self.at < self.exceptions.len() {
             true => take_varint(self.exceptions, &mut self.at) as u32,

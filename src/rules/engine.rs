@@ -338,7 +338,16 @@ impl RuleEngine {
     /// Puts back the alerts that were kept under these numbers, before the first evaluation. `mono` is where the clock of
     /// [`RuleEngine::tick`] stood, and goes on: what had lasted goes on lasting; the time in between is not counted, as
     /// nobody knows what was then. Alerts of rules that are gone are resolved at the next tick.
-    pub fn restore(&mut self, kept: impl IntoIterator<Item = (u64, SavedAlert)>, now: Timestamp, mono: Duration) {
+    ///
+    /// An alert that its rule does not give at first is left alone for as long as the rule looks back, or for the time
+    /// that history lacks before now (`gap`) where that is known and shorter.
+    pub fn restore(
+        &mut self,
+        kept: impl IntoIterator<Item = (u64, SavedAlert)>,
+        now: Timestamp,
+        mono: Duration,
+        gap: Option<Duration>,
+    ) {
         let now = Moment::new(now, mono);
         let mut places = HashMap::new();
         for (at, group) in self.groups.iter().enumerate() {
@@ -357,7 +366,8 @@ impl RuleEngine {
             match place.and_then(|(at, nth)| self.groups.get_mut(*at)?.rules.get_mut(*nth)) {
                 Some(rule) => {
                     let reach = rule.spec.query().selectors().iter().map(|s| s.reach).max().unwrap_or_default();
-                    rule.alerts.restore(labels, alert, now, reach.max(LEAST_GRACE));
+                    let lacking = gap.map_or(reach, |gap| gap.min(reach));
+                    rule.alerts.restore(labels, alert, now, lacking.max(LEAST_GRACE));
                 }
                 None => {
                     let mut alerts = Alerts::new(Timing::default());

@@ -87,7 +87,7 @@ impl Host {
     fn restore(&mut self, rows: BTreeMap<u64, String>) {
         let (now, mono) = self.now();
         let rows = rows.into_iter().map(|(number, row)| (number, serde_json::from_str(&row).unwrap()));
-        self.engine.restore(rows, now, mono);
+        self.engine.restore(rows, now, mono, None);
     }
 
     /// The lines of the rules on /metrics.
@@ -481,7 +481,7 @@ fn no_stored_row_makes_it_panic() {
         let Ok(saved) = serde_json::from_slice::<SavedAlert>(row) else { return };
         let mut host = Host::new(RULES);
         let (now, mono) = host.now();
-        host.engine.restore([(7, saved.clone()), (u64::MAX, saved)], now, mono);
+        host.engine.restore([(7, saved.clone()), (u64::MAX, saved)], now, mono, None);
         for value in [2.0, 0.0, 0.0] {
             host.tick(&[("m", value)]);
             host.engine.active_alerts();

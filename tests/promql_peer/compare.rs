@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use watchfire::history::History;
 use watchfire::model::{Labels, Timestamp};
-use watchfire::promql::{Annotations, EvalOptions, Query, Value};
+use watchfire::promql::{EvalOptions, Query, Value};
 
 use super::peer::Request;
 

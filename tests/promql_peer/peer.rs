@@ -65,7 +65,9 @@ impl Peer {
             None => match build() {
                 Ok(path) => path,
                 Err(why) => {
-                    let required = env::var_os("WATCHFIRE_REQUIRE_PEERS").is_some();
+                    // Go is no package of the system's, as the other peers are: without it there is nothing to require.
+                    let go = Command::new("go").arg("version").output().is_ok();
+                    let required = go && env::var_os("WATCHFIRE_REQUIRE_PEERS").is_some();
                     assert!(!required, "Prometheus' engine is required, and could not be built: {why}");
                     eprintln!("skipped: Prometheus' engine could not be built: {why}");
                     return None;

@@ -156,7 +156,11 @@ mod tests {
         let matrix = VECTOR.replace("vector", "matrix").replace("value\":[1.5,\"2\"]", "values\":[[1.5,\"2\"]]");
         Fuzz::of(&[VECTOR, WRONG, &matrix]).bytes(|body| {
             let _ = Answer::read(200, body).map(|answer| {
-                let range = Some((crate::model::Timestamp::MIN, crate::model::Timestamp::MAX));
+                let range = Some((
+                    crate::model::Timestamp::MIN,
+                    crate::model::Timestamp::MAX,
+                    std::time::Duration::from_millis(body.len() as u64),
+                ));
                 super::super::table::table(&answer, range, Some(body.len() % 100));
                 super::super::table::csv(&answer) + &super::super::table::raw(&answer)
             });

@@ -93,7 +93,9 @@ impl Failure {
 }
 
 pub fn run(flags: &QueryFlags) -> ExitCode {
-    match flags.ask().and_then(|answer| flags.print(&answer)) {
+    // Once: now is part of it.
+    let range = flags.range();
+    match flags.ask(range).and_then(|answer| flags.print(&answer, range)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{}", failure.text.trim_end());
@@ -102,9 +104,11 @@ pub fn run(flags: &QueryFlags) -> ExitCode {
     }
 }
 
+/// The range of a query, where there is one: start, end, step.
+type Range = Option<(Timestamp, Timestamp, Duration)>;
+
 impl QueryFlags {
-    /// The range, where there is one: start, end, step.
-    fn range(&self) -> Option<(Timestamp, Timestamp, Duration)> {
+    fn range(&self) -> Range {
         let end = self.end.unwrap_or_else(Timestamp::now);
         let start = self.start.or_else(|| Some(end - self.last?))?;
         let millis = u64::try_from(end.millis_since(start)).unwrap_or(0);
@@ -112,11 +116,11 @@ impl QueryFlags {
         Some((start, end, step))
     }
 
-    fn form(&self) -> (&'static str, String) {
+    fn form(&self, range: Range) -> (&'static str, String) {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("query", &self.expr);
         let seconds = |at: Timestamp| at.as_secs_f64().to_string();
-        let path = match self.range() {
+        let path = match range {
             Some((start, end, step)) => {
                 form.append_pair("start", &seconds(start)).append_pair("end", &seconds(end));
                 form.append_pair("step", &step.as_secs_f64().to_string());
@@ -132,12 +136,12 @@ impl QueryFlags {
         (path, form.finish())
     }
 
-    fn ask(&self) -> Result<Answer, Failure> {
-        if self.step.is_some() && self.range().is_none() {
+    fn ask(&self, range: Range) -> Result<Answer, Failure> {
+        if self.step.is_some() && range.is_none() {
             return Err(Failure::invalid("watchfire: --step goes with --last or --start"));
         }
         let config = self.http_config.as_deref().map_or_else(|| Ok(HttpConfig::default()), load)?;
-        let (path, form) = self.form();
+        let (path, form) = self.form(range);
         let url = format!("{}/{path}", self.url.trim_end_matches('/'));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Failure::other(format!("watchfire: cannot start the runtime: {e}")))?;
@@ -160,13 +164,12 @@ impl QueryFlags {
         }
     }
 
-    fn print(&self, answer: &Answer) -> Result<(), Failure> {
+    fn print(&self, answer: &Answer, range: Range) -> Result<(), Failure> {
         for note in &answer.notes {
             eprintln!("watchfire: {note}");
         }
         let terminal = std::io::stdout().is_terminal();
         let width = terminal.then(width);
-        let range = self.range().map(|(start, end, _)| (start, end));
         let text = match self.output {
             Output::Table => table::table(answer, range, width),
             Output::Json => format!("{}\n", answer.data),
@@ -257,7 +260,10 @@ mod tests {
 
     #[test]
     fn a_query_is_at_a_time_or_over_a_range() {
-        let form = |args: &[&str]| flags(args).unwrap().form();
+        let form = |args: &[&str]| {
+            let flags = flags(args).unwrap();
+            flags.form(flags.range())
+        };
         assert_eq!(form(&["a + b"]), ("api/v1/query", "query=a+%2B+b".to_string()));
         assert_eq!(form(&["--time", "1.5", "a"]).1, "query=a&time=1.5");
         let (path, form) = form(&["a", "--start", "1970-01-01T00:00:00Z", "--end", "1000"]);

@@ -1,8 +1,9 @@
 //! Results as text: a table for people, lines for programs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use super::answer::{Answer, Result, Series};
+use super::answer::{Answer, Point, Result, Series};
 use super::spark::sparkline;
 use crate::model::{Labels, Timestamp};
 
@@ -13,10 +14,10 @@ const NARROW: usize = 8;
 /// Between two columns.
 const GAP: &str = "  ";
 
-/// `range`: the times of a range query. `width`: the columns that there are; nothing for as many as it takes.
-pub fn table(answer: &Answer, range: Option<(Timestamp, Timestamp)>, width: Option<usize>) -> String {
+/// `range`: the times of a range query, and its step. `width`: the columns that there are; nothing for as many as it takes.
+pub fn table(answer: &Answer, range: Option<(Timestamp, Timestamp, Duration)>, width: Option<usize>) -> String {
     let (series, matrix) = match &answer.result {
-        Result::One(point) => return format!("{}\n", printable(&point.value)),
+        Result::One(point) => return format!("{}\n", rounded(&point.value)),
         Result::Vector(series) => (series, false),
         Result::Matrix(series) => (series, true),
     };
@@ -55,11 +56,19 @@ pub fn table(answer: &Answer, range: Option<(Timestamp, Timestamp)>, width: Opti
         }
         if matrix && n > 0 {
             let points = series.get(n - 1).map(|s| s.points.as_slice()).unwrap_or_default();
-            let (start, end) = match range {
-                Some((start, end)) => (start.as_secs_f64(), end.as_secs_f64()),
-                None => (points.first().map_or(0.0, |p| p.time), points.last().map_or(0.0, |p| p.time)),
+            line += &match range {
+                // Each step has a place, and a column of its own where there is room for all.
+                Some((start, end, step)) => {
+                    let steps = end.millis_since(start).max(0) as u128 / step.as_millis().max(1) + 1;
+                    let columns = usize::try_from(steps).map_or(columns, |steps| columns.min(steps));
+                    let end = start.as_secs_f64() + steps as f64 * step.as_secs_f64();
+                    sparkline(points, start.as_secs_f64(), end, columns)
+                }
+                None => {
+                    let time = |point: Option<&Point>| point.map_or(0.0, |p| p.time);
+                    sparkline(points, time(points.first()), time(points.last()), columns)
+                }
             };
-            line += &sparkline(points, start, end, columns);
         }
         out += line.trim_end();
         out.push('\n');
@@ -75,7 +84,23 @@ fn common_labels(series: &[Series]) -> BTreeMap<&String, &String> {
 }
 
 fn last(series: &Series) -> String {
-    series.points.last().map(|p| p.value.clone()).unwrap_or_default()
+    series.points.last().map(|p| rounded(&p.value)).unwrap_or_default()
+}
+
+/// A number as people read it: with six digits, or all of a whole number. What is exact is in the other outputs.
+fn rounded(value: &str) -> String {
+    match value.parse::<f64>() {
+        Ok(v) if v.is_finite() && v.fract() != 0.0 => {
+            let digits = 5 - v.abs().log10().floor().clamp(-300.0, 5.0) as i32;
+            // Below a millionth, zeros say less than an exponent does.
+            if digits > 11 {
+                return format!("{v:.5e}");
+            }
+            let text = format!("{v:.*}", usize::try_from(digits).unwrap_or(0));
+            if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
+        }
+        _ => printable(value),
+    }
 }
 
 /// The smallest, the largest and the last value, as they were printed.
@@ -84,7 +109,7 @@ fn extremes(series: &Series) -> Vec<String> {
     let known = || numbers().filter(|(number, _)| !number.is_nan());
     let low = known().min_by(|a, b| a.0.total_cmp(&b.0));
     let high = known().max_by(|a, b| a.0.total_cmp(&b.0));
-    let text = |found: Option<(f64, &String)>| found.map_or("NaN".to_string(), |(_, text)| text.clone());
+    let text = |found: Option<(f64, &String)>| found.map_or("NaN".to_string(), |(_, text)| rounded(text));
     vec![text(low), text(high), last(series)]
 }
 
@@ -195,11 +220,31 @@ mod tests {
 
     #[test]
     fn a_range_has_extremes_and_a_sparkline() {
-        let range = Some((Timestamp::from_millis(0), Timestamp::from_millis(10_000)));
+        let range = |step| Some((Timestamp::from_millis(0), Timestamp::from_millis(10_000), Duration::from_secs(step)));
         assert_eq!(
-            table(&matrix(), range, Some(36)),
-            "a     MIN  MAX  LAST\nx       1   20    20  ▁            █\na\\nb    7    7     7  ▁\n"
+            table(&matrix(), range(5), Some(36)),
+            "a     MIN  MAX  LAST\nx       1   20    20  ▁ █\na\\nb    7    7     7  ▁\n",
+            "a column for each step"
         );
+        assert!(table(&matrix(), range(1), Some(34)).contains("20  ▁         █\n"), "as many as there are at most");
+    }
+
+    #[test]
+    fn numbers_have_six_digits_and_whole_ones_all() {
+        for (exact, read) in [
+            ("0.06999999999999951", "0.07"),
+            ("820.4810314902059", "820.481"),
+            ("1234567.8", "1234568"),
+            ("-0.000123456789", "-0.000123457"),
+            ("1.2345678e-9", "1.23457e-9"),
+            ("123456789012", "123456789012"),
+            ("+Inf", "+Inf"),
+            ("NaN", "NaN"),
+            ("0", "0"),
+            ("99999.99", "100000"),
+        ] {
+            assert_eq!(rounded(exact), read);
+        }
     }
 
     #[test]

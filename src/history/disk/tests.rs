@@ -1,0 +1,598 @@
+//! What outlives the agent, with real files.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prometheus::Registry;
+use tempfile::TempDir;
+
+use super::*;
+use crate::history::{HistoryLimits, Keep, Matcher, is_stale_marker};
+use crate::model::{Labels, Series, Snapshot, Writer};
+
+const LIMITS: HistoryLimits =
+    HistoryLimits { retention: Duration::from_secs(7200), max_bytes: 1 << 24, max_series: 10_000 };
+/// Seconds since the epoch at which tests begin.
+const T0: i64 = 1_700_000_000;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis((T0 + seconds) * 1000)
+}
+
+/// An agent's history on a directory, over as many starts as one likes.
+struct Run {
+    table: Arc<SeriesTable>,
+    writer: Writer,
+    history: History,
+    metrics: DiskMetrics,
+    /// As `persist` is told it: a second a tick.
+    clock: Instant,
+}
+
+impl Run {
+    fn start(dir: &Path, now: i64) -> Run {
+        Run::with(dir, now, LIMITS, Vec::new())
+    }
+
+    fn with(dir: &Path, now: i64, limits: HistoryLimits, keeps: Vec<Keep>) -> Run {
+        let table = Arc::new(SeriesTable::new(Labels::empty()));
+        let metrics = DiskMetrics::register(&Registry::new()).unwrap();
+        let mut history = History::new(limits);
+        history.set_keeps(keeps);
+        history.open(&Place { dir: dir.join("history"), metrics: metrics.clone() }, &table, at(now));
+        let writer = Writer::new("test", table.clone(), 100_000);
+        Run { table, writer, history, metrics, clock: Instant::now() }
+    }
+
+    fn tick(&mut self, time: i64, samples: &[(&str, f64)]) {
+        let mut family = self.writer.gauge("m", "", ["d"]);
+        for (d, v) in samples {
+            family.put([d.as_bytes()], *v);
+        }
+        let (section, _) = self.writer.finish();
+        self.history.append_snapshot(&Snapshot { time: at(time), sections: vec![section], ..Snapshot::empty() });
+        self.clock += Duration::from_secs(1);
+        self.history.persist(self.clock);
+        // Here an hour takes a moment: the disk has not the time that it has else.
+        while self.metrics.unwritten.get() > 100_000 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn series(&self, labels: &[(&str, &str)]) -> Arc<Series> {
+        self.table.intern(Labels::from_pairs(labels.iter().copied()))
+    }
+
+    /// Everything that it has, staleness markers too, to the bit.
+    fn contents(&self) -> Contents {
+        let mut all: Vec<_> = self
+            .history
+            .slots
+            .iter()
+            .flatten()
+            .map(|slot| {
+                let sealed = slot.sealed.iter().flat_map(|chunk| chunk.iter());
+                let samples = sealed.chain(slot.head.iter()).map(|(t, v)| (t / 1000 - T0, v.to_bits()));
+                (slot.series.labels.to_string(), samples.collect())
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
+    fn values(&self, device: &str) -> Vec<(i64, f64)> {
+        let name = format!("m{{d=\"{device}\"}}");
+        let found = self.contents().into_iter().find(|(labels, _)| *labels == name);
+        found.into_iter().flat_map(|(_, samples)| samples).map(|(t, bits)| (t, f64::from_bits(bits))).collect()
+    }
+
+    /// Waits until the disk has it, and dies without a last word.
+    fn kill(self) {
+        let Run { mut history, .. } = self;
+        // What is handed over is written, whatever becomes of the agent; nothing more is handed over.
+        drop(history.journal.take());
+    }
+}
+
+/// Values of several kinds: constant, counting, in hundredths, of all bits, seldom changing.
+fn samples(t: i64) -> Vec<(&'static str, f64)> {
+    let noise = (t.wrapping_mul(0x5851_f42d_4c95_7f2d) >> 20) as f64;
+    vec![
+        ("constant", 7.0),
+        ("counter", (t * 4096) as f64),
+        ("cpu", (t * 37) as f64 / 100.0),
+        ("noise", noise / 3.0),
+        ("seldom", (t / 100) as f64),
+        ("nan", if t % 50 < 25 { f64::NAN } else { -0.0 }),
+    ]
+}
+
+type Contents = Vec<(String, Vec<(i64, u64)>)>;
+
+/// Says where two histories begin to differ, which are too long to be shown.
+#[track_caller]
+fn assert_same(got: &Contents, expected: &Contents, when: &str) {
+    let names = |all: &Contents| all.iter().map(|(name, samples)| (name.clone(), samples.len())).collect::<Vec<_>>();
+    for ((name, got), (_, expected)) in got.iter().zip(expected) {
+        let differ = got.iter().zip(expected).find(|(got, expected)| got != expected);
+        assert!(differ.is_none(), "{when}: {name}: {differ:?}");
+    }
+    assert_eq!(names(got), names(expected), "{when}");
+}
+
+fn files(dir: &Path) -> Vec<(String, u64)> {
+    let entries = std::fs::read_dir(dir.join("history")).unwrap().flatten();
+    let mut files: Vec<_> =
+        entries.map(|e| (e.file_name().to_string_lossy().into_owned(), e.metadata().unwrap().len())).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn everything_is_there_after_a_crash_to_the_bit_wherever_in_a_cycle_it_comes() {
+    for ticks in [1, 2, 17, 299, 300, 301, 302, 650, 2500] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut run = Run::start(dir.path(), 0);
+        for t in 1..=ticks {
+            run.tick(t, &samples(t));
+            if t % 30 == 0 {
+                let rule = run.series(&[("__name__", "rule")]);
+                run.history.append(&rule, at(t - 5), t as f64);
+            }
+        }
+        run.history.persist(run.clock);
+        let before = run.contents();
+        run.kill();
+        let run = Run::start(dir.path(), ticks);
+        assert_same(&run.contents(), &before, &format!("{ticks} ticks"));
+        assert_eq!(run.metrics.damaged.get(), 0);
+    }
+}
+
+#[test]
+fn history_goes_on_over_many_starts_with_gaps_where_the_agent_was_down() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut expected = Vec::new();
+    for round in 0..20 {
+        let mut run = Run::start(dir.path(), round * 100);
+        for t in round * 100..round * 100 + 50 {
+            run.tick(t, &[("a", t as f64 * 1.5)]);
+            expected.push((t, t as f64 * 1.5));
+        }
+        run.kill();
+    }
+    let mut run = Run::start(dir.path(), 2000);
+    assert!(run.values("a") == expected);
+    for t in 2000..2700 {
+        run.tick(t, &[("a", t as f64 * 1.5)]);
+    }
+    run.kill();
+    assert!(files(dir.path()).len() < 6, "old logs go: {:?}", files(dir.path()));
+    assert_eq!(Run::start(dir.path(), 2700).values("a").len(), expected.len() + 700);
+}
+
+#[test]
+fn series_come_and_go_and_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::start(dir.path(), 0);
+    for t in 1..=1000i64 {
+        let mut now = samples(t);
+        let brief = format!("brief{}", t / 10);
+        now.push((brief.as_str(), t as f64));
+        if t / 200 % 2 == 0 {
+            now.push(("wave", t as f64));
+        }
+        run.tick(t, &now);
+        if t % 60 == 0 {
+            run.history.gc(at(t));
+            run.table.sweep();
+        }
+    }
+    let before = run.contents();
+    run.kill();
+    assert_same(&Run::start(dir.path(), 1000).contents(), &before, "after the restart");
+}
+
+#[test]
+fn what_is_not_given_any_more_after_a_restart_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::start(dir.path(), 0);
+    (1..=10).for_each(|t| run.tick(t, &[("lives", 1.0), ("dies", 1.0)]));
+    let rule = run.series(&[("__name__", "offset_rule")]);
+    run.history.append(&rule, at(-50), 1.0);
+    run.history.persist(run.clock);
+    run.kill();
+    let mut run = Run::start(dir.path(), 20);
+    for t in 20..=35 {
+        run.tick(t, &[("lives", 1.0)]);
+    }
+    // A rule may be evaluated in the past.
+    let rule = run.series(&[("__name__", "offset_rule")]);
+    run.history.append(&rule, at(-30), 2.0);
+    run.history.end_silent(at(35));
+    run.history.persist(run.clock);
+    let last = |d| run.values(d).last().copied().unwrap();
+    assert_eq!(last("lives"), (35, 1.0));
+    assert!(last("dies").0 == 35 && is_stale_marker(last("dies").1));
+    assert_eq!(run.history.get(rule.id).unwrap().last().value, 2.0);
+    let before = run.contents();
+    run.kill();
+    assert_same(&Run::start(dir.path(), 35).contents(), &before, "the markers outlive the agent too");
+}
+
+#[test]
+fn when_the_clock_is_set_back_the_disk_forgets_what_memory_forgets() {
+    for (ticks, back) in [(700, 650), (700, 100), (2500, 1000), (2500, 2499), (310, 5)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut run = Run::start(dir.path(), 0);
+        (1..=ticks).for_each(|t| run.tick(t, &samples(t)));
+        (back..back + 3).for_each(|t| run.tick(t, &samples(-t)));
+        let before = run.contents();
+        run.kill();
+        let mut run = Run::start(dir.path(), back + 3);
+        assert_same(&run.contents(), &before, &format!("{ticks} ticks, then back to {back}"));
+        // And again, with cycles in between.
+        (back + 3..back + 700).for_each(|t| run.tick(t, &samples(-t)));
+        run.tick(back + 1, &samples(0));
+        let before = run.contents();
+        run.kill();
+        assert_same(&Run::start(dir.path(), back + 1).contents(), &before, "after the restart");
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_while_the_agent_was_down_forgets_what_is_later_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::start(dir.path(), 0);
+    (1..=7000).for_each(|t| run.tick(t, &[("a", t as f64)]));
+    run.kill();
+    let mut run = Run::start(dir.path(), 3400);
+    run.tick(3400, &[("a", -1.0)]);
+    assert_eq!(run.values("a")[3398..], [(3399, 3399.0), (3400, -1.0)]);
+    run.kill();
+    let run = Run::start(dir.path(), 3401);
+    assert_eq!(run.values("a")[3398..], [(3399, 3399.0), (3400, -1.0)]);
+}
+
+#[test]
+fn what_is_forgotten_as_a_whole_does_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::start(dir.path(), 0);
+    (1..=700).for_each(|t| run.tick(t, &samples(t)));
+    run.history.forget_all();
+    (300..320).for_each(|t| run.tick(t, &[("a", t as f64)]));
+    run.history.gc(at(320));
+    let before = run.contents();
+    assert_eq!(before.len(), 1);
+    run.kill();
+    assert_same(&Run::start(dir.path(), 320).contents(), &before, "after the restart");
+}
+
+#[test]
+fn a_clock_that_jumps_a_day_forward_leaves_a_gap_and_old_files_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::start(dir.path(), 0);
+    (1..=3000).for_each(|t| run.tick(t, &samples(t)));
+    let day = 86_400;
+    (day..day + 10).for_each(|t| run.tick(t, &samples(t)));
+    run.history.gc(at(day + 10));
+    let before = run.values("cpu");
+    run.kill();
+    let mut run = Run::start(dir.path(), day + 10);
+    // A head that goes on has some that are older than what is kept: these may be there or not.
+    let kept = |values: &[(i64, f64)]| values.iter().filter(|(t, _)| *t >= day).copied().collect::<Vec<_>>();
+    assert_eq!((kept(&run.values("cpu")), kept(&before).len()), (kept(&before), 10));
+    for t in day + 10..day + 700 {
+        run.tick(t, &samples(t));
+        if t % 60 == 0 {
+            run.history.gc(at(t));
+        }
+    }
+    run.kill();
+    let size: u64 = files(dir.path()).iter().map(|(_, bytes)| bytes).sum();
+    assert!(size < 60_000, "{:?}", files(dir.path()));
+}
+
+#[test]
+fn old_files_are_deleted_and_a_long_kept_series_moves_on() {
+    let week = Keep { matchers: vec![Matcher::equal("d", "seldom")], reach: Duration::from_secs(7 * 86_400) };
+    let limits = HistoryLimits { retention: Duration::from_secs(600), ..LIMITS };
+    let dir = tempfile::tempdir().unwrap();
+    let mut sizes = Vec::new();
+    let names: Vec<String> = (0..200).map(|i| format!("noise{i}")).collect();
+    for round in 0..4i64 {
+        let mut run = Run::with(dir.path(), round * 3000, limits, vec![week.clone()]);
+        for t in round * 3000 + 1..=round * 3000 + 3000 {
+            let noise = |i: i64| ((t * 7919 + i).wrapping_mul(0x5851_f42d_4c95_7f2d) >> 12) as f64 / 3.0;
+            let mut all: Vec<(&str, f64)> = names.iter().zip(0..).map(|(n, i)| (n.as_str(), noise(i))).collect();
+            all.push(("seldom", (t / 100) as f64));
+            run.tick(t, &all);
+            if t % 60 == 0 {
+                run.history.gc(at(t));
+            }
+        }
+        run.kill();
+        sizes.push(files(dir.path()).iter().map(|(_, bytes)| bytes).sum::<u64>());
+    }
+    let run = Run::with(dir.path(), 12_000, limits, vec![week]);
+    let kept = run.values("seldom");
+    assert_eq!((kept.len(), kept[0]), (12_000, (1, 0.0)));
+    assert!(run.values("noise1")[0].0 > 10_000, "the others are kept for ten minutes, and the chunk they end in");
+    // 200 series of 8 bytes a second for ten minutes are a megabyte.
+    assert!(sizes.iter().all(|size| *size < 8 << 20), "{sizes:?}");
+}
+
+/// A small store that has all there is: chunks, heads, ticks, two epochs.
+fn small(dir: &Path) {
+    let mut run = Run::start(dir, 0);
+    run.clock += Duration::from_secs(285);
+    (1..=12).for_each(|t| run.tick(t, &[("a", t as f64 / 3.0), ("b", 1.0)]));
+    run.tick(13, &[("b", 1.0)]);
+    (14..=26).for_each(|t| run.tick(t, &[("a", t as f64 / 3.0), ("b", 1.0)]));
+    (20..=22).for_each(|t| run.tick(t, &[("a", t as f64), ("b", 2.0)]));
+    run.clock += Duration::from_secs(290);
+    (23..=45).for_each(|t| run.tick(t, &[("a", t as f64), ("b", 2.0), ("c", t as f64)]));
+    run.kill();
+    assert!(files(dir).iter().any(|(name, _)| name.ends_with(".chunks")), "{:?}", files(dir));
+}
+
+fn copy(from: &Path, to: &Path) {
+    let to = to.join("history");
+    let _ = std::fs::remove_dir_all(&to);
+    std::fs::create_dir(&to).unwrap();
+    for entry in std::fs::read_dir(from.join("history")).unwrap().flatten() {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// Reads what is there without writing to it.
+fn read_only(dir: &Path) -> (History, restore::Found) {
+    let mut history = History::new(LIMITS);
+    let table = SeriesTable::new(Labels::empty());
+    let found = restore::restore(&dir.join("history"), &mut history, &table, at(46)).unwrap();
+    (history, found)
+}
+
+fn all_samples(history: &History) -> Vec<(String, i64, u64)> {
+    let mut all = Vec::new();
+    for slot in history.slots.iter().flatten() {
+        let samples = slot.sealed.iter().flat_map(|c| c.iter()).chain(slot.head.iter());
+        all.extend(samples.map(|(t, v)| (slot.series.labels.to_string(), t, v.to_bits())));
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn a_file_that_is_cut_at_any_byte_costs_what_comes_after() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    small(from.path());
+    let whole = all_samples(&read_only(from.path()).0);
+    assert!(whole.len() > 90, "{}", whole.len());
+    for (name, length) in files(from.path()) {
+        copy(from.path(), to.path());
+        let path = to.path().join("history").join(&name);
+        let bytes = std::fs::read(&path).unwrap();
+        let mut last = 0;
+        for cut in 0..length {
+            std::fs::write(&path, &bytes[..cut as usize]).unwrap();
+            let (history, found) = read_only(to.path());
+            let got = all_samples(&history);
+            let alone = got.iter().all(|s| whole.binary_search(s).is_ok()) || cut < 64;
+            assert!(alone, "{name} at {cut}: what was never there");
+            assert!(got.windows(2).all(|w| (&w[0].0, w[0].1) != (&w[1].0, w[1].1)), "{name} at {cut}: twice");
+            assert_eq!(found.damaged, 0, "{name} at {cut}: a torn end is no damage");
+            if cut >= 64 {
+                assert!(got.len() >= last, "{name} at {cut}: more of the file gives less");
+                last = got.len();
+            }
+        }
+    }
+}
+
+#[test]
+fn any_byte_that_is_flipped_costs_little_and_is_said() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    small(from.path());
+    let whole = all_samples(&read_only(from.path()).0);
+    for (name, length) in files(from.path()) {
+        copy(from.path(), to.path());
+        let path = to.path().join("history").join(&name);
+        let bytes = std::fs::read(&path).unwrap();
+        for place in 0..length as usize {
+            let mut bad = bytes.clone();
+            bad[place] ^= 0x55;
+            std::fs::write(&path, &bad).unwrap();
+            let (history, found) = read_only(to.path());
+            let got = all_samples(&history);
+            let invented: Vec<_> = got.iter().filter(|s| whole.binary_search(s).is_err()).collect();
+            assert!(invented.is_empty(), "{name} at {place}: {invented:?}");
+            // A head or a series' number: what the log has of one series; a tick: itself, and 16 of what rests on it.
+            let lost = whole.len() - got.len();
+            assert!(lost <= 49, "{name} at {place}: {lost} of {}", whole.len());
+            let was_torn = found.damaged == 0;
+            assert!(!was_torn || place + 13 + 2000 > length as usize, "{name} at {place}: nothing was said");
+        }
+    }
+}
+
+#[test]
+fn files_of_a_later_version_and_of_others_are_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("history")).unwrap();
+    let put = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join("history").join(name), bytes).unwrap();
+    put("00000007-0.chunks", b"wfh\x02C something else");
+    put("notes.txt", b"mine");
+    let mut run = Run::start(dir.path(), 0);
+    (1..=700).for_each(|t| run.tick(t, &samples(t)));
+    let before = run.contents();
+    run.kill();
+    let names: Vec<String> = files(dir.path()).into_iter().map(|(name, _)| name).collect();
+    assert!(names.contains(&"00000007-0.chunks".to_string()) && names.contains(&"notes.txt".to_string()), "{names:?}");
+    assert_same(&Run::start(dir.path(), 700).contents(), &before, "after the restart");
+}
+
+#[test]
+fn a_second_agent_on_the_same_directory_leaves_it_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Run::start(dir.path(), 0);
+    let mut second = Run::start(dir.path(), 0);
+    assert!(second.history.journal.is_none());
+    for t in 1..=5 {
+        first.tick(t, &[("a", 1.0)]);
+        second.tick(t, &[("a", 2.0)]);
+    }
+    let before = first.contents();
+    first.kill();
+    second.kill();
+    assert_same(&Run::start(dir.path(), 5).contents(), &before, "after the restart");
+}
+
+/// Ticks until the disk has failed, or works again.
+#[track_caller]
+fn until(run: &mut Run, t: &mut i64, up: i64) {
+    for _ in 0..2000 {
+        run.tick(*t, &samples(*t));
+        *t += 1;
+        if run.metrics.up.get() == up {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("the disk is not {up}");
+}
+
+#[test]
+fn a_directory_that_is_removed_comes_back_with_all_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::start(dir.path(), 0);
+    let mut t = 1;
+    (0..1500).for_each(|_| {
+        run.tick(t, &samples(t));
+        t += 1;
+    });
+    std::fs::remove_dir_all(dir.path().join("history")).unwrap();
+    until(&mut run, &mut t, 0);
+    until(&mut run, &mut t, 1);
+    let before = run.contents();
+    run.kill();
+    assert_same(&Run::start(dir.path(), t).contents(), &before, "after the restart");
+}
+
+/// A file system of so many bytes; nothing where one cannot be had.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<SmallDisk> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
+            .arg(dir.path())
+            .output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(SmallDisk(dir));
+        }
+        eprintln!("skipped: a small file system takes the right to mount one");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).output();
+    }
+}
+
+#[test]
+fn a_full_disk_costs_nothing_that_is_in_memory_once_there_is_room_again() {
+    let Some(disk) = SmallDisk::mount("1m") else { return };
+    let ballast = disk.0.path().join("ballast");
+    let mut run = Run::start(disk.0.path(), 0);
+    let mut t = 1;
+    until(&mut run, &mut t, 1);
+    let mut full = std::fs::File::create(&ballast).unwrap();
+    while std::io::Write::write_all(&mut full, &[0; 4096]).is_ok() {}
+    drop(full);
+    until(&mut run, &mut t, 0);
+    (0..1000).for_each(|_| {
+        run.tick(t, &samples(t));
+        t += 1;
+    });
+    assert_eq!(run.metrics.up.get(), 0);
+    assert_eq!(run.values("counter").len() as i64, t - 1, "it is all in memory");
+    assert!(files(disk.0.path()).len() < 10, "tries leave nothing behind: {:?}", files(disk.0.path()));
+    std::fs::remove_file(&ballast).unwrap();
+    until(&mut run, &mut t, 1);
+    let before = run.contents();
+    run.kill();
+    assert_same(&Run::start(disk.0.path(), t).contents(), &before, "after the restart");
+}
+
+#[test]
+fn of_a_store_that_is_larger_than_allowed_the_newest_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::start(dir.path(), 0);
+    for t in 1..=4000i64 {
+        let noise = |k: i64| (t * 7919 + k).wrapping_mul(0x5851_f42d_4c95_7f2d) as f64 / 3.0;
+        run.tick(t, &[("a", noise(1)), ("b", noise(2)), ("c", noise(3)), ("d", noise(4))]);
+    }
+    run.kill();
+    let small = HistoryLimits { max_bytes: 50_000, max_series: 3, ..LIMITS };
+    let run = Run::with(dir.path(), 4000, small, Vec::new());
+    assert!(run.history.stats().bytes <= 50_000, "{}", run.history.stats().bytes);
+    assert_eq!(run.history.stats().series, 3);
+    assert_eq!(run.values("a").last().unwrap().0, 4000);
+}
+
+#[test]
+fn no_file_makes_reading_panic() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    small(from.path());
+    let read =
+        |(name, _): (String, u64)| (name.clone(), std::fs::read(from.path().join("history").join(name)).unwrap());
+    let all: Vec<(String, Vec<u8>)> = files(from.path()).into_iter().map(read).collect();
+    std::fs::create_dir(to.path().join("history")).unwrap();
+    for extension in [".chunks", ".log"] {
+        let good: Vec<&[u8]> = all.iter().filter(|(n, _)| n.ends_with(extension)).map(|(_, b)| b.as_slice()).collect();
+        let path = to.path().join(format!("history/00000001-0{extension}"));
+        crate::fuzz::Fuzz::of(&good).heap(8 << 20).bytes(|bytes| {
+            std::fs::write(&path, bytes).unwrap();
+            let _ = all_samples(&read_only(to.path()).0);
+        });
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn no_frame_that_has_a_good_checksum_makes_reading_panic() {
+    let from = tempfile::tempdir().unwrap();
+    let to = tempfile::tempdir().unwrap();
+    small(from.path());
+    let mut payloads: Vec<Vec<u8>> = Vec::new();
+    for (name, _) in files(from.path()) {
+        let bytes = std::fs::read(from.path().join("history").join(name)).unwrap();
+        payloads.extend(frame::Frames::new(&bytes).map(|(kind, payload)| [&[kind], payload].concat()));
+    }
+    std::fs::create_dir(to.path().join("history")).unwrap();
+    let head = payloads.iter().find(|p| p[0] == frame::Kind::Head as u8).unwrap().clone();
+    crate::fuzz::Fuzz::of(&payloads).heap(32 << 20).bytes(|bytes| {
+        let mut file = Vec::new();
+        for payload in [&head[..], bytes] {
+            let begin = frame::begin(&mut file, frame::Kind::Chunk);
+            file.extend_from_slice(payload.get(1..).unwrap_or(&[]));
+            if let (Some(place), Some(kind)) = (file.get_mut(begin + 4), payload.first()) {
+                *place = *kind;
+            }
+            frame::finish(&mut file, begin);
+        }
+        for extension in [".chunks", ".log"] {
+            let path = to.path().join(format!("history/00000001-0{extension}"));
+            std::fs::write(&path, &file).unwrap();
+            let (mut history, _) = read_only(to.path());
+            let _ = all_samples(&history);
+            history.gc(at(100_000));
+            std::fs::remove_file(&path).unwrap();
+        }
+    });
+}
