@@ -29,23 +29,21 @@ pub enum Thinning {
 const MANY: usize = 16;
 
 impl Thinning {
-    /// Adds what must be seen of a chunk that lies wholly in the range; false where that is all.
-    fn add(self, summary: &Summary, start: i64, end: i64, out: &mut Vec<Point>) -> bool {
-        let mut see = |time, value| out.push(Point { time, value });
-        match (self, summary.course) {
-            (Thinning::No, _) | (_, Course::Marked) => return false,
-            (Thinning::Least, _) => see(start, summary.least),
-            (Thinning::Greatest, _) => see(start, summary.greatest),
+    /// Adds what must be seen of chunks that lie wholly in the range; false where their samples must be.
+    fn add(self, summary: &Summary, out: &mut Vec<Point>) -> bool {
+        let Summary { count, course, first, last, least, greatest, .. } = *summary;
+        match self {
+            _ if count == 0 => {}
+            Thinning::No => return false,
+            Thinning::Least => out.push(Point { value: least, ..first }),
+            Thinning::Greatest => out.push(Point { value: greatest, ..first }),
+            Thinning::Rises if course == Course::Any => return false,
+            Thinning::Constants if course != Course::Constant => return false,
             // Of NaN alone both ends are seen, so that nothing seems to fall over it.
-            (Thinning::Ends, _)
-            | (Thinning::Rises, Course::Rising | Course::Constant)
-            | (Thinning::Constants, Course::Constant) => {
-                see(start, summary.first);
-                if end > start {
-                    see(end, summary.last);
-                }
+            Thinning::Ends | Thinning::Rises | Thinning::Constants => {
+                out.push(first);
+                out.extend((count > 1).then_some(last));
             }
-            (Thinning::Rises | Thinning::Constants, _) => return false,
         }
         true
     }
@@ -68,12 +66,13 @@ impl SeriesRef<'_> {
             chunk.iter().read(from, |time, value| keep(time, value, to, out));
         }
         let mut left_out = 0;
-        self.slot.summaries.each(sealed.range(first..end), |chunk, summary| {
+        self.slot.summaries.each(sealed, first..end, |chunks, summary| {
             let there = out.len();
-            if thinning.add(summary, chunk.start, chunk.end(), out) {
-                left_out += (chunk.count as usize).saturating_sub(out.len() - there);
-            } else {
-                chunk.iter().read(i64::MIN, |time, value| keep(time, value, to, out));
+            match summary.filter(|summary| thinning.add(summary, out)) {
+                Some(summary) => left_out += (summary.count as usize).saturating_sub(out.len() - there),
+                None => chunks.for_each(|chunk| {
+                    chunk.iter().read(i64::MIN, |time, value| keep(time, value, to, out));
+                }),
             }
         });
         let rest = end.checked_sub(1).and_then(|i| sealed.get(i)).map_or(from, |c| c.end());

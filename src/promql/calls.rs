@@ -167,20 +167,23 @@ impl Eval<'_> {
         let time = Timestamp::from_millis(now);
         let is_rate = matches!(call.function.name, "rate" | "increase");
         let is_quantile = call.function.name == "quantile_over_time";
+        let has_one_name = range.has_one_name();
         let mut out = Vec::new();
         let reduction = reduction(call, function, thinning, parameter);
         self.reduced(range, now, &reduction, |eval, labels, without_name, value| {
-            if is_quantile {
+            // What is told of one series is told of all that have its name.
+            let is_news = out.is_empty() || !has_one_name;
+            if is_quantile && is_news {
                 eval.annotations.check_quantile(parameter, place(call, 0));
             }
-            if is_rate {
+            if is_rate && is_news {
                 eval.annotations.check_counter(labels.metric_name(), place(call, 0));
             }
             let labels = if keeps_name { labels } else { without_name };
             out.push(Sample { labels: labels.clone(), value, time });
             Ok(())
         })?;
-        if range.has_one_name() {
+        if has_one_name {
             // Then no two series are the same without it.
             return Ok(out);
         }

@@ -8,8 +8,8 @@
 //!     text -> syntax -> planner -> plan -> eval: select, window, calls, binary, aggregate
 //! ```
 //!
-//! A range is evaluated step by step, but samples are read for many steps at once ([`ahead`]), and what a subquery has
-//! given is kept for the next range that looks at it ([`past`]).
+//! A range is evaluated step by step, but samples are read for many steps at once (`ahead`), and what a subquery has
+//! given is kept for the next range that looks at it (`past`).
 
 mod aggregate;
 mod ahead;
