@@ -5,7 +5,9 @@
 //! - *an hour*: `rate`, `quantile_over_time`, `predict_linear` and others over the last hour of 50 series with a sample a
 //!   second, each as a rule of its own;
 //! - *1,000 rules*: the stock rules and a collection of such as people have, in variants of their ranges and thresholds,
-//!   over ten minutes of this host's series.
+//!   over ten minutes of this host's series;
+//! - *a week*: the minimum of a week of one series with a sample a second;
+//! - *ranges*: [range queries](ranges) over an hour, which the server is asked for over HTTP.
 //!
 //! The samples go into a [`History`] and, by `promtool tsdb create-blocks-from openmetrics`, into the server's storage. Both
 //! evaluate once a second; the server's CPU is that of its process, less what the same server uses without rules.
@@ -14,6 +16,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod ranges;
 mod samples;
 mod server;
 
@@ -32,6 +35,8 @@ use watchfire::yaml::Faults;
 /// Seconds over which CPU is measured: so many evaluations.
 const SECONDS: u32 = 20;
 
+const WEEK: u32 = 7 * 86_400;
+
 /// Rules of the kinds that public collections have.
 const COLLECTION: &str = include_str!("../../src/rules/testdata/collection.yaml");
 
@@ -43,14 +48,15 @@ fn main() {
         println!("prometheus and promtool are not installed: no comparison");
     }
     let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
     let measure = |name: &str, rules: &str, samples: &Samples, now| {
-        if wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str())) {
+        if is_wanted(name) {
             measure(name, rules, samples, now, server.as_ref());
         }
     };
     // Whole seconds; the samples reach past now, so that the server has some as long as it runs.
     let now = Timestamp::from_millis(Timestamp::now().as_millis() / 1000 * 1000);
-    let hour = Samples::counters_and_gauges(now - Duration::from_secs(3700), 3700 + 180);
+    let hour = Samples::counters_and_gauges(now - Duration::from_secs(3700), 3700 + 180, 50);
     for (name, expr) in HOUR {
         let rules = format!("groups: [{{name: g, interval: 1s, rules: [{{record: r, expr: '{expr}'}}]}}]");
         measure(name, &rules, &hour, now);
@@ -61,6 +67,13 @@ fn main() {
 
     let host = Samples::of_this_host(now - Duration::from_secs(600), 600 + 180);
     measure("1,000 rules", &typical_rules(1000), &host, now);
+
+    let rules = "groups: [{name: g, interval: 1s, rules: [{record: r, expr: 'min_over_time(memory_bytes[1w])'}]}]";
+    let week = Samples::one_gauge(now - Duration::from_secs(WEEK.into()), WEEK + 180);
+    measure("a week", rules, &week, now);
+    if is_wanted("ranges") {
+        ranges::measure(now, server.as_ref());
+    }
 }
 
 const HOUR: &[(&str, &str)] = &[

@@ -40,17 +40,25 @@ impl Random {
     }
 }
 
+fn device(name: &str, i: usize) -> Labels {
+    let device = format!("device{i}");
+    Labels::from_pairs([(METRIC_NAME, name), ("job", "node"), ("instance", "host:9100"), ("device", &device)])
+}
+
+fn gauge(i: usize) -> (Labels, f64, Course) {
+    (device("memory_bytes", i), 1e9 + i as f64 * 4096.0, Course::Gauge(400.0 * 4096.0))
+}
+
 impl Samples {
-    /// 50 counters `requests_total` and 50 gauges `memory_bytes`.
-    pub fn counters_and_gauges(start: Timestamp, seconds: u32) -> Samples {
-        let labels = |name: &str, i: usize| {
-            let device = format!("device{i}");
-            Labels::from_pairs([(METRIC_NAME, name), ("job", "node"), ("instance", "host:9100"), ("device", &device)])
-        };
-        let counters = (0..50).map(|i| (labels("requests_total", i), i as f64 * 1e6, Course::Counter(2_000)));
-        let gauges =
-            (0..50).map(|i| (labels("memory_bytes", i), 1e9 + i as f64 * 4096.0, Course::Gauge(400.0 * 4096.0)));
-        Samples { start, seconds, series: counters.chain(gauges).collect() }
+    /// So many counters `requests_total` and as many gauges `memory_bytes`.
+    pub fn counters_and_gauges(start: Timestamp, seconds: u32, count: usize) -> Samples {
+        let counter = |i| (device("requests_total", i), i as f64 * 1e6, Course::Counter(2_000));
+        Samples { start, seconds, series: (0..count).map(counter).chain((0..count).map(gauge)).collect() }
+    }
+
+    /// One gauge `memory_bytes`.
+    pub fn one_gauge(start: Timestamp, seconds: u32) -> Samples {
+        Samples { start, seconds, series: vec![gauge(0)] }
     }
 
     /// The series that a sampling of this host has; counters and gauges go on from their values.

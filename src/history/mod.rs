@@ -24,6 +24,8 @@ mod index;
 mod matcher;
 mod retention;
 mod series;
+mod summary;
+mod thin;
 mod times;
 
 #[cfg(test)]
@@ -38,6 +40,8 @@ pub use excerpt::{Wanted, excerpt, visit};
 pub use matcher::{MatchOp, Matcher, anchored};
 pub use retention::{Keep, Shortage};
 pub use series::SeriesRef;
+pub use summary::{greatest, least};
+pub use thin::Thinning;
 
 use disk::Journal;
 use head::Scratch;

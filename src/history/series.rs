@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::chunk::Chunk;
 use super::disk::Mark;
 use super::head::{Head, Scratch};
+use super::summary::Summaries;
 use super::{Appended, Point, is_stale_marker};
 use crate::model::{Labels, Series, Timestamp};
 
@@ -21,6 +22,8 @@ pub(super) struct Slot {
     pub mark: Mark,
     /// For so many seconds a rule looks back on it; its samples are kept at least as long.
     pub keep: u32,
+    /// Of sealed chunks that long ranges have gone over.
+    pub summaries: Summaries,
 }
 
 /// What an append or a removal changed.
@@ -40,6 +43,7 @@ impl Slot {
             last: Point { time: i64::MIN, value: 0.0 },
             mark: Mark::default(),
             keep: 0,
+            summaries: Summaries::default(),
         }
     }
 
@@ -97,6 +101,9 @@ impl Slot {
         if self.sealed.capacity() > 2 * self.sealed.len() + 8 {
             self.sealed.shrink_to(self.sealed.len() + 4);
         }
+        if delta.chunks > 0 {
+            self.summaries.forget_before(self.sealed.front().map_or(i64::MAX, |chunk| chunk.start));
+        }
         if !self.head.is_empty() && self.last.time < cutoff {
             delta.samples += u64::from(self.head.len());
             self.head.release();
@@ -112,6 +119,7 @@ impl Slot {
         }
         come = self.seal(scratch);
         self.head.release();
+        self.summaries = Summaries::default();
         while let Some(chunk) = self.sealed.back().filter(|c| c.end() > time) {
             gone.chunks += 1;
             gone.bytes += chunk.size();
@@ -152,7 +160,7 @@ impl Slot {
     /// Bytes besides those of the sealed chunks.
     pub fn overhead(&self) -> usize {
         let spare = self.sealed.capacity().saturating_sub(self.sealed.len()) * size_of::<Chunk>();
-        size_of::<Slot>() + spare + self.head.heap_size()
+        size_of::<Slot>() + spare + self.head.heap_size() + self.summaries.heap_size()
     }
 }
 
@@ -237,6 +245,42 @@ impl<'h> SeriesRef<'h> {
         if !slot.head.is_empty() && slot.head.start() <= until {
             slot.head.iter().read(after, &mut take);
         }
+    }
+}
+
+impl SeriesRef<'_> {
+    /// Gives `take` in order the newest sample at or before `at`, if there is one, and those after it up to `until`,
+    /// staleness markers included. Some samples older than these may come first.
+    pub fn follow(self, at: Timestamp, until: Timestamp, mut take: impl FnMut(Point)) {
+        let (at, until) = (at.as_millis(), until.as_millis());
+        let slot = self.slot;
+        let mut each = |time: i64, value: f64| {
+            if time <= until {
+                take(Point { time, value });
+            }
+            time <= until
+        };
+        if slot.head.is_empty() || slot.head.start() > at {
+            let first = slot.sealed.partition_point(|c| c.start <= at).saturating_sub(1);
+            for chunk in slot.sealed.range(first..) {
+                if chunk.start > until || !chunk.iter().read(i64::MIN, &mut each) {
+                    return;
+                }
+            }
+        }
+        if !slot.head.is_empty() && slot.head.start() <= until {
+            slot.head.iter().read(i64::MIN, &mut each);
+        }
+    }
+
+    /// No fewer than the samples later than `after` and not later than `until`, and not many more.
+    pub fn about(self, after: Timestamp, until: Timestamp) -> usize {
+        let (after, until) = (after.as_millis(), until.as_millis());
+        let slot = self.slot;
+        let first = slot.sealed.partition_point(|c| c.end() <= after);
+        let sealed = slot.sealed.range(first..).take_while(|c| c.start <= until).map(|c| c.count as usize);
+        let in_head = !slot.head.is_empty() && slot.head.start() <= until && slot.last.time > after;
+        sealed.sum::<usize>() + if in_head { slot.head.len() as usize } else { 0 }
     }
 }
 

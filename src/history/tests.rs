@@ -236,3 +236,35 @@ fn a_week_of_one_series_costs_no_more_than_a_megabyte() {
     assert_eq!(out.len() as i64, week, "the window is open at its start");
     assert!(w.history.stats().bytes < 1_300_000, "{}", w.history.stats().bytes);
 }
+
+#[test]
+fn of_a_long_range_what_matters_is_seen_after_samples_have_gone_and_come_too() {
+    let mut w = World::new(LIMITS);
+    let check = |w: &World| {
+        let series = w.history.select(&[Matcher::equal("d", "a")]);
+        let (mut all, mut kept) = (Vec::new(), Vec::new());
+        series[0].read(Timestamp::MIN, Timestamp::MAX, &mut all);
+        let count = series[0].read_thinned(Timestamp::MIN, Timestamp::MAX, Thinning::Least, &mut kept);
+        assert_eq!(count, all.len());
+        assert!(kept.len() < all.len() / 2, "{} of {}", kept.len(), all.len());
+        let least = |points: &[Point]| points.iter().map(|p| p.value).reduce(least);
+        assert_eq!(least(&kept), least(&all));
+        kept.clear();
+        series[0].read_thinned(Timestamp::MIN, Timestamp::MAX, Thinning::Ends, &mut kept);
+        assert_eq!((kept.first(), kept.last()), (all.first(), all.last()));
+    };
+    let value = |t: i64| (t * 7919 % 100_003) as f64;
+    for t in 1..=8000 {
+        w.tick(t, &[("a", value(t))]);
+    }
+    check(&w);
+    w.history.gc(at(8000));
+    check(&w);
+    // The clock is set back, and what comes then is less.
+    for t in 7900..=9000 {
+        w.tick(t, &[("a", -value(t))]);
+    }
+    check(&w);
+    w.history.gc(at(9500));
+    check(&w);
+}

@@ -4,6 +4,7 @@ mod info;
 mod labels;
 mod order;
 
+use super::ahead::Reduction;
 use super::error::EvalError;
 use super::eval::{Eval, unique};
 use super::functions::{Kind, Window};
@@ -11,6 +12,7 @@ use super::plan::{Call, Extra, Node, Range};
 use super::value::{Sample, Value};
 use super::window::{self, Quadrature};
 use super::{histogram, math};
+use crate::history::Thinning;
 use crate::model::{Labels, Timestamp};
 
 impl Eval<'_> {
@@ -36,7 +38,9 @@ impl Eval<'_> {
             Kind::Map(f) => self.mapped(call, now, f)?,
             Kind::Date(f) if call.arguments.is_empty() => alone(f(now as f64 / 1000.0)),
             Kind::Date(f) => self.mapped(call, now, f)?,
-            Kind::Range { function, keeps_name } => self.over_range(call, now, function, keeps_name)?,
+            Kind::Range { function, keeps_name, thinning } => {
+                self.over_range(call, now, &function, keeps_name, thinning)?
+            }
             Kind::Smoothing => self.smoothing(call, now)?,
             Kind::Integral => self.integral(call, now)?,
             Kind::Absent => match self.vector_argument(call, 0, now)?.is_empty() {
@@ -46,7 +50,8 @@ impl Eval<'_> {
             Kind::AbsentOverTime => {
                 let (range, _) = self.range_argument(call, now)?;
                 let mut found = false;
-                self.windows(range, now, 0.0, |_, _, _, _| {
+                let any = reduction(call, &|_| Some(1.0), Thinning::Ends, 0.0);
+                self.reduced(range, now, &any, |_, _, _, _| {
                     found = true;
                     Ok(())
                 })?;
@@ -154,50 +159,49 @@ impl Eval<'_> {
         &mut self,
         call: &Call,
         now: i64,
-        function: fn(&Window<'_>) -> Option<f64>,
+        function: &dyn Fn(&Window<'_>) -> Option<f64>,
         keeps_name: bool,
+        thinning: Thinning,
     ) -> Result<Vec<Sample>, EvalError> {
         let (range, parameter) = self.range_argument(call, now)?;
         let time = Timestamp::from_millis(now);
         let is_rate = matches!(call.function.name, "rate" | "increase");
         let is_quantile = call.function.name == "quantile_over_time";
+        let has_one_name = range.has_one_name();
         let mut out = Vec::new();
-        self.windows(range, now, parameter, |eval, labels, without_name, window| {
-            if is_quantile {
+        let reduction = reduction(call, function, thinning, parameter);
+        self.reduced(range, now, &reduction, |eval, labels, without_name, value| {
+            // What is told of one series is told of all that have its name.
+            let is_news = out.is_empty() || !has_one_name;
+            if is_quantile && is_news {
                 eval.annotations.check_quantile(parameter, place(call, 0));
             }
-            if let Some(value) = function(window) {
-                if is_rate {
-                    eval.annotations.check_counter(labels.metric_name(), place(call, 0));
-                }
-                let labels = if keeps_name { labels } else { without_name };
-                out.push(Sample { labels: labels.clone(), value, time });
+            if is_rate && is_news {
+                eval.annotations.check_counter(labels.metric_name(), place(call, 0));
             }
+            let labels = if keeps_name { labels } else { without_name };
+            out.push(Sample { labels: labels.clone(), value, time });
             Ok(())
         })?;
+        if has_one_name {
+            // Then no two series are the same without it.
+            return Ok(out);
+        }
         unique(out)
     }
 
     fn smoothing(&mut self, call: &Call, now: i64) -> Result<Vec<Sample>, EvalError> {
         let (range, factor) = self.range_argument(call, now)?;
         let trend = self.scalar_argument(call, 2, now)?;
-        let time = Timestamp::from_millis(now);
-        let mut out = Vec::new();
-        self.windows(range, now, factor, |_, _, without_name, window| {
-            for (name, factor) in [("smoothing", factor), ("trend", trend)] {
-                if factor <= 0.0 || factor >= 1.0 {
-                    let short = if name == "smoothing" { "sf" } else { "tf" };
-                    return Err(EvalError::Failed(format!(
-                        "invalid {name} factor. Expected: 0 < {short} < 1, got: {factor:.6}"
-                    )));
-                }
+        for (name, factor) in [("smoothing", factor), ("trend", trend)] {
+            if factor <= 0.0 || factor >= 1.0 {
+                let short = if name == "smoothing" { "sf" } else { "tf" };
+                let told = format!("invalid {name} factor. Expected: 0 < {short} < 1, got: {factor:.6}");
+                // Where there are no samples, nothing is smoothed.
+                self.windows(range, now, 0.0, Thinning::Ends, |_, _, _, _| Err(EvalError::Failed(told.clone())))?;
             }
-            if let Some(value) = window::smoothing(window, trend) {
-                out.push(Sample { labels: without_name.clone(), value, time });
-            }
-            Ok(())
-        })?;
-        unique(out)
+        }
+        self.over_range(call, now, &|window| window::smoothing(window, trend), false, Thinning::No)
     }
 
     fn integral(&mut self, call: &Call, now: i64) -> Result<Vec<Sample>, EvalError> {
@@ -211,13 +215,13 @@ impl Eval<'_> {
         };
         let told = call.arguments.len() > 1;
         let mut out = Vec::new();
-        self.windows(range, now, strategy, |eval, _, without_name, window| {
+        let area = |window: &Window<'_>| window::integral(window, quadrature.unwrap_or(Quadrature::Trapezoid));
+        let reduction = reduction(call, &area, Thinning::No, strategy);
+        self.reduced(range, now, &reduction, |eval, _, without_name, value| {
             if told && quadrature.is_none() {
                 eval.annotations.bad_strategy(strategy, place(call, 1));
             }
-            if let Some(value) = window::integral(window, quadrature.unwrap_or(Quadrature::Trapezoid)) {
-                out.push(Sample { labels: without_name.clone(), value, time });
-            }
+            out.push(Sample { labels: without_name.clone(), value, time });
             Ok(())
         })?;
         unique(out)
@@ -253,6 +257,17 @@ impl Eval<'_> {
         }
         unique(out)
     }
+}
+
+/// What the call makes of the samples of each range.
+fn reduction<'f>(
+    call: &Call,
+    function: &'f dyn Fn(&Window<'_>) -> Option<f64>,
+    thinning: Thinning,
+    parameter: f64,
+) -> Reduction<'f> {
+    let is_steady = call.arguments.iter().all(|a| matches!(a, Node::Range(_)) || a.is_invariant());
+    Reduction { function, thinning, parameter, is_steady, asks_for_time: call.function.asks_for_time() }
 }
 
 /// Where an argument stands.

@@ -8,12 +8,13 @@ use std::time::Instant;
 use hashbrown::HashMap;
 
 use super::EvalOptions;
+use super::ahead::{Ahead, Grid};
 use super::annotations::Annotations;
 use super::error::EvalError;
 use super::plan::Node;
 use super::value::{RangeSeries, Sample, Value};
 use super::window;
-use crate::history::{History, Point};
+use crate::history::{History, Point, Thinning};
 use crate::model::{Labels, Timestamp};
 
 /// Times in milliseconds.
@@ -30,6 +31,10 @@ pub(super) struct Eval<'h> {
     pub annotations: Annotations,
     /// Whether this is one of the steps of a range.
     pub in_range: bool,
+    /// The steps that are still to come.
+    pub grid: Grid,
+    /// What has been read for these.
+    pub ahead: Ahead,
     deadline: Option<Instant>,
     max_samples: usize,
     max_bytes: usize,
@@ -52,6 +57,25 @@ impl Held {
         self.samples = self.samples.saturating_add(samples);
         self.bytes = self.bytes.saturating_add(bytes);
     }
+
+    pub fn subtract(&mut self, samples: usize, bytes: usize) {
+        self.samples = self.samples.saturating_sub(samples);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    pub fn add_all(&mut self, other: Held) {
+        self.add(other.samples, other.bytes);
+    }
+
+    pub fn subtract_all(&mut self, other: Held) {
+        self.subtract(other.samples, other.bytes);
+    }
+
+    /// How much more it is than what was held before.
+    pub fn less(mut self, before: Held) -> Held {
+        self.subtract_all(before);
+        self
+    }
 }
 
 /// Label sets that take no more than this need not be looked at one by one.
@@ -72,6 +96,8 @@ impl<'h> Eval<'h> {
             points: Vec::new(),
             annotations: Annotations::default(),
             in_range: start != end,
+            grid: Grid { step: 0, until: end },
+            ahead: Ahead::default(),
             deadline: options.deadline,
             max_samples: options.max_samples,
             max_bytes: options.max_bytes,
@@ -98,14 +124,18 @@ impl<'h> Eval<'h> {
     }
 
     fn check_held(&self) -> Result<(), EvalError> {
-        if self.held.samples > self.max_samples {
+        if self.held.samples.saturating_add(self.ahead.held.samples) > self.max_samples {
             return Err(EvalError::TooManySamples(self.max_samples));
         }
-        let samples = self.held.samples.saturating_mul(size_of::<Sample>());
-        if samples.saturating_add(self.held.bytes) > self.max_bytes {
+        if self.held_bytes() > self.max_bytes {
             return Err(EvalError::TooMuchMemory(self.max_bytes));
         }
         Ok(())
+    }
+
+    fn held_bytes(&self) -> usize {
+        let samples = self.held.samples.saturating_add(self.ahead.held.samples).saturating_mul(size_of::<Sample>());
+        samples.saturating_add(self.held.bytes).saturating_add(self.ahead.held.bytes)
     }
 
     /// A label set that was not there before.
@@ -121,8 +151,7 @@ impl<'h> Eval<'h> {
 
     /// How many bytes a label set may take that is made next.
     pub fn room(&self) -> usize {
-        let samples = self.held.samples.saturating_mul(size_of::<Sample>());
-        self.max_bytes.saturating_sub(samples).saturating_sub(self.held.bytes)
+        self.max_bytes.saturating_sub(self.held_bytes())
     }
 
     /// What is to be made would not find room.
@@ -181,7 +210,7 @@ impl<'h> Eval<'h> {
             Node::Range(range) => {
                 let mut out = Vec::new();
                 let mut samples = 0;
-                self.windows(range, now, 0.0, |eval, labels, _, window| {
+                self.windows(range, now, 0.0, Thinning::No, |eval, labels, _, window| {
                     let points = window::matrix(window);
                     samples += points.len();
                     // Beside those of the series that is read.
@@ -234,7 +263,24 @@ impl<'h> Eval<'h> {
     /// The expression's values from `first` to `end` every `step`, by series.
     pub fn steps(&mut self, node: &Node, first: i64, end: i64, step: i64) -> Result<Vec<RangeSeries>, EvalError> {
         let mut collected = Collected::default();
-        let around = std::mem::replace(&mut self.in_range, first != end);
+        let around = (self.in_range, self.grid);
+        (self.in_range, self.grid) = (first != end, Grid { step, until: end });
+        self.collect(&mut collected, node, (first, end), step)?;
+        (self.in_range, self.grid) = around;
+        // Series that begin late stand where they would if they had been there from the first step on.
+        let mut series = collected.series;
+        series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(series)
+    }
+
+    /// Adds the expression's values at each step; returns which is the one after the last.
+    pub fn collect(
+        &mut self,
+        collected: &mut Collected,
+        node: &Node,
+        (first, end): (i64, i64),
+        step: i64,
+    ) -> Result<i64, EvalError> {
         let mut at = first;
         while at <= end {
             self.check_deadline()?;
@@ -244,14 +290,10 @@ impl<'h> Eval<'h> {
             self.held.bytes = bytes.saturating_add(collected.add(at, samples));
             match at.checked_add(step) {
                 Some(next) => at = next,
-                None => break,
+                None => return Ok(i64::MAX),
             }
         }
-        self.in_range = around;
-        // Series that begin late stand where they would if they had been there from the first step on.
-        let mut series = collected.series;
-        series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(series)
+        Ok(at)
     }
 }
 
@@ -260,24 +302,38 @@ impl<'h> Eval<'h> {
 pub(super) struct Collected {
     places: HashMap<Labels, usize>,
     pub series: Vec<RangeSeries>,
+    /// The places of the last vector's elements: those of the next are mostly the same.
+    last: Vec<usize>,
 }
 
 impl Collected {
     /// Tells how many bytes the labels of new series take.
     pub fn add(&mut self, time: i64, samples: Vec<Sample>) -> usize {
         let mut bytes = 0;
-        for sample in samples {
+        self.last.resize(samples.len(), usize::MAX);
+        for (sample, last) in samples.into_iter().zip(&mut self.last) {
             let point = Point { time, value: sample.value };
+            if let Some(series) = self.series.get_mut(*last).filter(|s| s.labels == sample.labels) {
+                series.points.push(point);
+                continue;
+            }
             let place = *self.places.entry(sample.labels).or_insert_with_key(|labels| {
                 bytes += labels.heap_size();
                 self.series.push(RangeSeries { labels: labels.clone(), points: Vec::new() });
                 self.series.len() - 1
             });
+            *last = place;
             if let Some(series) = self.series.get_mut(place) {
                 series.points.push(point);
             }
         }
         bytes
+    }
+
+    /// Takes in a series that is not among these.
+    pub fn adopt(&mut self, series: RangeSeries) {
+        self.places.insert(series.labels.clone(), self.series.len());
+        self.series.push(series);
     }
 }
 

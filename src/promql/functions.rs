@@ -2,12 +2,15 @@
 
 use super::plan::{Context, Extent, Type};
 use super::{dates, math, window};
-use crate::history::Point;
+use crate::history::{Point, Thinning};
 
 /// The samples of one series in a range, and what stands around them. Times in milliseconds.
 pub struct Window<'w> {
-    /// Not empty, in order of time. Besides those in the range, those beside it that the extent asks for.
+    /// Not empty, in order of time, without those that the function can do without. Besides those in the range, those
+    /// beside it that the extent asks for.
     pub points: &'w [Point],
+    /// How many there are with those that the function can do without.
+    pub count: usize,
     pub extent: Extent,
     /// The range is open at its start and closed at its end.
     pub start: i64,
@@ -29,6 +32,8 @@ pub enum Kind {
     Range {
         function: fn(&Window<'_>) -> Option<f64>,
         keeps_name: bool,
+        /// What it can do without.
+        thinning: Thinning,
     },
     Absent,
     AbsentOverTime,
@@ -107,7 +112,21 @@ const fn date(name: &'static str, f: fn(f64) -> f64) -> Function {
 }
 
 const fn range(name: &'static str, f: fn(&Window<'_>) -> Option<f64>) -> Function {
-    function(name, &[M], Kind::Range { function: f, keeps_name: false })
+    function(name, &[M], of_range(f))
+}
+
+const fn of_range(function: fn(&Window<'_>) -> Option<f64>) -> Kind {
+    Kind::Range { function, keeps_name: false, thinning: Thinning::No }
+}
+
+/// It can do without some samples.
+const fn thinned(name: &'static str, f: fn(&Window<'_>) -> Option<f64>, thinning: Thinning) -> Function {
+    function(name, &[M], Kind::Range { function: f, keeps_name: false, thinning })
+}
+
+/// The first or the last sample, with the name of its series.
+const fn end_of_range(name: &'static str, f: fn(&Window<'_>) -> Option<f64>) -> Function {
+    function(name, &[M], Kind::Range { function: f, keeps_name: true, thinning: Thinning::Ends })
 }
 
 /// The last argument may be left out.
@@ -137,55 +156,55 @@ static FUNCTIONS: &[Function] = &[
     map("atanh", f64::atanh),
     range("avg_over_time", window::avg),
     map("ceil", f64::ceil),
-    range("changes", window::changes),
+    thinned("changes", window::changes, Thinning::Constants),
     function("clamp", &[V, S, S], Kind::Clamp),
     function("clamp_max", &[V, S], Kind::ClampMax),
     function("clamp_min", &[V, S], Kind::ClampMin),
     map("cos", f64::cos),
     map("cosh", f64::cosh),
-    range("count_over_time", window::count),
+    thinned("count_over_time", window::count, Thinning::Ends),
     date("day_of_month", dates::day_of_month),
     date("day_of_week", dates::day_of_week),
     date("day_of_year", dates::day_of_year),
     date("days_in_month", dates::days_in_month),
     map("deg", |v| v * math::DEGREES),
-    range("delta", window::delta),
+    thinned("delta", window::delta, Thinning::Ends),
     range("deriv", window::deriv),
     function("double_exponential_smoothing", &[M, S, S], Kind::Smoothing),
     scalar("end", &[], Kind::Context(|c| c.end as f64 / 1000.0)),
     map("exp", f64::exp),
-    function("first_over_time", &[M], Kind::Range { function: window::first, keeps_name: true }),
+    end_of_range("first_over_time", window::first),
     map("floor", f64::floor),
     function("histogram_fraction", &[S, S, V], Kind::HistogramFraction),
     function("histogram_quantile", &[S, V], Kind::HistogramQuantile),
     Function { last: (0, 9), ..function("histogram_quantiles", &[V, T, S, S], Kind::HistogramQuantiles) },
     date("hour", dates::hour),
     range("idelta", window::idelta),
-    range("increase", window::increase),
+    thinned("increase", window::increase, Thinning::Rises),
     optional(function("info", &[V, V], Kind::Info)),
     optional(function("integral", &[M, S], Kind::Integral)),
     range("irate", window::irate),
     variadic(function("label_join", &[V, T, T, T], Kind::LabelJoin)),
     function("label_replace", &[V, T, T, T, T], Kind::LabelReplace),
-    function("last_over_time", &[M], Kind::Range { function: window::last, keeps_name: true }),
+    end_of_range("last_over_time", window::last),
     map("ln", f64::ln),
     map("log10", f64::log10),
     map("log2", f64::log2),
     range("mad_over_time", window::median_absolute_deviation),
     scalar("max_of", &[S, S], Kind::Pair(math::max)),
-    range("max_over_time", window::max),
+    thinned("max_over_time", window::max, Thinning::Greatest),
     scalar("min_of", &[S, S], Kind::Pair(math::min)),
-    range("min_over_time", window::min),
+    thinned("min_over_time", window::min, Thinning::Least),
     date("minute", dates::minute),
     date("month", dates::month),
     scalar("pi", &[], Kind::Pi),
-    function("predict_linear", &[M, S], Kind::Range { function: window::predict_linear, keeps_name: false }),
-    range("present_over_time", |_| Some(1.0)),
-    function("quantile_over_time", &[S, M], Kind::Range { function: window::quantile, keeps_name: false }),
+    function("predict_linear", &[M, S], of_range(window::predict_linear)),
+    thinned("present_over_time", |_| Some(1.0), Thinning::Ends),
+    function("quantile_over_time", &[S, M], of_range(window::quantile)),
     map("rad", |v| v * math::RADIANS),
     scalar("range", &[], Kind::Context(|c| c.end.saturating_sub(c.start) as f64 / 1000.0)),
-    range("rate", window::rate),
-    range("resets", window::resets),
+    thinned("rate", window::rate, Thinning::Rises),
+    thinned("resets", window::resets, Thinning::Rises),
     optional(function("round", &[V, S], Kind::Round)),
     scalar("scalar", &[V], Kind::Scalar),
     map("sgn", |v| if v == 0.0 || v.is_nan() { v } else { v.signum() }),
@@ -205,8 +224,8 @@ static FUNCTIONS: &[Function] = &[
     map("tanh", f64::tanh),
     scalar("time", &[], Kind::Time),
     function("timestamp", &[V], Kind::Timestamp),
-    range("ts_of_first_over_time", window::time_of_first),
-    range("ts_of_last_over_time", window::time_of_last),
+    thinned("ts_of_first_over_time", window::time_of_first, Thinning::Ends),
+    thinned("ts_of_last_over_time", window::time_of_last, Thinning::Ends),
     range("ts_of_max_over_time", window::time_of_max),
     range("ts_of_min_over_time", window::time_of_min),
     function("vector", &[S], Kind::Vector),

@@ -7,8 +7,12 @@
 //! ```text
 //!     text -> syntax -> planner -> plan -> eval: select, window, calls, binary, aggregate
 //! ```
+//!
+//! A range is evaluated step by step, but samples are read for many steps at once (`ahead`), and what a subquery has
+//! given is kept for the next range that looks at it (`past`).
 
 mod aggregate;
+mod ahead;
 mod annotations;
 mod binary;
 mod calls;
@@ -21,12 +25,14 @@ mod hash;
 mod histogram;
 mod math;
 mod notation;
+mod past;
 mod plan;
 mod planner;
 mod query;
 mod reads;
 mod select;
 mod shape;
+mod slide;
 mod syntax;
 mod value;
 mod window;
@@ -39,7 +45,7 @@ pub use error::{EvalError, QueryError};
 pub use math::almost_equal;
 pub use notation::{Values, parse_metric};
 pub use plan::Type;
-pub use query::{EvalOptions, Query, RangeRun, SelectorInfo, pretty};
+pub use query::{EvalOptions, Query, SelectorInfo, pretty};
 pub use reads::SharedReads;
 pub use shape::{BinaryKind, Matching, Shape};
 pub use value::{RangeSeries, Sample, Value};

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::annotations::Place;
 use super::functions::Function;
+use super::query::fixed_name;
 use super::reads::Shared;
 use super::select::Remembered;
 use crate::history::Matcher;
@@ -90,6 +91,16 @@ pub struct Range {
     pub source: RangeSource,
     /// Milliseconds.
     pub range: i64,
+}
+
+impl Range {
+    /// Whether all series have the same metric name.
+    pub fn has_one_name(&self) -> bool {
+        match &self.source {
+            RangeSource::Selector(selector) => fixed_name(&selector.matchers).is_some(),
+            RangeSource::Subquery { .. } => false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

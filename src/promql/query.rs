@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use super::ahead::Grid;
 use super::annotations::Annotations;
 use super::error::{EvalError, QueryError};
-use super::eval::{Collected, Eval, Held};
+use super::eval::{Collected, Eval};
 use super::plan::{Context, Extent, Extra, Node, RangeSource, Selector, Shift, Type};
 use super::planner::{Plan, plan};
 use super::syntax;
-use super::value::{RangeSeries, Value};
+use super::value::Value;
 use crate::history::{History, Matcher};
 use crate::model::{METRIC_NAME, Timestamp};
 
@@ -149,53 +150,30 @@ impl Query {
         step: Duration,
         options: &EvalOptions,
     ) -> (Result<Value, EvalError>, Annotations) {
-        let mut run = match self.start_range(start, end, step, options.clone()) {
-            Ok(run) => run,
-            Err(error) => return (Err(error), Annotations::default()),
-        };
-        loop {
-            match run.step(history) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => return (Err(error), run.annotations),
-            }
-        }
-        let annotations = std::mem::take(&mut run.annotations);
-        (Ok(run.finish()), annotations)
+        let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
+        let (start, end) = (start.as_millis(), end.as_millis());
+        let mut eval = Eval::new(history, start, end, options);
+        eval.grid = Grid { step, until: end };
+        let matrix = self.check_range(step).and_then(|()| self.plan_for(start, end, step)).and_then(|own| {
+            let mut collected = Collected::default();
+            eval.collect(&mut collected, own.as_ref().unwrap_or(&self.plan.root), (start, end), step)?;
+            collected.series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+            Ok(Value::Matrix(collected.series))
+        });
+        (matrix, eval.annotations)
     }
 
-    /// Begins a range evaluation whose steps are taken one by one, so that a lock on the history need not be held
-    /// over the whole.
-    pub fn start_range(
-        &self,
-        start: Timestamp,
-        end: Timestamp,
-        step: Duration,
-        options: EvalOptions,
-    ) -> Result<RangeRun<'_>, EvalError> {
+    fn check_range(&self, step: i64) -> Result<(), EvalError> {
         if !matches!(self.value_type(), Type::Scalar | Type::Vector) {
             return Err(EvalError::Failed(format!(
                 "invalid expression type {:?} for range query, must be scalar or instant vector",
                 self.value_type().name()
             )));
         }
-        let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
         if step == 0 {
             return Err(EvalError::failed("the step of a range query must be greater than 0"));
         }
-        let (start, end) = (start.as_millis(), end.as_millis());
-        Ok(RangeRun {
-            query: self,
-            own: self.plan_for(start, end, step)?,
-            start,
-            end,
-            step,
-            next: Some(start),
-            options,
-            held: Held::default(),
-            annotations: Annotations::default(),
-            collected: Collected::default(),
-        })
+        Ok(())
     }
 
     /// The matchers, when the expression is a selector of series and nothing else.
@@ -220,52 +198,6 @@ impl Query {
     /// Calls `see` with each selector, and the range that it is read over, in milliseconds; 0 for an instant selector.
     pub(super) fn each_selector(&self, see: &mut impl FnMut(&Selector, i64)) {
         visit(&self.plan.root, 0, &mut |standing| see(standing.selector, standing.range.unwrap_or(0)));
-    }
-}
-
-/// A range evaluation under way.
-pub struct RangeRun<'q> {
-    query: &'q Query,
-    /// The plan, where it is made for these times.
-    own: Option<Node>,
-    start: i64,
-    end: i64,
-    step: i64,
-    next: Option<i64>,
-    options: EvalOptions,
-    held: Held,
-    annotations: Annotations,
-    collected: Collected,
-}
-
-impl RangeRun<'_> {
-    /// Evaluates the next step; false when there is none.
-    pub fn step(&mut self, history: &History) -> Result<bool, EvalError> {
-        let Some(at) = self.next.filter(|at| *at <= self.end) else { return Ok(false) };
-        let mut eval = Eval::new(history, self.start, self.end, &self.options);
-        *eval.held() = self.held;
-        eval.annotations = std::mem::take(&mut self.annotations);
-        let root = self.own.as_ref().unwrap_or(&self.query.plan.root);
-        let samples = eval.check_deadline().and_then(|()| eval.vector(root, at));
-        self.annotations = std::mem::take(&mut eval.annotations);
-        let samples = samples?;
-        let count = samples.len();
-        let bytes = self.collected.add(at, samples);
-        self.held.add(count, bytes);
-        self.next = at.checked_add(self.step);
-        Ok(true)
-    }
-
-    /// What there is to say about the steps taken.
-    pub fn annotations(&self) -> &Annotations {
-        &self.annotations
-    }
-
-    /// The matrix of all steps taken, sorted by labels.
-    pub fn finish(self) -> Value {
-        let mut series: Vec<RangeSeries> = self.collected.series;
-        series.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        Value::Matrix(series)
     }
 }
 

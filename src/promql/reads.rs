@@ -19,6 +19,9 @@ use crate::model::Timestamp;
 /// Samples that all places may keep of one time: half a megabyte.
 const MAX_POINTS: usize = 32 * 1024;
 
+/// Milliseconds of the longest range that is kept; in longer ones most samples need not be read at all.
+const MAX_RANGE: i64 = 3_600_000;
+
 /// The places of one set of queries.
 #[derive(Debug, Default)]
 pub struct SharedReads {
@@ -67,7 +70,9 @@ impl SharedReads {
                 if let Some(key) = key(selector, own) {
                     let (count, longest) = uses.entry(key).or_default();
                     *count += 1;
-                    *longest = (*longest).max(range);
+                    if range <= MAX_RANGE {
+                        *longest = (*longest).max(range);
+                    }
                 }
             });
         }

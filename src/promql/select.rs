@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::ahead::{Grid, Reduction, address};
 use super::error::EvalError;
 use super::eval::Eval;
 use super::functions::Window;
 use super::plan::{At, Extent, Range, RangeSource, Selector, Shift};
 use super::reads::Shared;
 use super::value::{RangeSeries, Sample};
-use crate::history::{History, Matcher, Point};
+use crate::history::{History, Matcher, Point, Thinning};
 use crate::model::{Labels, SeriesId, Timestamp};
 
 /// The series of a selector, and the generation of the index under which they were found.
@@ -50,7 +51,7 @@ impl Selector {
         Selector { matchers, shift, extent, remembered: Remembered::default(), shared: OnceLock::new() }
     }
 
-    fn series(&self, history: &History) -> Arc<[Entry]> {
+    pub(super) fn series(&self, history: &History) -> Arc<[Entry]> {
         self.shared.get().map_or(&self.remembered, |place| &place.remembered).series(history, &self.matchers)
     }
 
@@ -63,7 +64,7 @@ impl Selector {
 
 impl Eval<'_> {
     /// The time a selector looks at.
-    fn reference(&self, shift: Shift, now: i64) -> i64 {
+    pub(super) fn reference(&self, shift: Shift, now: i64) -> i64 {
         let base = match shift.at {
             None => now,
             Some(At::Time(t)) => t,
@@ -96,6 +97,9 @@ impl Eval<'_> {
                 take(entry, point);
                 Ok(())
             });
+        }
+        if self.newest_ahead(selector, shift, now, &mut take)? {
+            return Ok(());
         }
         let after = Timestamp::from_millis(at.saturating_sub(self.lookback));
         let at = Timestamp::from_millis(at);
@@ -160,12 +164,46 @@ impl Eval<'_> {
         Ok(out)
     }
 
-    /// Calls `take` with the labels, the labels without the name, and the samples of each series that has any.
+    /// How far before and behind a range the samples lie that it asks for besides.
+    pub(super) fn beside(&self, extent: Extent) -> (i64, i64) {
+        match extent {
+            Extent::Range => (0, 0),
+            Extent::Anchored => (self.lookback, 0),
+            Extent::Smoothed => (self.lookback, self.lookback),
+        }
+    }
+
+    /// Calls `take` with the labels, the labels without the name, and the result of each series that has any.
+    pub(super) fn reduced(
+        &mut self,
+        range: &Range,
+        now: i64,
+        reduction: &Reduction<'_>,
+        mut take: impl FnMut(&mut Self, &Labels, &Labels, f64) -> Result<(), EvalError>,
+    ) -> Result<(), EvalError> {
+        if let RangeSource::Selector(selector) = &range.source {
+            self.check_deadline()?;
+            let take = |eval: &mut Self, entry: &Entry, v| take(eval, &entry.labels, &entry.without_name, v);
+            if self.results_ahead(range, selector, now, reduction, take)? {
+                return Ok(());
+            }
+        }
+        self.windows(range, now, reduction.parameter, reduction.thinning, |eval, labels, without_name, window| {
+            match (reduction.function)(window) {
+                Some(value) => take(eval, labels, without_name, value),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Calls `take` with the labels, the labels without the name, and the samples of each series that has any, if need
+    /// be without those that may be left out.
     pub(super) fn windows(
         &mut self,
         range: &Range,
         now: i64,
         parameter: f64,
+        thinning: Thinning,
         mut take: impl FnMut(&mut Self, &Labels, &Labels, &Window<'_>) -> Result<(), EvalError>,
     ) -> Result<(), EvalError> {
         self.check_deadline()?;
@@ -184,7 +222,7 @@ impl Eval<'_> {
                     let done = place.range(history, &entries, (start, end, lookback), |entry, points| {
                         self.load(points.len())?;
                         self.check_deadline()?;
-                        let window = Window { points, extent, start, end, now, parameter };
+                        let window = Window { points, count: points.len(), extent, start, end, now, parameter };
                         take(self, &entry.labels, &entry.without_name, &window)?;
                         self.unload(points.len());
                         Ok(())
@@ -193,21 +231,21 @@ impl Eval<'_> {
                         return done;
                     }
                 }
-                let beside = |asked: bool| if asked { self.lookback } else { 0 };
-                let after = start.saturating_sub(beside(extent != Extent::Range));
-                let until = end.saturating_add(beside(extent == Extent::Smoothed));
+                let (before, behind) = self.beside(extent);
+                let (after, until) = (start.saturating_sub(before), end.saturating_add(behind));
+                let thinning = if extent == Extent::Range { thinning } else { Thinning::No };
                 let (after, until) = (Timestamp::from_millis(after), Timestamp::from_millis(until));
                 let mut points = std::mem::take(&mut self.points);
                 for entry in selector.series(self.history).iter() {
                     let Some(series) = self.history.get(entry.id) else { continue };
                     points.clear();
-                    series.read(after, until, &mut points);
+                    let count = series.read_thinned(after, until, thinning, &mut points);
                     if points.is_empty() {
                         continue;
                     }
                     self.load(points.len())?;
                     self.check_deadline()?;
-                    let window = Window { points: &points, extent, start, end, now, parameter };
+                    let window = Window { points: &points, count, extent, start, end, now, parameter };
                     take(self, &entry.labels, &entry.without_name, &window)?;
                     self.unload(points.len());
                 }
@@ -217,11 +255,24 @@ impl Eval<'_> {
                 let step = step.unwrap_or(self.default_step).max(1);
                 // Steps lie on multiples of the step, whatever the range begins with.
                 let first = start.div_euclid(step).saturating_add(1).saturating_mul(step);
-                for RangeSeries { labels, points } in self.steps(node, first, end, step)? {
-                    self.check_deadline()?;
-                    let window = Window { points: &points, extent: Extent::Range, start, end, now, parameter };
-                    let nameless = self.nameless(&labels)?;
-                    take(self, &labels, &nameless, &window)?;
+                let mut each = |eval: &mut Self, labels: &Labels, points: &[Point]| {
+                    eval.check_deadline()?;
+                    let count = points.len();
+                    let window = Window { points, count, extent: Extent::Range, start, end, now, parameter };
+                    let nameless = eval.nameless(labels)?;
+                    take(eval, labels, &nameless, &window)
+                };
+                let is_seen_again = shift.at.is_some() || self.grid.step <= range.range;
+                if self.grid.until > now && is_seen_again {
+                    let grid = Grid { step, until: self.reference(shift, self.grid.until) };
+                    let mut past = self.ahead.past.remove(&address(range)).unwrap_or_default();
+                    self.go_on(&mut past, node, (first, end), grid)?;
+                    past.series().try_for_each(|(labels, points)| each(self, labels, points))?;
+                    self.ahead.past.insert(address(range), past);
+                } else {
+                    for RangeSeries { labels, points } in self.steps(node, first, end, step)? {
+                        each(self, &labels, &points)?;
+                    }
                 }
             }
         }

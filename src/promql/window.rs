@@ -3,7 +3,7 @@
 use super::functions::Window;
 use super::math::{self, KahanSum, Mean, Variance};
 use super::plan::Extent;
-use crate::history::Point;
+use crate::history::{Point, greatest, least};
 
 mod extended;
 
@@ -38,7 +38,7 @@ fn extrapolated(w: &Window<'_>, counter: bool, divisor: f64) -> Option<f64> {
     let mut to_start = seconds(w.start, first.time);
     let mut to_end = seconds(last.time, w.end);
     let sampled = seconds(first.time, last.time);
-    let interval = sampled / (w.points.len() - 1) as f64;
+    let interval = sampled / w.count.saturating_sub(1) as f64;
     let threshold = interval * 1.1;
     if to_start >= threshold {
         to_start = interval / 2.0;
@@ -143,17 +143,17 @@ pub fn sum(w: &Window<'_>) -> Option<f64> {
 }
 
 pub fn count(w: &Window<'_>) -> Option<f64> {
-    Some(w.points.len() as f64)
+    Some(w.count as f64)
 }
 
 /// The smallest value; NaN only when there is nothing else.
 pub fn min(w: &Window<'_>) -> Option<f64> {
-    w.points.iter().map(|p| p.value).reduce(|a, b| if b < a || a.is_nan() { b } else { a })
+    w.points.iter().map(|p| p.value).reduce(least)
 }
 
 /// The largest value; NaN only when there is nothing else.
 pub fn max(w: &Window<'_>) -> Option<f64> {
-    w.points.iter().map(|p| p.value).reduce(|a, b| if b > a || a.is_nan() { b } else { a })
+    w.points.iter().map(|p| p.value).reduce(greatest)
 }
 
 pub fn first(w: &Window<'_>) -> Option<f64> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use watchfire::history::History;
 use watchfire::model::{Labels, Timestamp};
-use watchfire::promql::{Annotations, EvalOptions, Query, Value};
+use watchfire::promql::{EvalOptions, Query, Value};
 
 use super::peer::Request;
 
@@ -113,7 +113,7 @@ pub fn evaluate(history: &History, request: &Request) -> Answer {
         query.instant_annotated(history, start, &options)
     } else {
         let step = Duration::from_millis(request.step.unsigned_abs());
-        range(&query, history, start, end, step, options)
+        query.range_annotated(history, start, end, step, &options)
     };
     let sorted = |mut texts: Vec<String>| {
         texts.sort();
@@ -147,29 +147,6 @@ pub fn evaluate(history: &History, request: &Request) -> Answer {
         }
     }
     answer
-}
-
-fn range(
-    query: &Query,
-    history: &History,
-    start: Timestamp,
-    end: Timestamp,
-    step: Duration,
-    options: EvalOptions,
-) -> (Result<Value, watchfire::promql::EvalError>, Annotations) {
-    let mut run = match query.start_range(start, end, step, options) {
-        Ok(run) => run,
-        Err(e) => return (Err(e), Annotations::default()),
-    };
-    loop {
-        match run.step(history) {
-            Ok(true) => {}
-            Ok(false) => break,
-            Err(e) => return (Err(e), run.annotations().clone()),
-        }
-    }
-    let annotations = run.annotations().clone();
-    (Ok(run.finish()), annotations)
 }
 
 pub fn compare(ours: &Answer, theirs: &Answer) -> Verdict {

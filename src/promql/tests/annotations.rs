@@ -93,9 +93,9 @@ fn what_is_as_it_should_be_is_not_told() {
 fn a_range_query_tells_what_its_steps_tell_once() {
     let query = Query::parse("sort(rate(gauge[5m]))").unwrap();
     let (start, end) = (Timestamp::from_millis(300_000), Timestamp::from_millis(600_000));
-    let mut run = query.start_range(start, end, Duration::from_secs(60), EvalOptions::default()).unwrap();
-    let store = store();
-    while run.step(&store.history).unwrap() {}
-    assert_eq!(run.annotations().warnings().len(), 1);
-    assert_eq!(run.annotations().infos().len(), 1);
+    let (value, annotations) =
+        query.range_annotated(&store().history, start, end, Duration::from_secs(60), &EvalOptions::default());
+    assert!(value.is_ok());
+    assert_eq!(annotations.warnings().len(), 1);
+    assert_eq!(annotations.infos().len(), 1);
 }

@@ -1,6 +1,7 @@
 //! Query cases as data files, the conformance files where they are there, what queries tell besides, what they may take,
-//! and what no text may do.
+//! what reading ahead must not change, and what no text may do.
 
+mod ahead;
 mod annotations;
 mod cases;
 mod conformance;
