@@ -1,0 +1,207 @@
+//! What rules look at: which series, and how far back.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use crate::history::Matcher;
+use crate::model::Labels;
+use crate::promql::{Query, SelectorInfo, selector_of};
+use crate::rules::rule::{ALERT_NAME, ALERTS, ALERTS_FOR_STATE};
+use crate::rules::{GroupSpec, RuleSpec};
+
+/// Series that are to be read.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// As a selector in PromQL.
+    pub selector: String,
+    /// The name, where the selector fixes one.
+    name: Option<String>,
+    /// Nothing but the name.
+    bare: bool,
+    /// How far before the first evaluation; nothing for as far as there is something.
+    pub reach: Option<Duration>,
+}
+
+/// What the rules give themselves.
+#[derive(Clone, Default, Debug)]
+pub struct Own {
+    records: HashSet<String>,
+    alerts: HashSet<String>,
+}
+
+impl Own {
+    pub fn gives(&self, labels: &Labels) -> bool {
+        match labels.metric_name() {
+            ALERTS | ALERTS_FOR_STATE => self.alerts.contains(labels.get(ALERT_NAME)),
+            name => self.records.contains(name),
+        }
+    }
+
+    /// Whether series that a selector finds may be among them.
+    fn may_give(&self, selector: &SelectorInfo<'_>) -> bool {
+        match selector.name {
+            Some(ALERTS | ALERTS_FOR_STATE) => true,
+            Some(name) => self.records.contains(name),
+            None => true,
+        }
+    }
+}
+
+/// What rules look at.
+#[derive(Clone, Debug)]
+pub struct Needs {
+    reads: Vec<Read>,
+    own: Own,
+    warm_up: Duration,
+}
+
+impl Needs {
+    /// `interval`: that of groups which say nothing of it. `offset`: likewise how far back they are evaluated.
+    pub fn of(groups: &[GroupSpec], interval: Duration, offset: Duration, lookback: Duration) -> Needs {
+        let mut own = Own::default();
+        for rule in groups.iter().flat_map(|group| &group.rules) {
+            let names = if matches!(rule, RuleSpec::Recording(_)) { &mut own.records } else { &mut own.alerts };
+            names.insert(rule.name().to_string());
+        }
+        let mut reads: BTreeMap<String, Read> = BTreeMap::new();
+        for group in groups {
+            let offset = group.query_offset.unwrap_or(offset);
+            for query in group.rules.iter().flat_map(queries) {
+                for selector in query.selectors() {
+                    add(&mut reads, read(&query, &selector, offset, lookback));
+                }
+            }
+        }
+        reads.retain(|_, read| {
+            let only_own = read.name.as_ref().is_some_and(|name| own.records.contains(name));
+            !only_own && Query::parse(&read.selector).is_ok()
+        });
+        let warm_up = warm_up(groups, &own, interval);
+        Needs { reads: without_parts(reads), own, warm_up }
+    }
+
+    /// What is to be read.
+    pub fn reads(&self) -> &[Read] {
+        &self.reads
+    }
+
+    /// How long before the time that is asked about evaluations must begin, so that then all is as it would be: alerts
+    /// have been pending by then, and what is recorded is there as far back as it is looked at.
+    pub fn warm_up(&self) -> Duration {
+        self.warm_up
+    }
+
+    /// How far back any selector looks; nothing where there is no telling.
+    pub fn furthest(&self) -> Option<Duration> {
+        let reaches = self.reads.iter().map(|read| read.reach);
+        reaches.reduce(|a, b| Some(a?.max(b?))).unwrap_or(Some(Duration::ZERO)).map(|reach| reach.max(self.warm_up))
+    }
+
+    pub(super) fn own(&self) -> &Own {
+        &self.own
+    }
+}
+
+fn add(reads: &mut BTreeMap<String, Read>, read: Read) {
+    match reads.get_mut(&read.selector) {
+        Some(there) => there.reach = there.reach.zip(read.reach).map(|(a, b)| a.max(b)),
+        None => drop(reads.insert(read.selector.clone(), read)),
+    }
+}
+
+fn read(query: &Query, selector: &SelectorInfo<'_>, offset: Duration, lookback: Duration) -> Read {
+    // A value that a template formats is known only when it is expanded.
+    let mut matchers: Vec<Matcher> = selector.matchers.iter().filter(|m| !m.value.contains('%')).cloned().collect();
+    matchers.sort_by(|a, b| (&a.name, &a.value).cmp(&(&b.name, &b.value)));
+    // With `@` it may look anywhere, and where durations are reckoned from the times nobody knows yet.
+    let anywhere = query.text().contains('@') || query.is_contextual();
+    let reach = selector.reach.saturating_add(offset).saturating_add(lookback);
+    Read {
+        selector: selector_of(&matchers),
+        name: selector.name.map(str::to_string),
+        bare: matchers.len() == 1 && selector.name.is_some(),
+        reach: (!anywhere).then_some(reach),
+    }
+}
+
+/// Without those of which others read all.
+fn without_parts(reads: BTreeMap<String, Read>) -> Vec<Read> {
+    let mut whole: HashMap<String, Option<Duration>> =
+        reads.values().filter(|r| r.bare).filter_map(|r| Some((r.name.clone()?, r.reach))).collect();
+    let mut kept = Vec::new();
+    for read in reads.into_values() {
+        match read.name.as_ref().and_then(|name| whole.get_mut(name)) {
+            Some(reach) => *reach = reach.zip(read.reach).map(|(a, b)| a.max(b)),
+            None => kept.push(read.clone()),
+        }
+        if read.bare {
+            kept.push(read);
+        }
+    }
+    for read in kept.iter_mut().filter(|read| read.bare) {
+        if let Some(reach) = read.name.as_ref().and_then(|name| whole.get(name)) {
+            read.reach = *reach;
+        }
+    }
+    kept
+}
+
+/// What a rule evaluates: its expression, and what its texts query.
+fn queries(rule: &RuleSpec) -> Vec<Query> {
+    let mut texts = vec![rule.query().text().to_string()];
+    if let RuleSpec::Alerting(alert) = rule {
+        let uses = alert.labels.iter().chain(&alert.annotations).map(|(_, template)| template.uses());
+        texts.extend(uses.flat_map(|uses| uses.quoted).map(|text| text.to_string()));
+    }
+    texts.iter().filter_map(|text| Query::parse(text).ok()).collect()
+}
+
+/// Passes over all rules in the search for what depends on what; in a circle there is no end.
+const PASSES: usize = 10;
+
+fn warm_up(groups: &[GroupSpec], own: &Own, interval: Duration) -> Duration {
+    let rules = || groups.iter().flat_map(|group| group.rules.iter().map(move |rule| (group, rule)));
+    // How long before the time that is asked about what has these names must be evaluated; ALERTS for all alerts.
+    let mut before: HashMap<&str, Duration> = HashMap::new();
+    let name = |rule: &'_ RuleSpec| match rule {
+        RuleSpec::Recording(_) => None,
+        RuleSpec::Alerting(_) => Some(ALERTS),
+    };
+    for _ in 0..PASSES {
+        let mut changed = false;
+        for (group, rule) in rules() {
+            let held = match rule {
+                RuleSpec::Alerting(alert) => alert.hold.saturating_add(alert.keep_firing),
+                RuleSpec::Recording(_) => Duration::ZERO,
+            };
+            let key = name(rule).unwrap_or(rule.name());
+            let needed = before.get(key).copied().unwrap_or_default().saturating_add(held);
+            let every = group.interval.unwrap_or(interval);
+            for selector in rule.query().selectors().iter().filter(|s| own.may_give(s)) {
+                let reach = needed.saturating_add(selector.reach).saturating_add(every);
+                let names = own.records.iter().map(String::as_str).chain([ALERTS]);
+                for name in names.filter(|name| selector.name.is_none_or(|wanted| is_of(wanted, name))) {
+                    let entry = before.entry(name).or_default();
+                    changed |= reach > *entry;
+                    *entry = reach.max(*entry);
+                }
+            }
+        }
+        if !changed {
+            break;
+        }
+    }
+    let held = rules().map(|(group, rule)| match rule {
+        RuleSpec::Alerting(alert) => {
+            let own = before.get(ALERTS).copied().unwrap_or_default();
+            let held = alert.hold.saturating_add(alert.keep_firing);
+            own.saturating_add(held).saturating_add(group.interval.unwrap_or(interval))
+        }
+        RuleSpec::Recording(spec) => before.get(spec.record.as_str()).copied().unwrap_or_default(),
+    });
+    held.max().unwrap_or_default()
+}
+
+fn is_of(wanted: &str, name: &str) -> bool {
+    wanted == name || (wanted == ALERTS_FOR_STATE && name == ALERTS)
+}
