@@ -41,6 +41,6 @@ pub use notation::{Values, parse_metric};
 pub use plan::Type;
 pub use query::{EvalOptions, Query, RangeRun, SelectorInfo, pretty};
 pub use reads::SharedReads;
-pub use syntax::selector_of;
 pub use shape::{BinaryKind, Matching, Shape};
+pub use syntax::selector_of;
 pub use value::{RangeSeries, Sample, Value};

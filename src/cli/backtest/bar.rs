@@ -5,9 +5,8 @@ use crate::model::Timestamp;
 use crate::rules::replay::{Span, Stage};
 
 /// Distances of the marks of a scale, in seconds.
-const STEPS: [i64; 20] = [
-    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800,
-];
+const STEPS: [i64; 20] =
+    [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800];
 
 /// What stands in a column.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -76,11 +75,15 @@ impl Axis {
         let whole = self.end.millis_since(self.start).max(1);
         let columns = self.columns as i64;
         // Each mark and some room behind it.
-        let enough = |step: &i64| step.saturating_mul(columns) / whole >= clock.mark(self.start, *step).len() as i64 + 3;
+        let enough =
+            |step: &i64| step.saturating_mul(columns) / whole >= clock.mark(self.start, *step).len() as i64 + 3;
         let Some(step) = STEPS.iter().map(|seconds| seconds * 1000).find(enough) else { return String::new() };
         let mut line = String::new();
         let offset = clock.offset(self.start);
-        let mut at = (self.start.as_millis().saturating_add(offset)).div_euclid(step).saturating_mul(step) - offset;
+        let mut at = (self.start.as_millis().saturating_add(offset))
+            .div_euclid(step)
+            .saturating_mul(step)
+            .saturating_sub(offset);
         while at <= self.end.as_millis() {
             let time = Timestamp::from_millis(at);
             let mark = format!("|{}", clock.mark(time, step));
@@ -141,8 +144,8 @@ mod tests {
     #[test]
     fn the_marks_of_the_scale_are_at_round_times() {
         assert_eq!(scale(0, 7200, 48), "|00:00      |00:30      |01:00      |01:30");
-        assert_eq!(scale(50, 350, 50), "          |00:02    |00:03     |00:04    |00:05");
-        assert_eq!(scale(3, 33, 60), "              |00:00:10           |00:00:20           ");
+        assert_eq!(scale(50, 350, 50), " |00:01    |00:02    |00:03    |00:04    |00:05");
+        assert_eq!(scale(3, 33, 60), "              |00:00:10           |00:00:20");
         assert_eq!(scale(0, 3600, 3), "", "no room for one");
     }
 
@@ -156,6 +159,7 @@ mod tests {
             let spans = [Span { stage: Stage::Firing, from: any(), to: any() }];
             let axis = Axis { start, end, columns: bytes.len() % 300 };
             assert_eq!(axis.cells(&[(any(), any())], &spans).len(), axis.columns);
+            axis.scale(&Clock::new(start, end, TimeZone::UTC));
         });
     }
 }

@@ -35,7 +35,8 @@ impl Facts {
         let config = ask(client, "api/v1/status/config")?;
         let flags = ask(client, "api/v1/status/flags")?;
         let rules = ask(client, "api/v1/rules")?;
-        Facts::of(&config, &flags, &rules).ok_or_else(|| client.failed("what it says of its settings is not known here"))
+        Facts::of(&config, &flags, &rules)
+            .ok_or_else(|| client.failed("what it says of its settings is not known here"))
     }
 
     fn of(config: &Value, flags: &Value, rules: &Value) -> Option<Facts> {
@@ -93,8 +94,7 @@ fn recorders(rules: &Value, otherwise: Duration) -> Option<Recorders> {
         let interval = Duration::try_from_secs_f64(group["interval"].as_f64()?).ok()?;
         for rule in group["rules"].as_array()? {
             let alerting = rule["type"] == "alerting";
-            let all: &mut HashMap<String, Duration> =
-                if alerting { &mut found.alerts } else { &mut found.records };
+            let all: &mut HashMap<String, Duration> = if alerting { &mut found.alerts } else { &mut found.records };
             // Of several that give the same, the one that gives it least often.
             let longest = all.entry(rule["name"].as_str()?.to_string()).or_default();
             *longest = interval.max(*longest);
@@ -108,7 +108,8 @@ mod tests {
     use super::*;
     use crate::fuzz::Fuzz;
 
-    const CONFIG: &str = r#"{"yaml":"global:\n  scrape_interval: 2s\n  evaluation_interval: 4s\n  rule_query_offset: 1s\n"}"#;
+    const CONFIG: &str =
+        r#"{"yaml":"global:\n  scrape_interval: 2s\n  evaluation_interval: 4s\n  rule_query_offset: 1s\n"}"#;
     const FLAGS: &str = r#"{"query.lookback-delta":"5m","storage.tsdb.retention.time":"2h"}"#;
     const RULES: &str = r#"{"groups":[{"interval":4,"rules":[{"name":"A","type":"alerting"},{"name":"r","type":"recording"}]},
         {"interval":60.5,"rules":[{"name":"r","type":"recording"}]}]}"#;

@@ -35,7 +35,7 @@ fn rule(rule: &Replayed) -> Value {
         "evaluations": rule.evaluations,
         "slowestSeconds": rule.slowest.as_secs_f64(),
         "errors": rule.trouble.as_ref().map_or(0, |trouble| trouble.times),
-        "lastError": rule.trouble.as_ref().map(|trouble| &trouble.error),
+        "firstError": rule.trouble.as_ref().map(|trouble| &trouble.error),
         "alerts": rule.instances.iter().map(instance).collect::<Vec<_>>(),
     })
 }

@@ -124,6 +124,8 @@ impl BacktestFlags {
         let Some(first) = ticks.iter().copied().find(|tick| *tick >= start) else {
             return Err(nothing_there(&client, &ticks, start, end));
         };
+        // All that is remembered begins where something is.
+        let start = if self.last.is_none() && self.start.is_none() { first } else { start };
         let reads_back_to = ticks.first().copied().unwrap_or(first);
 
         let settings = facts.settings(client.url());
@@ -155,17 +157,15 @@ impl BacktestFlags {
         let pause = longest_pause(facts.scrape_interval);
         let mut notes = Vec::new();
         let is_late = |at: Timestamp, wanted: Timestamp| at > wanted + pause;
-        if is_late(first, start) && (self.last.is_some() || self.start.is_some()) {
+        if is_late(first, start) {
             notes.push(lacks(&facts, first, start, end));
         }
-        let furthest = needs.furthest().unwrap_or_default();
-        if is_late(reads_back_to, first_evaluation - furthest) && first_evaluation - furthest < start {
-            let reach = furthest.saturating_add(needs.warm_up());
+        if is_late(reads_back_to, start - needs.depth()) {
             notes.push(format!(
-                "the rules depend on up to {} before, and nothing is remembered from before {}: until there is so much, they \
-                 may give other than with a longer memory",
-                format_duration(reach),
-                clock::local(reads_back_to)
+                "nothing is remembered from before {}: rules that look back, here up to {}, may have given something else \
+                 shortly after it",
+                clock::local(reads_back_to),
+                format_duration(needs.depth())
             ));
         }
         Ok(Backtest {

@@ -61,7 +61,16 @@ impl<'c> Reader<'c> {
                     let count: usize = found.iter().map(|(_, points)| points.len()).sum();
                     self.read = self.read.saturating_add(count);
                     after = to;
-                    (found, if count > WANTED { length / 2 } else if count < WANTED / 3 { length * 2 } else { length })
+                    (
+                        found,
+                        if count > WANTED {
+                            length / 2
+                        } else if count < WANTED / 3 {
+                            length * 2
+                        } else {
+                            length
+                        },
+                    )
                 }
                 None if length > self.interval * 2 => (Vec::new(), length / 2),
                 None => {

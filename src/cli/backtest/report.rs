@@ -50,11 +50,15 @@ pub fn report(backtest: &Backtest, look: &Look) -> String {
     let active: Vec<_> = alerts.iter().filter(|(rule, _)| !rule.instances.is_empty()).collect();
 
     let mut out = heading(backtest, &clock);
-    let everywhere = common(active.iter().flat_map(|(rule, _)| &rule.instances), &Labels::empty());
+    // The host's own labels are on nearly all.
+    let mut everywhere = common(active.iter().flat_map(|(rule, _)| &rule.instances), &Labels::empty()).builder();
+    everywhere.retain(|name| matches!(name, "job" | "instance"));
+    let everywhere = everywhere.build();
     if !everywhere.is_empty() {
         let _ = writeln!(out, "{}", printable(&everywhere.to_string()));
     }
-    let blocks: Vec<Block<'_>> = active.iter().map(|(rule, alert)| Block::of(rule, alert, &everywhere, look, &clock)).collect();
+    let blocks: Vec<Block<'_>> =
+        active.iter().map(|(rule, alert)| Block::of(rule, alert, &everywhere, look, &clock)).collect();
     let rows: Vec<Vec<String>> = std::iter::once(HEADINGS.map(str::to_string).to_vec())
         .chain(blocks.iter().flat_map(|block| block.rows.iter().map(|(row, _)| row.clone())))
         .collect();
@@ -63,11 +67,8 @@ pub fn report(backtest: &Backtest, look: &Look) -> String {
     if let Some(first) = widths.first_mut() {
         *first = (*first).min(look.width.saturating_sub(others + INDENT).max(8));
     }
-    let axis = Axis {
-        start: backtest.start,
-        end: backtest.end,
-        columns: look.width.saturating_sub(INDENT).max(NARROWEST),
-    };
+    let axis =
+        Axis { start: backtest.start, end: backtest.end, columns: look.width.saturating_sub(INDENT).max(NARROWEST) };
     if !blocks.is_empty() {
         let _ = writeln!(out, "\n{:INDENT$}{}", "", line(&rows[0], &widths));
         let _ = writeln!(out, "{:INDENT$}{}", "", axis.scale(&clock));
@@ -115,7 +116,7 @@ impl<'b> Block<'b> {
         let shared = common(&rule.instances, everywhere);
         let mut title = printable(&alert.alert);
         if !shared.is_empty() {
-            title += &printable(&shared.to_string());
+            let _ = write!(title, " {}", printable(&shared.to_string()));
         }
         for (word, time) in [("for", alert.hold), ("keep_firing_for", alert.keep_firing)] {
             if !time.is_zero() {
@@ -128,9 +129,10 @@ impl<'b> Block<'b> {
         let more = instances.len().saturating_sub(shown);
         let left_out = usize::from(rule.left_out > 0);
         let row = |instance: &'b Instance| {
-            let own = instance.labels.iter().filter(|(name, _)| {
-                *name != "alertname" && !shared.has(name) && !everywhere.has(name)
-            });
+            let own = instance
+                .labels
+                .iter()
+                .filter(|(name, _)| *name != "alertname" && !shared.has(name) && !everywhere.has(name));
             let own = Labels::from_pairs(own);
             (row(&own, instance, clock), instance)
         };

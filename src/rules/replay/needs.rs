@@ -20,6 +20,16 @@ pub struct Read {
     bare: bool,
     /// How far before the first evaluation; nothing for as far as there is something.
     pub reach: Option<Duration>,
+    /// The same without the lookback, which in a series that has a sample at every tick finds nothing else.
+    depth: Duration,
+}
+
+impl Read {
+    /// Reads as far back as another does.
+    fn take_in(&mut self, other: &Read) {
+        self.reach = self.reach.zip(other.reach).map(|(a, b)| a.max(b));
+        self.depth = self.depth.max(other.depth);
+    }
 }
 
 /// What the rules give themselves.
@@ -97,6 +107,11 @@ impl Needs {
         reaches.reduce(|a, b| Some(a?.max(b?))).unwrap_or(Some(Duration::ZERO)).map(|reach| reach.max(self.warm_up))
     }
 
+    /// How much of the past decides what the rules give at a time; by it they know more with a longer memory.
+    pub fn depth(&self) -> Duration {
+        self.reads.iter().map(|read| read.depth).max().unwrap_or_default().saturating_add(self.warm_up)
+    }
+
     pub(super) fn own(&self) -> &Own {
         &self.own
     }
@@ -104,7 +119,7 @@ impl Needs {
 
 fn add(reads: &mut BTreeMap<String, Read>, read: Read) {
     match reads.get_mut(&read.selector) {
-        Some(there) => there.reach = there.reach.zip(read.reach).map(|(a, b)| a.max(b)),
+        Some(there) => there.take_in(&read),
         None => drop(reads.insert(read.selector.clone(), read)),
     }
 }
@@ -121,29 +136,22 @@ fn read(query: &Query, selector: &SelectorInfo<'_>, offset: Duration, lookback: 
         name: selector.name.map(str::to_string),
         bare: matchers.len() == 1 && selector.name.is_some(),
         reach: (!anywhere).then_some(reach),
+        depth: selector.reach.saturating_add(offset),
     }
 }
 
 /// Without those of which others read all.
 fn without_parts(reads: BTreeMap<String, Read>) -> Vec<Read> {
-    let mut whole: HashMap<String, Option<Duration>> =
-        reads.values().filter(|r| r.bare).filter_map(|r| Some((r.name.clone()?, r.reach))).collect();
-    let mut kept = Vec::new();
-    for read in reads.into_values() {
-        match read.name.as_ref().and_then(|name| whole.get_mut(name)) {
-            Some(reach) => *reach = reach.zip(read.reach).map(|(a, b)| a.max(b)),
-            None => kept.push(read.clone()),
+    let (mut whole, mut others): (Vec<Read>, Vec<Read>) = reads.into_values().partition(|read| read.bare);
+    others.retain(|read| match whole.iter_mut().find(|whole| whole.name == read.name) {
+        Some(whole) => {
+            whole.take_in(read);
+            false
         }
-        if read.bare {
-            kept.push(read);
-        }
-    }
-    for read in kept.iter_mut().filter(|read| read.bare) {
-        if let Some(reach) = read.name.as_ref().and_then(|name| whole.get(name)) {
-            read.reach = *reach;
-        }
-    }
-    kept
+        None => true,
+    });
+    whole.append(&mut others);
+    whole
 }
 
 /// What a rule evaluates: its expression, and what its texts query.
