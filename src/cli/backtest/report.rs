@@ -50,10 +50,7 @@ pub fn report(backtest: &Backtest, look: &Look) -> String {
     let active: Vec<_> = alerts.iter().filter(|(rule, _)| !rule.instances.is_empty()).collect();
 
     let mut out = heading(backtest, &clock);
-    // The host's own labels are on nearly all.
-    let mut everywhere = common(active.iter().flat_map(|(rule, _)| &rule.instances), &Labels::empty()).builder();
-    everywhere.retain(|name| matches!(name, "job" | "instance"));
-    let everywhere = everywhere.build();
+    let everywhere = of_the_host(active.iter().flat_map(|(rule, _)| &rule.instances));
     if !everywhere.is_empty() {
         let _ = writeln!(out, "{}", printable(&everywhere.to_string()));
     }
@@ -210,6 +207,16 @@ fn common<'i>(instances: impl IntoIterator<Item = &'i Instance>, said: &Labels) 
         same.retain(|name, value| instance.labels.get(name) == *value);
     }
     Labels::from_pairs(same)
+}
+
+/// The labels of the host, which nearly all have and nobody needs to read again and again.
+fn of_the_host<'i>(instances: impl Iterator<Item = &'i Instance> + Clone) -> Labels {
+    let value = |name: &str| {
+        let mut values = instances.clone().map(|instance| instance.labels.get(name)).filter(|value| !value.is_empty());
+        let first = values.next()?;
+        values.all(|value| value == first).then_some(first)
+    };
+    Labels::from_pairs(["instance", "job"].into_iter().filter_map(|name| Some((name, value(name)?))))
 }
 
 fn total(rule: &Replayed, stage: Stage) -> Duration {
