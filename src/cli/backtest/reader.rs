@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::samples::samples;
+use super::samples::{Samples, samples};
 use super::{Client, Failure};
 use crate::cli::client::{Answer, Refusal};
 use crate::history::Point;
@@ -88,7 +88,7 @@ impl<'c> Reader<'c> {
     }
 
     /// Nothing if that is more than the agent answers with.
-    fn ask(&self, selector: &str, length: i64, at: i64) -> Result<Option<Vec<(Labels, Vec<Point>)>>, Failure> {
+    fn ask(&self, selector: &str, length: i64, at: i64) -> Result<Option<Vec<Samples>>, Failure> {
         let seconds = at.div_euclid(1000);
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("query", &format!("{selector}[{length}ms]"));

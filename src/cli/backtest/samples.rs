@@ -35,8 +35,11 @@ struct Row<'b> {
 #[derive(Deserialize)]
 struct Sample<'b>(f64, #[serde(borrow)] Cow<'b, str>);
 
+/// A series with its samples, in order of time.
+pub type Samples = (Labels, Vec<Point>);
+
 /// Series with their samples; nothing where the answer is not such a one.
-pub fn samples(body: &[u8]) -> Option<Vec<(Labels, Vec<Point>)>> {
+pub fn samples(body: &[u8]) -> Option<Vec<Samples>> {
     let body: Body<'_> = serde_json::from_slice(body).ok()?;
     if body.status != "success" || body.data.kind != "matrix" {
         return None;

@@ -120,7 +120,7 @@ impl Replay {
 
     /// What became of the alerts, in the order of the rules.
     pub fn finish(mut self) -> Vec<Replayed> {
-        let views = self.engine.view();
-        self.tracker.finish(&views)
+        let last = self.last.map_or(Timestamp::MIN, |(last, _)| last);
+        self.tracker.finish(last, &self.engine.view())
     }
 }

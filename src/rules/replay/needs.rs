@@ -1,10 +1,10 @@
 //! What rules look at: which series, and how far back.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use crate::history::Matcher;
-use crate::model::Labels;
+use crate::model::{Labels, METRIC_NAME};
 use crate::promql::{Query, SelectorInfo, selector_of};
 use crate::rules::rule::{ALERT_NAME, ALERTS, ALERTS_FOR_STATE};
 use crate::rules::{GroupSpec, RuleSpec};
@@ -46,15 +46,6 @@ impl Own {
             name => self.records.contains(name),
         }
     }
-
-    /// Whether series that a selector finds may be among them.
-    fn may_give(&self, selector: &SelectorInfo<'_>) -> bool {
-        match selector.name {
-            Some(ALERTS | ALERTS_FOR_STATE) => true,
-            Some(name) => self.records.contains(name),
-            None => true,
-        }
-    }
 }
 
 /// What rules look at.
@@ -86,7 +77,7 @@ impl Needs {
             let only_own = read.name.as_ref().is_some_and(|name| own.records.contains(name));
             !only_own && Query::parse(&read.selector).is_ok()
         });
-        let warm_up = warm_up(groups, &own, interval);
+        let warm_up = warm_up(groups, interval);
         Needs { reads: without_parts(reads), own, warm_up }
     }
 
@@ -167,31 +158,31 @@ fn queries(rule: &RuleSpec) -> Vec<Query> {
 /// Passes over all rules in the search for what depends on what; in a circle there is no end.
 const PASSES: usize = 10;
 
-fn warm_up(groups: &[GroupSpec], own: &Own, interval: Duration) -> Duration {
-    let rules = || groups.iter().flat_map(|group| group.rules.iter().map(move |rule| (group, rule)));
-    // How long before the time that is asked about what has these names must be evaluated; ALERTS for all alerts.
-    let mut before: HashMap<&str, Duration> = HashMap::new();
-    let name = |rule: &'_ RuleSpec| match rule {
-        RuleSpec::Recording(_) => None,
-        RuleSpec::Alerting(_) => Some(ALERTS),
+fn warm_up(groups: &[GroupSpec], interval: Duration) -> Duration {
+    let rules: Vec<(Duration, &RuleSpec)> = groups
+        .iter()
+        .flat_map(|group| group.rules.iter().map(move |rule| (group.interval.unwrap_or(interval), rule)))
+        .collect();
+    let held = |rule: &RuleSpec| match rule {
+        RuleSpec::Alerting(alert) => alert.hold.saturating_add(alert.keep_firing),
+        RuleSpec::Recording(_) => Duration::ZERO,
     };
+    // How long before the time that is asked about each rule must have given what it gives.
+    let mut before = vec![Duration::ZERO; rules.len()];
     for _ in 0..PASSES {
         let mut changed = false;
-        for (group, rule) in rules() {
-            let held = match rule {
-                RuleSpec::Alerting(alert) => alert.hold.saturating_add(alert.keep_firing),
-                RuleSpec::Recording(_) => Duration::ZERO,
-            };
-            let key = name(rule).unwrap_or(rule.name());
-            let needed = before.get(key).copied().unwrap_or_default().saturating_add(held);
-            let every = group.interval.unwrap_or(interval);
-            for selector in rule.query().selectors().iter().filter(|s| own.may_give(s)) {
-                let reach = needed.saturating_add(selector.reach).saturating_add(every);
-                let names = own.records.iter().map(String::as_str).chain([ALERTS]);
-                for name in names.filter(|name| selector.name.is_none_or(|wanted| is_of(wanted, name))) {
-                    let entry = before.entry(name).or_default();
-                    changed |= reach > *entry;
-                    *entry = reach.max(*entry);
+        for (n, (every, rule)) in rules.iter().enumerate() {
+            let needed = before.get(n).copied().unwrap_or_default().saturating_add(held(rule));
+            for selector in rule.query().selectors() {
+                let reach = needed.saturating_add(selector.reach).saturating_add(*every);
+                // A rule that looks at itself goes on as it began.
+                let others =
+                    rules.iter().enumerate().filter(|(other, (_, rule))| *other != n && gives(rule, &selector));
+                for (other, _) in others {
+                    if let Some(there) = before.get_mut(other).filter(|there| **there < reach) {
+                        *there = reach;
+                        changed = true;
+                    }
                 }
             }
         }
@@ -199,17 +190,21 @@ fn warm_up(groups: &[GroupSpec], own: &Own, interval: Duration) -> Duration {
             break;
         }
     }
-    let held = rules().map(|(group, rule)| match rule {
-        RuleSpec::Alerting(alert) => {
-            let own = before.get(ALERTS).copied().unwrap_or_default();
-            let held = alert.hold.saturating_add(alert.keep_firing);
-            own.saturating_add(held).saturating_add(group.interval.unwrap_or(interval))
-        }
-        RuleSpec::Recording(spec) => before.get(spec.record.as_str()).copied().unwrap_or_default(),
+    let all = rules.iter().zip(before).map(|((every, rule), before)| match held(rule) {
+        held if held.is_zero() => before,
+        held => before.saturating_add(held).saturating_add(*every),
     });
-    held.max().unwrap_or_default()
+    all.max().unwrap_or_default()
 }
 
-fn is_of(wanted: &str, name: &str) -> bool {
-    wanted == name || (wanted == ALERTS_FOR_STATE && name == ALERTS)
+/// Whether a selector may find what a rule gives.
+fn gives(rule: &RuleSpec, selector: &SelectorInfo<'_>) -> bool {
+    let passes =
+        |label: &str, value: &str| selector.matchers.iter().filter(|m| *m.name == *label).all(|m| m.matches(value));
+    match rule {
+        RuleSpec::Recording(spec) => passes(METRIC_NAME, &spec.record),
+        RuleSpec::Alerting(spec) => {
+            (passes(METRIC_NAME, ALERTS) || passes(METRIC_NAME, ALERTS_FOR_STATE)) && passes(ALERT_NAME, &spec.alert)
+        }
+    }
 }

@@ -63,8 +63,9 @@ fn rules_read_what_they_look_at_as_far_back_as_they_look() {
 }
 
 #[test]
-fn the_stock_rules_read_no_more_than_the_series_that_they_name() {
+fn the_stock_rules_read_the_series_that_they_name_and_no_others() {
     let stock = Needs::of(&stock_groups(&mut Faults::default()), S, Duration::ZERO, Duration::from_secs(300));
+    assert_eq!(stock.warm_up(), Duration::from_secs(2 * 3600 + 15), "the longest that one of them waits");
     assert!(stock.reads().len() > 20 && stock.reads().iter().all(|read| read.selector.contains("__name__=\"")));
 }
 

@@ -21,7 +21,7 @@ pub enum Stage {
 pub struct Span {
     pub stage: Stage,
     pub from: Timestamp,
-    /// The evaluation at which that was over, or the last that there is.
+    /// The evaluation at which that was over, or the end of the whole.
     pub to: Timestamp,
 }
 
@@ -110,12 +110,15 @@ impl Tracker {
         }
     }
 
-    /// All rules, in their order.
-    pub fn finish(&mut self, views: &[Arc<GroupView>]) -> Vec<Replayed> {
+    /// All rules, in their order. `last`: the last tick, up to which what was there at the last evaluation has lasted.
+    pub fn finish(&mut self, last: Timestamp, views: &[Arc<GroupView>]) -> Vec<Replayed> {
         let mut all = Vec::new();
         for (group, view) in views.iter().enumerate() {
             for (nth, rule) in view.rules.iter().enumerate() {
-                let track = self.tracks.remove(&(group, nth)).unwrap_or_default();
+                let mut track = self.tracks.remove(&(group, nth)).unwrap_or_default();
+                if let Some(previous) = track.previous {
+                    track.lasted_until(last.min(previous + view.interval));
+                }
                 all.push(Replayed {
                     file: view.file.clone(),
                     group: view.name.clone(),
@@ -133,6 +136,12 @@ impl Tracker {
 }
 
 impl Track {
+    /// What was there at the last evaluation was so until then.
+    fn lasted_until(&mut self, until: Timestamp) {
+        let open = self.instances.values_mut().filter(|instance| instance.open);
+        open.filter_map(|instance| instance.spans.last_mut()).for_each(|span| span.to = until);
+    }
+
     fn see(&mut self, at: Timestamp, interval: Duration, pause: Duration, rule: &RuleView) {
         self.evaluations += 1;
         if let Some((_, took)) = rule.last {
@@ -148,10 +157,8 @@ impl Track {
             Some(previous) if at > previous + pause => (previous + interval, false),
             _ => (at, true),
         };
+        self.lasted_until(until);
         for instance in self.instances.values_mut().filter(|instance| instance.open) {
-            if let Some(span) = instance.spans.last_mut() {
-                span.to = until;
-            }
             let labels = &instance.labels;
             instance.open = rule.alerts.binary_search_by(|alert| alert.labels.cmp(labels)).is_ok();
         }
