@@ -260,7 +260,7 @@ fn flags_and_commands_that_the_readme_names_are_there() {
     let readme = read("README.md");
     let (all, check, test) = (help(&[]), help(&["check"]), help(&["test"]));
     let below = ["rules", "config"].map(|what| help(&["check", what])).concat() + &help(&["test", "rules"]);
-    let everywhere = all.clone() + &below + &help(&["query"]);
+    let everywhere = all.clone() + &below + &help(&["query"]) + &help(&["backtest"]);
     let known: BTreeSet<&str> = regex(r"--[a-z][a-z.-]*").find_iter(&everywhere).map(|m| m.as_str()).collect();
     // Those of cargo, systemctl, promtool and a benchmark.
     let others = [
@@ -279,7 +279,7 @@ fn flags_and_commands_that_the_readme_names_are_there() {
         let flag = found.as_str().trim_end_matches('.').replace("--no-", "--").replace("NAME", "cpu");
         assert!(others.contains(&&*flag) || known.contains(&*flag), "{} is not a flag", found.as_str());
     }
-    for found in regex(r"watchfire (run|scrape|query|check|test)(?: (\w+))?").captures_iter(&readme) {
+    for found in regex(r"watchfire (run|scrape|query|check|test|backtest)(?: (\w+))?").captures_iter(&readme) {
         let (command, below) = (&found[1], found.get(2).map(|m| m.as_str()));
         assert!(all.contains(&format!("\n  {command} ")), "{command}");
         let group = if command == "test" { &test } else { &check };

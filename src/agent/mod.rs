@@ -279,6 +279,7 @@ fn tell(shared: &Shared, file: &ConfigFile) {
     shared.update_about(|about| {
         about.scrape_interval = file.global.scrape_interval;
         about.evaluation_interval = file.global.evaluation_interval;
+        about.rule_query_offset = file.global.rule_query_offset;
         about.retention = file.history.retention;
         about.config_loaded = Timestamp::now();
         about.config_valid = true;

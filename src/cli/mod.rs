@@ -1,6 +1,8 @@
 //! The command line: one file a subcommand.
 
+mod backtest;
 mod check;
+mod client;
 mod flags;
 mod foreign;
 mod logging;
@@ -28,6 +30,7 @@ Examples:
   watchfire --config.file=watchfire.yaml         with a configuration; SIGHUP has it read again
   watchfire check config watchfire.yaml          what is wrong with it
   watchfire test rules rules/*.test.yaml         whether rules fire when they should
+  watchfire backtest rules/disk.yml --last 2h    when they would have fired
   watchfire scrape --collector.disable-defaults --collector.meminfo
 
 Exit status: 0 when all is well, 1 for a failure, 2 when flags, configuration or rules are wrong.";
@@ -59,6 +62,8 @@ enum Sub {
     Check(check::Check),
     /// Ask a running agent: evaluate an expression now or over a range.
     Query(Box<query::QueryFlags>),
+    /// Replay the agent's own history through rules: when would each alert have been pending and firing?
+    Backtest(Box<backtest::BacktestFlags>),
     /// Run unit tests of rules.
     #[command(subcommand)]
     Test(test::Test),
@@ -73,8 +78,18 @@ pub fn main() -> ExitCode {
         Some(Sub::Scrape(flags)) => scrape::run(&flags),
         Some(Sub::Check(check)) => check.run(),
         Some(Sub::Query(flags)) => query::run(&flags),
+        Some(Sub::Backtest(flags)) => backtest::run(&flags),
         Some(Sub::Test(test)) => test.run(),
     }
+}
+
+/// Columns where nobody says how many there are.
+const WIDTH: usize = 100;
+
+/// The columns of the terminal.
+fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0).unwrap_or(WIDTH)
 }
 
 /// Adds what to do where clap's message leaves it open.

@@ -48,6 +48,7 @@ pub struct About {
     pub telemetry_path: String,
     pub scrape_interval: Duration,
     pub evaluation_interval: Duration,
+    pub rule_query_offset: Duration,
     /// How long history remembers.
     pub retention: Duration,
     pub started: Timestamp,

@@ -48,4 +48,5 @@ pub use plan::Type;
 pub use query::{EvalOptions, Query, SelectorInfo, pretty};
 pub use reads::SharedReads;
 pub use shape::{BinaryKind, Matching, Shape};
+pub use syntax::selector_of;
 pub use value::{RangeSeries, Sample, Value};

@@ -62,6 +62,20 @@ impl Query {
     pub fn shape(&self) -> Shape<'_> {
         shape(self.root())
     }
+
+    /// Whether what it gives is the worse the smaller it is: it asks for what is below something.
+    pub fn asks_for_less(&self) -> bool {
+        let mut node = self.root();
+        loop {
+            node = match node {
+                Node::Binary(b) if b.op.is_set() => &b.lhs,
+                Node::Binary(b) if matches!(b.op, BinaryOp::Lt | BinaryOp::Le) => return !b.lhs_scalar,
+                Node::Binary(b) if matches!(b.op, BinaryOp::Gt | BinaryOp::Ge) => return b.lhs_scalar,
+                Node::Aggregate(a) => &a.node,
+                _ => return false,
+            }
+        }
+    }
 }
 
 fn selector(selector: &Selector, range: Option<i64>) -> Shape<'_> {

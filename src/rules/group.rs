@@ -247,7 +247,7 @@ impl Group {
         let mut run = self.run.take()?;
         let mut total = GroupOutcome::default();
         let Some(rule) = self.rules.get_mut(run.next) else {
-            self.finish(run);
+            self.finish(run, patience.is_some());
             return Some(total);
         };
         self.view = None;
@@ -326,17 +326,19 @@ impl Group {
         if run.next < self.rules.len() {
             self.run = Some(run);
         } else {
-            self.finish(run);
+            self.finish(run, patience.is_some());
         }
         Some(total)
     }
 
-    /// All rules are evaluated.
-    fn finish(&mut self, run: Run) {
+    /// All rules are evaluated. `rests`: somebody waits for the time that they take.
+    fn finish(&mut self, run: Run, rests: bool) {
         self.metrics.last_samples.set(run.samples as f64);
         self.metrics.last_evaluation.set(run.now.wall.as_secs_f64());
         self.metrics.last_duration.set(run.took.as_secs_f64());
-        self.schedule.took(run.took);
+        if rests {
+            self.schedule.took(run.took);
+        }
         self.took = run.took;
         self.last = Some(run.now.wall);
         self.view = None;

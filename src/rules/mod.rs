@@ -13,6 +13,7 @@ mod group;
 pub mod lint;
 mod metrics;
 mod outputs;
+pub mod replay;
 mod rule;
 mod saved;
 mod spec;

@@ -133,27 +133,8 @@ impl HttpConfig {
     }
 }
 
-impl HttpConfig {
-    /// Posts a form once, and gives the status and the whole of the answer; the error says who has not answered, and
-    /// why.
-    pub async fn post_form(&self, url: &str, form: String, timeout: Duration) -> Result<(u16, Vec<u8>), String> {
-        let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let Some(url) = parsed else { return Err(format!("{url}: not an http or https URL")) };
-        let host = host(&url);
-        let of_host = |why: String| format!("{host}: {why}");
-        let client = HttpClient::new(self, timeout);
-        let request = client.client().await.map_err(of_host)?.post(url);
-        let request = request.header("Content-Type", "application/x-www-form-urlencoded").body(form);
-        let (request, _) = client.authorize(request).map_err(of_host)?;
-        let response = request.send().await.map_err(|e| of_host(why(e, timeout)))?;
-        let status = response.status().as_u16();
-        let body = response.bytes().await.map_err(|e| of_host(why(e, timeout)))?;
-        Ok((status, body.to_vec()))
-    }
-}
-
 /// The certificates of the system take memory and time to read, so a client is built at the first request.
-pub(super) struct HttpClient {
+pub struct HttpClient {
     config: HttpConfig,
     timeout: Duration,
     client: Mutex<Option<Client>>,
@@ -161,8 +142,27 @@ pub(super) struct HttpClient {
 
 impl HttpClient {
     /// `timeout` is for a whole request, the answer included.
-    pub(super) fn new(config: &HttpConfig, timeout: Duration) -> HttpClient {
+    pub fn new(config: &HttpConfig, timeout: Duration) -> HttpClient {
         HttpClient { config: config.clone(), timeout, client: Mutex::new(None) }
+    }
+
+    /// Asks once, with a form where there is one, and gives the status and the whole of the answer; the error says who has
+    /// not answered, and why.
+    pub async fn ask(&self, url: &str, form: Option<String>) -> Result<(u16, Vec<u8>), String> {
+        let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let Some(url) = parsed else { return Err(format!("{url}: not an http or https URL")) };
+        let host = host(&url);
+        let of_host = |why: String| format!("{host}: {why}");
+        let client = self.client().await.map_err(of_host)?;
+        let request = match form {
+            Some(form) => client.post(url).header("Content-Type", "application/x-www-form-urlencoded").body(form),
+            None => client.get(url),
+        };
+        let (request, _) = self.authorize(request).map_err(of_host)?;
+        let response = request.send().await.map_err(|e| of_host(why(e, self.timeout)))?;
+        let status = response.status().as_u16();
+        let body = response.bytes().await.map_err(|e| of_host(why(e, self.timeout)))?;
+        Ok((status, body.to_vec()))
     }
 
     /// Posts JSON, and reads the answer's status as confirmation or failure. `id` goes into the header

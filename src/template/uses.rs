@@ -1,7 +1,9 @@
 //! Which fields of its data a template asks for, so that only those need be made.
 
-use super::TemplateError;
+use std::sync::Arc;
+
 use super::ast::{Branch, Command, Expr, ExprKind, Node, Pipe};
+use super::{TemplateError, Value};
 
 /// What a template asks of its data.
 #[derive(Clone, Default, Debug)]
@@ -9,6 +11,8 @@ pub struct Uses {
     /// The data as a whole is printed, stored or handed on: any field may be asked for.
     pub whole: bool,
     pub fields: Vec<FieldUse>,
+    /// The texts in it that stand in quotes: what it queries is among them.
+    pub quoted: Vec<Arc<str>>,
 }
 
 /// A field of the data, `.a.b`, and where it stands in the text.
@@ -78,6 +82,7 @@ impl Walk<'_> {
                 false => self.field(expr.at, path),
             },
             ExprKind::Chain(pipe, _) => self.pipe(pipe, root),
+            ExprKind::Literal(Value::String(text)) => self.uses.quoted.push(text.clone()),
             ExprKind::Field(_)
             | ExprKind::Variable(..)
             | ExprKind::Nil

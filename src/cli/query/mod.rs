@@ -1,24 +1,17 @@
 //! `watchfire query`: asks a running agent, or any Prometheus.
 
-mod answer;
 mod spark;
-mod table;
+pub(super) mod table;
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::EXIT_INVALID;
-use crate::model::{Timestamp, format_duration, parse_duration};
-use crate::sinks::HttpConfig;
-use crate::yaml::{Document, Faults};
-use answer::{Answer, Refusal};
+use super::client::{Answer, Client, ClientFlags, Failure, Refusal, pointed, span, time};
+use crate::model::Timestamp;
 
-/// Columns where nobody says how many there are.
-const WIDTH: usize = 100;
 /// Steps of a range when none is given.
 const STEPS: u64 = 100;
 
@@ -38,9 +31,6 @@ pub struct QueryFlags {
     /// The expression, in PromQL.
     #[arg(value_name = "EXPR")]
     expr: String,
-    /// Who is asked: where the agent is reached.
-    #[arg(long, value_name = "URL", default_value = "http://localhost:9100")]
-    url: String,
     /// Evaluate at this time instead of now: RFC 3339, seconds since 1970, or how long ago, such as -10m.
     #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     time: Option<Timestamp>,
@@ -59,12 +49,8 @@ pub struct QueryFlags {
     /// How the answer is printed: a table, Prometheus' JSON, a line a sample, or the values alone.
     #[arg(long, short, value_name = "FORMAT", default_value = "table")]
     output: Output,
-    /// How long the answer may take.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span)]
-    timeout: Duration,
-    /// A file with basic_auth, authorization or tls_config, as promtool takes it.
-    #[arg(long = "http.config.file", value_name = "FILE")]
-    http_config: Option<PathBuf>,
+    #[command(flatten)]
+    client: ClientFlags,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -73,23 +59,6 @@ enum Output {
     Json,
     Csv,
     Raw,
-}
-
-/// Why there is no answer.
-struct Failure {
-    /// What is said, in whole lines.
-    text: String,
-    status: u8,
-}
-
-impl Failure {
-    fn invalid(text: impl Into<String>) -> Failure {
-        Failure { text: text.into(), status: EXIT_INVALID }
-    }
-
-    fn other(text: impl Into<String>) -> Failure {
-        Failure { text: text.into(), status: 1 }
-    }
 }
 
 pub fn run(flags: &QueryFlags) -> ExitCode {
@@ -140,18 +109,13 @@ impl QueryFlags {
         if self.step.is_some() && range.is_none() {
             return Err(Failure::invalid("watchfire: --step goes with --last or --start"));
         }
-        let config = self.http_config.as_deref().map_or_else(|| Ok(HttpConfig::default()), load)?;
         let (path, form) = self.form(range);
-        let url = format!("{}/{path}", self.url.trim_end_matches('/'));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|e| Failure::other(format!("watchfire: cannot start the runtime: {e}")))?;
-        let (status, body) = runtime
-            .block_on(config.post_form(&url, form, self.timeout))
-            .map_err(|why| Failure::other(format!("watchfire: no answer from {why}{}", hint(&why))))?;
-        Answer::read(status, &body).map_err(|refusal| self.explained(refusal))
+        let client = self.client.client()?;
+        let (status, body) = client.ask(path, Some(form))?;
+        Answer::read(status, &body).map_err(|refusal| self.explained(&client, refusal))
     }
 
-    fn explained(&self, refusal: Refusal) -> Failure {
+    fn explained(&self, client: &Client, refusal: Refusal) -> Failure {
         match refusal {
             Refusal::Query { message, place } => {
                 let mut text = format!("watchfire: {message}");
@@ -160,7 +124,7 @@ impl QueryFlags {
                 }
                 Failure::invalid(text)
             }
-            Refusal::Other(why) => Failure::other(format!("watchfire: {}: {why}", self.url)),
+            Refusal::Other(why) => client.failed(why),
         }
     }
 
@@ -169,7 +133,7 @@ impl QueryFlags {
             eprintln!("watchfire: {note}");
         }
         let terminal = std::io::stdout().is_terminal();
-        let width = terminal.then(width);
+        let width = terminal.then(super::width);
         let text = match self.output {
             Output::Table => table::table(answer, range, width),
             Output::Json => format!("{}\n", answer.data),
@@ -184,68 +148,11 @@ impl QueryFlags {
     }
 }
 
-/// The columns of the terminal.
-fn width() -> usize {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout());
-    size.ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0).unwrap_or(WIDTH)
-}
-
-/// What to try when nobody answers.
-fn hint(why: &str) -> &'static str {
-    if why.contains("refused") {
-        "\nIs the agent running, and does it listen there? --url says where to ask."
-    } else {
-        ""
-    }
-}
-
-/// The line of the expression, and a mark below the place.
-fn pointed(expr: &str, line: usize, column: usize) -> String {
-    let Some(text) = line.checked_sub(1).and_then(|n| expr.lines().nth(n)) else { return String::new() };
-    let number = line.to_string();
-    let before: String =
-        text.chars().take(column.saturating_sub(1)).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    format!("\n    {number} | {text}\n    {:1$} | {before}^", "", number.len())
-}
-
-fn load(path: &Path) -> Result<HttpConfig, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Failure::other(format!("watchfire: cannot read {}: {e}", path.display())))?;
-    let mut faults = Faults::default();
-    let mut config: HttpConfig = Document::parse(&path.display().to_string(), &text, &mut faults).read(&mut faults);
-    if faults.has_errors() {
-        return Err(Failure::invalid(faults.to_string()));
-    }
-    config.resolve_paths(path.parent().unwrap_or(Path::new("")));
-    Ok(config)
-}
-
-fn span(text: &str) -> Result<Duration, String> {
-    let span = parse_duration(text)?;
-    if span.is_zero() { Err("must be longer than 0".to_string()) } else { Ok(span) }
-}
-
-/// RFC 3339, seconds since the epoch, or a duration before now.
-fn time(text: &str) -> Result<Timestamp, String> {
-    if let Some(ago) = text.strip_prefix('-').and_then(|ago| parse_duration(ago).ok()) {
-        return Ok(Timestamp::now() - ago);
-    }
-    if let Some(seconds) = text.parse::<f64>().ok().filter(|s| s.is_finite()) {
-        return Ok(Timestamp::from_secs_f64(seconds));
-    }
-    let parsed: Result<jiff::Timestamp, _> = text.parse();
-    parsed.map(|at| Timestamp::from_millis(at.as_millisecond())).map_err(|_| {
-        let ago = format_duration(Duration::from_secs(600));
-        format!("not a time: write 2026-01-31T10:00:00Z, seconds since 1970, or how long ago: -{ago}")
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::fuzz::Fuzz;
 
     #[derive(Parser)]
     struct Cli {
@@ -280,19 +187,5 @@ mod tests {
             assert!(flags(args).is_err(), "{args:?}");
         }
         assert!(flags(&["a", "--time", "soon"]).unwrap_err().contains("how long ago: -10m"));
-    }
-
-    #[test]
-    fn the_place_of_a_mistake_is_marked() {
-        assert_eq!(pointed("a +\n\tfoo(b)", 2, 2), "\n    2 | \tfoo(b)\n      | \t^");
-        assert_eq!(pointed("a", 7, 1), "");
-    }
-
-    #[test]
-    fn no_time_makes_it_panic() {
-        Fuzz::of(&["2026-01-31T10:00:00Z", "-10m", "1435781451.781"]).texts(|text| {
-            let _ = (time(text), span(text));
-            pointed(text, text.len() % 5, text.len());
-        });
     }
 }

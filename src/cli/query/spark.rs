@@ -1,6 +1,6 @@
 //! A series as a line of small bars.
 
-use super::answer::Point;
+use crate::cli::client::Point;
 
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::answer::{Answer, Point, Result, Series};
 use super::spark::sparkline;
+use crate::cli::client::{Answer, Point, QueryResult as Result, Series};
 use crate::model::{Labels, Timestamp};
 
 /// Columns of a sparkline, at least and at most.
@@ -117,7 +117,7 @@ fn length(text: &str) -> usize {
     text.chars().count()
 }
 
-fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+pub fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     let columns = rows.first().map_or(0, Vec::len);
     (0..columns).map(|n| rows.iter().filter_map(|row| row.get(n)).map(|cell| length(cell)).max().unwrap_or(0)).collect()
 }
@@ -135,7 +135,7 @@ fn fit(widths: &mut [usize], labels: usize, available: usize) {
     }
 }
 
-fn cut(text: &str, width: usize) -> String {
+pub fn cut(text: &str, width: usize) -> String {
     if length(text) <= width {
         return text.to_string();
     }
@@ -143,7 +143,7 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 /// Characters that would move a terminal's cursor stand as escapes.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 

@@ -49,9 +49,10 @@ pub(super) fn runtime_info(about: &About) -> Body {
 /// Only what stands under `global` and is nobody's secret.
 pub(super) fn config(about: &About) -> Body {
     let yaml = format!(
-        "global:\n  scrape_interval: {}\n  evaluation_interval: {}\n",
+        "global:\n  scrape_interval: {}\n  evaluation_interval: {}\n  rule_query_offset: {}\n",
         format_duration(about.scrape_interval),
         format_duration(about.evaluation_interval),
+        format_duration(about.rule_query_offset),
     );
     json_data(&json!({ "yaml": yaml }))
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::ast::*;
+use crate::history::{MatchOp as Operator, Matcher};
 use crate::model::{METRIC_NAME, format_duration};
 use crate::promql::math::format_value;
 use crate::promql::plan::At;
@@ -230,6 +231,20 @@ fn is_metric_name(name: &str) -> bool {
 
 fn is_name(name: &str, is_part: impl Fn(u8) -> bool) -> bool {
     !name.starts_with(|c: char| c.is_ascii_digit()) && !name.is_empty() && name.bytes().all(is_part)
+}
+
+/// Matchers as a selector: `{__name__="up",job=~"n.*"}`.
+pub fn selector_of(matchers: &[Matcher]) -> String {
+    let one = |m: &Matcher| {
+        let op = match m.op {
+            Operator::Equal => "=",
+            Operator::NotEqual => "!=",
+            Operator::Regex(_) => "=~",
+            Operator::NotRegex(_) => "!~",
+        };
+        format!("{}{op}{}", label(&m.name), quoted(&m.value))
+    };
+    format!("{{{}}}", matchers.iter().map(one).collect::<Vec<_>>().join(","))
 }
 
 fn quoted(text: &str) -> String {

@@ -2,21 +2,15 @@
 
 use std::time::Duration;
 
-use crate::history::{History, HistoryLimits, stale_marker};
-use crate::model::{Labels, METRIC_NAME, SeriesTable, Timestamp};
-use crate::promql::syntax::{ExprKind, parse};
-use crate::promql::{Value, almost_equal};
+use crate::history::{History, HistoryLimits};
+use crate::model::{Labels, SeriesTable, Timestamp};
+use crate::promql::{Value, Values, almost_equal, parse_metric};
 
 pub fn labels(text: &str) -> Labels {
-    if text.trim() == "{}" {
-        return Labels::empty();
-    }
-    let Ok(ExprKind::Selector(v)) = parse(text).map(|e| e.kind) else { panic!("no series: {text}") };
-    let name = v.name.map(|n| (METRIC_NAME.to_string(), n));
-    let pairs = v.matchers.into_iter().map(|m| (m.name, m.value));
-    Labels::from_pairs(name.into_iter().chain(pairs))
+    parse_metric(text).unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
+/// A result as the tests write it.
 pub fn number(text: &str) -> Option<f64> {
     match text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str() {
         "inf" if text.starts_with('-') => Some(f64::NEG_INFINITY),
@@ -28,39 +22,7 @@ pub fn number(text: &str) -> Option<f64> {
 
 /// The values; `None` where there is no sample.
 pub fn values(text: &str) -> Vec<Option<f64>> {
-    let mut out = Vec::new();
-    for item in text.split_whitespace() {
-        if let Some(v) = number(item) {
-            out.push(Some(v));
-            continue;
-        }
-        let (base, repeats) = match item.rsplit_once('x') {
-            Some((base, n)) => (base, n.parse::<usize>().unwrap()),
-            None => (item, 0),
-        };
-        match base {
-            "_" => out.extend(std::iter::repeat_n(None, repeats.max(1))),
-            "stale" => out.extend(std::iter::repeat_n(Some(stale_marker()), repeats + 1)),
-            _ => {
-                let (start, step) = number(base).map_or_else(|| start_and_step(base), |v| (v, 0.0));
-                // The step is added again and again, as promtool does, so that rounding is the same.
-                let mut value = start;
-                for _ in 0..=repeats {
-                    out.push(Some(value));
-                    value += step;
-                }
-            }
-        }
-    }
-    out
-}
-
-fn start_and_step(text: &str) -> (f64, f64) {
-    let sign = (1..text.len()).rev().find(|i| {
-        matches!(text.as_bytes()[*i], b'+' | b'-') && !matches!(text.as_bytes()[*i - 1], b'e' | b'E' | b'+' | b'-')
-    });
-    let (start, step) = text.split_at(sign.unwrap_or_else(|| panic!("no value: {text}")));
-    (number(start).unwrap(), number(step).unwrap())
+    Values::parse(text).unwrap_or_else(|e| panic!("{text}: {e}")).collect()
 }
 
 /// A history with these series, the samples of each from the epoch on.

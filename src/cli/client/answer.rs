@@ -51,17 +51,7 @@ pub enum Refusal {
 
 impl Answer {
     pub fn read(status: u16, body: &[u8]) -> std::result::Result<Answer, Refusal> {
-        let Ok(mut answer) = serde_json::from_slice::<Value>(body) else {
-            let text = String::from_utf8_lossy(body);
-            let line = text.lines().next().unwrap_or_default().trim();
-            return Err(Refusal::Other(match status {
-                401 | 403 => format!("{status}: {line} (--http.config.file names credentials)"),
-                _ => format!("{status}, and no answer of Prometheus' API: {line}"),
-            }));
-        };
-        if answer["status"] != "success" {
-            return Err(refusal(&answer));
-        }
+        let mut answer = success(status, body)?;
         let notes = [("warnings", "warning"), ("infos", "info")].iter().flat_map(|(key, kind)| {
             let list = answer[*key].as_array().into_iter().flatten();
             list.filter_map(Value::as_str).map(|text| format!("{kind}: {text}")).collect::<Vec<_>>()
@@ -73,6 +63,19 @@ impl Answer {
         };
         Ok(Answer { data, result, notes })
     }
+}
+
+/// Any answer of the API that is a good one, whole.
+pub fn success(status: u16, body: &[u8]) -> std::result::Result<Value, Refusal> {
+    let Ok(answer) = serde_json::from_slice::<Value>(body) else {
+        let text = String::from_utf8_lossy(body);
+        let line = text.lines().next().unwrap_or_default().trim();
+        return Err(Refusal::Other(match status {
+            401 | 403 => format!("{status}: {line} (--http.config.file names credentials)"),
+            _ => format!("{status}, and no answer of Prometheus' API: {line}"),
+        }));
+    };
+    if answer["status"] != "success" { Err(refusal(&answer)) } else { Ok(answer) }
 }
 
 fn refusal(answer: &Value) -> Refusal {
@@ -161,8 +164,8 @@ mod tests {
                     crate::model::Timestamp::MAX,
                     std::time::Duration::from_millis(body.len() as u64),
                 ));
-                super::super::table::table(&answer, range, Some(body.len() % 100));
-                super::super::table::csv(&answer) + &super::super::table::raw(&answer)
+                crate::cli::query::table::table(&answer, range, Some(body.len() % 100));
+                crate::cli::query::table::csv(&answer) + &crate::cli::query::table::raw(&answer)
             });
         });
     }
