@@ -270,6 +270,7 @@ fn flags_and_commands_that_the_readme_names_are_there() {
         "--all-targets",
         "--now",
         "--real",
+        "--alone",
         "--profile",
         "--lib",
         "--test",
