@@ -138,7 +138,7 @@ impl HttpConfig {
     /// why.
     pub async fn post_form(&self, url: &str, form: String, timeout: Duration) -> Result<(u16, Vec<u8>), String> {
         let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let Some(url) = parsed else { return Err(format!("{url}: not an http or https URL")) };
+        let Some(url) = parsed else { return Err(format!("{}: not an http or https URL", without_user(url))) };
         let host = host(&url);
         let of_host = |why: String| format!("{host}: {why}");
         let client = HttpClient::new(self, timeout);
@@ -150,6 +150,11 @@ impl HttpConfig {
         let body = response.bytes().await.map_err(|e| of_host(why(e, timeout)))?;
         Ok((status, body.to_vec()))
     }
+}
+
+/// A URL as it may be shown: what stands before an @ is a user and a password, wherever somebody put it.
+pub fn without_user(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, rest)| rest)
 }
 
 /// The certificates of the system take memory and time to read, so a client is built at the first request.

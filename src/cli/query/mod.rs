@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 
 use super::EXIT_INVALID;
 use crate::model::{Timestamp, format_duration, parse_duration};
-use crate::sinks::HttpConfig;
+use crate::sinks::{HttpConfig, without_user};
 use crate::yaml::{Document, Faults};
 use answer::{Answer, Refusal};
 
@@ -160,7 +160,7 @@ impl QueryFlags {
                 }
                 Failure::invalid(text)
             }
-            Refusal::Other(why) => Failure::other(format!("watchfire: {}: {why}", self.url)),
+            Refusal::Other(why) => Failure::other(format!("watchfire: {}: {why}", without_user(&self.url))),
         }
     }
 
@@ -191,12 +191,16 @@ fn width() -> usize {
 }
 
 /// What to try when nobody answers.
-fn hint(why: &str) -> &'static str {
-    if why.contains("refused") {
-        "\nIs the agent running, and does it listen there? --url says where to ask."
-    } else {
-        ""
-    }
+fn hint(why: &str) -> String {
+    let hints = [
+        ("refused", "Is the agent running, and does it listen there? --url says where to ask."),
+        ("not an http or https URL", "--url is such as http://localhost:9100."),
+        ("invalid HTTP version", "It does not speak HTTP; perhaps HTTPS: --url https://..."),
+        ("InvalidContentType", "It does not speak TLS; perhaps plain HTTP: --url http://..."),
+        ("UnknownIssuer", "In --http.config.file, tls_config.ca_file names who has signed its certificate."),
+        ("CaUsedAsEndEntity", "Its certificate is one of an authority: a server's needs basicConstraints=CA:FALSE."),
+    ];
+    hints.into_iter().find(|(sign, _)| why.contains(sign)).map(|(_, hint)| format!("\n{hint}")).unwrap_or_default()
 }
 
 /// The line of the expression, and a mark below the place.
@@ -280,6 +284,21 @@ mod tests {
             assert!(flags(args).is_err(), "{args:?}");
         }
         assert!(flags(&["a", "--time", "soon"]).unwrap_err().contains("how long ago: -10m"));
+    }
+
+    #[test]
+    fn a_password_in_the_url_is_not_shown() {
+        for url in ["http://me:hidden@web-1:9100", "me:hidden@web-1:9100", "http://me:hid/hidden@web-1"] {
+            let flags = flags(&["up", "--url", url]).unwrap();
+            let said = flags.explained(Refusal::Other("404".to_string())).text;
+            assert!(said.contains("web-1") && !said.contains("hidden"), "{said}");
+        }
+        let Err(said) = flags(&["up", "--url", "me:hidden@web-1:9100"]).unwrap().ask(None) else { panic!("an answer") };
+        assert!(
+            said.text.contains("web-1:9100/api/v1/query: not an http") && !said.text.contains("hidden"),
+            "{}",
+            said.text
+        );
     }
 
     #[test]
