@@ -119,6 +119,7 @@ pub fn reason(error: &regex::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     #[test]
     fn templates_are_expanded_as_go_expands_them() {
@@ -136,5 +137,22 @@ mod tests {
         ] {
             assert_eq!(re2.expand(template, &captures, 100).as_deref(), Some(wanted), "{template}");
         }
+    }
+
+    #[test]
+    fn what_is_put_around_a_pattern_stays_around_it() {
+        assert!(Re2::whole("a)|(b").is_err() && Re2::whole_line("a)(?:b").is_err() && Re2::new("(a").is_err());
+        let line = Re2::whole_line("a|b.").unwrap();
+        assert!(line.regex().is_match("bc") && !line.regex().is_match("ac") && !line.regex().is_match("b\n"));
+        assert!(Re2::whole("b.").unwrap().regex().is_match("b\n"));
+    }
+
+    #[test]
+    fn no_template_makes_it_panic() {
+        let re2 = Re2::whole("(?P<a>x+)(?P<a>y)?(.*)").unwrap();
+        let captures = re2.regex().captures("xxzz").unwrap();
+        Fuzz::of(&["$1-${a}$$ $99999999999999999999 ${b-c} ${", "${1}1$0"]).texts(|template| {
+            assert!(re2.expand(template, &captures, 64).is_none_or(|value| value.len() <= 64 + template.len()));
+        });
     }
 }
