@@ -25,7 +25,7 @@
 //!                           [sinks]                webhook, exec, log
 //! ```
 //!
-//! Beside them: [state], the embedded transactional store; [template], Go templates; [yaml], YAML with positions and
+//! Beside them: [state], the embedded transactional store; [template], Go templates; [re2], Go's regular expressions; [yaml], YAML with positions and
 //! all of a file's faults at once; [glob], shell patterns over paths; [config], which puts together the sections that
 //! each part owns; [cli].
 //!
@@ -51,6 +51,7 @@ pub mod http;
 pub mod model;
 pub mod pool;
 pub mod promql;
+pub mod re2;
 pub mod rules;
 pub mod sinks;
 pub mod state;

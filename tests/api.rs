@@ -134,6 +134,20 @@ fn groups_of_rules_come_in_pages() {
 }
 
 #[test]
+fn an_expression_as_deep_as_may_be_does_no_harm() {
+    let agent = Setup::new("stock_rules: false\n").start();
+    for (before, within, behind) in [("(", "1", ")"), ("abs(", "x", ")"), ("sum(", "x", ")"), ("-(", "x", ")")] {
+        for depth in [45, 90, 20_000] {
+            let text = format!("{}{within}{}", before.repeat(depth), behind.repeat(depth));
+            for endpoint in ["query", "format_query", "query_exemplars"] {
+                let answer = post_form(agent.port, &format!("/api/v1/{endpoint}"), &form(&[("query", &text)])).unwrap();
+                assert!(answer.status == 200 || (depth > 45 && answer.status == 400), "{}", answer.text());
+            }
+        }
+    }
+}
+
+#[test]
 fn promtool_asks_an_agent() {
     let Some(promtool) = peer("promtool") else { return };
     let agent = started();

@@ -75,11 +75,11 @@ pub fn run(source: Source) -> Result<(), StartError> {
     let config = source.load().map_err(StartError::Config)?;
     log_warnings(&config.warnings);
     let access = load_access(&config).map_err(StartError::Config)?;
-    // Two threads serve and deliver: neither is ever long at work, and each costs memory.
+    // Two threads serve and deliver: neither is ever long at work, and each costs memory (a stack what is used of it).
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("watchfire-io")
-        .thread_stack_size(1 << 20)
+        .thread_stack_size(crate::promql::STACK)
         .enable_all()
         .build()
         .map_err(|e| StartError::Other(format!("cannot start the runtime: {e}")))?;

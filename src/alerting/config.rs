@@ -418,7 +418,7 @@ receivers:
                  with one of = != =~ !~",
                 "a.yaml:10:19: \"5\" is a duration without a unit: write a number with a unit, such as 500ms, 15s, 5m, \
                  1h30m or 2d",
-                "a.yaml:11:21: not a regular expression: regex parse error:     (     ^ error: unclosed group",
+                "a.yaml:11:21: not a regular expression: a parenthesis is not closed",
                 "a.yaml:12:7: unknown key \"reciever\", did you mean \"receiver\"?",
                 "a.yaml:16:14: url is not an http or https URL",
                 "a.yaml:17:9: a webhook needs a url or a url_file",

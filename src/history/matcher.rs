@@ -5,6 +5,7 @@ use std::fmt;
 use regex::Regex;
 
 use crate::model::Labels;
+use crate::re2::Re2;
 
 /// How a label's value is compared.
 #[derive(Clone, Debug)]
@@ -35,13 +36,13 @@ impl Matcher {
     }
 
     /// `=~`. The error says what is wrong with the expression.
-    pub fn regex(name: &str, value: &str) -> Result<Matcher, regex::Error> {
-        Ok(Matcher { name: name.into(), op: MatchOp::Regex(anchored(value)?), value: value.into() })
+    pub fn regex(name: &str, value: &str) -> Result<Matcher, String> {
+        Ok(Matcher { name: name.into(), op: MatchOp::Regex(Re2::whole(value)?.into()), value: value.into() })
     }
 
     /// `!~`. The error says what is wrong with the expression.
-    pub fn not_regex(name: &str, value: &str) -> Result<Matcher, regex::Error> {
-        Ok(Matcher { name: name.into(), op: MatchOp::NotRegex(anchored(value)?), value: value.into() })
+    pub fn not_regex(name: &str, value: &str) -> Result<Matcher, String> {
+        Ok(Matcher { name: name.into(), op: MatchOp::NotRegex(Re2::whole(value)?.into()), value: value.into() })
     }
 
     /// Whether a value passes.
@@ -58,49 +59,6 @@ impl Matcher {
     pub fn matches_labels(&self, labels: &Labels) -> bool {
         self.matches(labels.get(&self.name))
     }
-}
-
-/// A regular expression as Prometheus reads it: it must match the whole, and a dot matches line feeds.
-pub fn anchored(pattern: &str) -> Result<Regex, regex::Error> {
-    Regex::new(&format!("^(?s:{pattern})$")).or_else(|e| {
-        // In Go a brace that begins no repetition stands for itself.
-        Regex::new(&format!("^(?s:{})$", escape_braces(pattern))).map_err(|_| e)
-    })
-}
-
-fn escape_braces(pattern: &str) -> String {
-    let mut out = String::with_capacity(pattern.len() + 4);
-    let mut rest = pattern;
-    while let Some(c) = rest.chars().next() {
-        let (this, tail) = rest.split_at(c.len_utf8());
-        rest = tail;
-        if c == '\\' {
-            out.push(c);
-            if let Some(next) = rest.chars().next() {
-                out.push(next);
-                rest = rest.get(next.len_utf8()..).unwrap_or("");
-                // `\p{Greek}` and `\x{10FFFF}`: the braces belong to the escape.
-                if matches!(next, 'p' | 'P' | 'x') && rest.starts_with('{') {
-                    let end = rest.find('}').map_or(rest.len(), |i| i + 1);
-                    out.push_str(rest.get(..end).unwrap_or(""));
-                    rest = rest.get(end..).unwrap_or("");
-                }
-            }
-            continue;
-        }
-        if c == '{' && !is_repetition(rest) {
-            out.push('\\');
-        }
-        out.push_str(this);
-    }
-    out
-}
-
-/// Whether the text after a brace is that of `{3}`, `{3,}` or `{3,5}`.
-fn is_repetition(after: &str) -> bool {
-    let Some((inside, _)) = after.split_once('}') else { return false };
-    let (low, high) = inside.split_once(',').unwrap_or((inside, ""));
-    !low.is_empty() && low.bytes().chain(high.bytes()).all(|b| b.is_ascii_digit())
 }
 
 impl fmt::Display for Matcher {
@@ -126,5 +84,18 @@ mod tests {
         assert!(Matcher::regex("a", "x{y}z").unwrap().matches("x{y}z"));
         assert!(Matcher::regex("a", r"x{2}\p{Lu}{y").unwrap().matches("xxA{y"));
         assert!(Matcher::regex("a", "(").is_err());
+        assert!(Matcher::regex("a", "b)(c").is_err(), "what is put around it stays around it");
+    }
+
+    #[test]
+    fn expressions_are_read_as_go_reads_them() {
+        let matches = |pattern, value| Matcher::regex("a", pattern).map(|m| m.matches(value));
+        // Of ASCII only.
+        assert_eq!((matches(r"\d", "5"), matches(r"\d", "\u{0665}")), (Ok(true), Ok(false)));
+        assert_eq!((matches(r"\w+", "ae"), matches(r"\w+", "\u{e9}")), (Ok(true), Ok(false)));
+        assert_eq!(matches(r"[\w-.]+", "web-1.example"), Ok(true), "a dash behind a class is a dash");
+        assert_eq!(matches(r"\Qa.b\E", "a.b"), Ok(true));
+        assert_eq!(matches(r"[a&&b]+", "a&b"), Ok(true));
+        assert!(matches("a**", "a").is_err() && matches("a{1001}", "a").is_err() && matches("(?x) a", "a").is_err());
     }
 }

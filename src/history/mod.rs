@@ -37,7 +37,7 @@ use std::time::Duration;
 pub use config::HistoryConfig;
 pub use disk::{DiskMetrics, Place};
 pub use excerpt::{Wanted, excerpt, visit};
-pub use matcher::{MatchOp, Matcher, anchored};
+pub use matcher::{MatchOp, Matcher};
 pub use retention::{Keep, Shortage};
 pub use series::SeriesRef;
 pub use summary::{greatest, least};

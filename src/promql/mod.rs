@@ -37,6 +37,10 @@ mod syntax;
 mod value;
 mod window;
 
+/// Bytes of stack with which a thread can parse, plan and evaluate every expression that is taken, in a build without
+/// optimisation too.
+pub const STACK: usize = 4 << 20;
+
 #[cfg(test)]
 mod tests;
 

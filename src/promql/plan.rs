@@ -10,6 +10,7 @@ use super::reads::Shared;
 use super::select::Remembered;
 use crate::history::Matcher;
 use crate::model::Labels;
+use crate::re2::Re2;
 
 /// What an expression evaluates to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -208,7 +209,7 @@ pub enum Extra {
     /// `absent` and `absent_over_time`: the labels of the result.
     Labels(Labels),
     /// `label_replace`: the compiled expression.
-    Regex(regex::Regex),
+    Regex(Re2),
     /// Sorting: at each step of a query there is the same to sort.
     Invariant,
     /// `info`: which series it reads, and when.

@@ -133,6 +133,11 @@ impl HttpConfig {
     }
 }
 
+/// A URL as it may be shown: what stands before an @ is a user and a password, wherever somebody put it.
+pub fn without_user(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, rest)| rest)
+}
+
 /// The certificates of the system take memory and time to read, so a client is built at the first request.
 pub struct HttpClient {
     config: HttpConfig,
@@ -150,7 +155,7 @@ impl HttpClient {
     /// not answered, and why.
     pub async fn ask(&self, url: &str, form: Option<String>) -> Result<(u16, Vec<u8>), String> {
         let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let Some(url) = parsed else { return Err(format!("{url}: not an http or https URL")) };
+        let Some(url) = parsed else { return Err(format!("{}: not an http or https URL", without_user(url))) };
         let host = host(&url);
         let of_host = |why: String| format!("{host}: {why}");
         let client = self.client().await.map_err(of_host)?;

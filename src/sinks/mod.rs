@@ -18,7 +18,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 pub use exec::{ExecConfig, ExecSink};
-pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig};
+pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig, without_user};
 pub use log::{LogConfig, LogSink};
 pub use notification::{Fingerprint, Notification, NotifiedAlert, Status};
 pub use payload::webhook_version_4;

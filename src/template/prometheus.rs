@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use jiff::tz::TimeZone;
-use regex::Regex;
+use regex::Captures;
 
 use super::float::format_float;
 use super::functions::{Functions, string_arg};
@@ -13,6 +13,7 @@ use super::methods::time_string;
 use super::value::Map;
 use super::{Context, QuerySample, Template, TemplateError, Value, escape};
 use crate::model::{Labels, parse_duration};
+use crate::re2::Re2;
 
 /// Go's functions and those of Prometheus.
 pub fn functions() -> &'static Functions {
@@ -28,7 +29,7 @@ pub fn functions() -> &'static Functions {
             .add("sortByLabel", 2, Some(2), sort_by_label)
             .add("args", 0, None, numbered_args)
             .add("reReplaceAll", 3, Some(3), replace_all)
-            .add("match", 2, Some(2), |a, _| Ok(Value::Bool(pattern(a, 0)?.is_match(string_arg(a, 1)?))))
+            .add("match", 2, Some(2), |a, _| Ok(Value::Bool(pattern(a, 0)?.regex().is_match(string_arg(a, 1)?))))
             .add("safeHtml", 1, Some(1), |a, _| Ok(string_arg(a, 0)?.into()))
             .add("title", 1, Some(1), |a, _| Ok(title(string_arg(a, 0)?).into()))
             .add("toUpper", 1, Some(1), |a, _| Ok(string_arg(a, 0)?.to_uppercase().into()))
@@ -137,21 +138,23 @@ fn numbered_args(args: &[Value], _: &Context<'_>) -> Result<Value, String> {
     Ok(Value::Map(Arc::new(Map { entries, ..Map::default() })))
 }
 
-fn pattern(args: &[Value], n: usize) -> Result<Regex, String> {
-    Regex::new(string_arg(args, n)?).map_err(|e| e.to_string())
+fn pattern(args: &[Value], n: usize) -> Result<Re2, String> {
+    Re2::new(string_arg(args, n)?)
 }
 
 fn replace_all(args: &[Value], context: &Context<'_>) -> Result<Value, String> {
     let pattern = pattern(args, 0)?;
     let (replacement, text) = (string_arg(args, 1)?, string_arg(args, 2)?);
     // Checked before the work: how often it matches, times what one match may give.
-    let matches = pattern.find_iter(text).count();
+    let matches = pattern.regex().find_iter(text).count();
     let captured = replacement.matches('$').count().saturating_mul(text.len());
     let most = matches.saturating_mul(replacement.len().saturating_add(captured));
     if most > context.limits.output.saturating_mul(64) {
         return Err(format!("output is longer than {} bytes", context.limits.output));
     }
-    let replaced = pattern.replace_all(text, replacement);
+    let replaced = pattern.regex().replace_all(text, |captures: &Captures<'_>| {
+        pattern.expand(replacement, captures, usize::MAX).unwrap_or_default()
+    });
     if replaced.len() > context.limits.output {
         return Err(format!("output is longer than {} bytes", context.limits.output));
     }

@@ -10,6 +10,7 @@ use regex::Regex;
 
 use super::{Faults, Node, Value};
 use crate::model::{Labels, parse_duration};
+use crate::re2::Re2;
 
 /// What can be read from a node.
 pub trait FromYaml: Sized {
@@ -203,13 +204,8 @@ pub struct Pattern {
 
 impl Pattern {
     pub fn new(text: &str) -> Result<Pattern, String> {
-        match Regex::new(&format!("^(?:{text})$")) {
-            Ok(regex) => Ok(Pattern { text: text.into(), regex }),
-            Err(_) => match Regex::new(text) {
-                Err(e) => Err(format!("not a regular expression: {}", e.to_string().replace('\n', " "))),
-                Ok(_) => Err("not a regular expression: it cannot be anchored".to_string()),
-            },
-        }
+        let regex = Re2::whole_line(text).map_err(|why| format!("not a regular expression: {why}"))?;
+        Ok(Pattern { text: text.into(), regex: regex.into() })
     }
 
     /// From a text in the program itself, which its tests show to be well-formed; one that is not matches nothing.

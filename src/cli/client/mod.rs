@@ -10,7 +10,7 @@ use clap::Args;
 use tokio::runtime::Runtime;
 
 use super::EXIT_INVALID;
-use crate::sinks::{HttpClient, HttpConfig};
+use crate::sinks::{HttpClient, HttpConfig, without_user};
 use crate::yaml::{Document, Faults};
 
 pub use answer::{Answer, Point, Refusal, Result as QueryResult, Series, success};
@@ -69,8 +69,9 @@ impl ClientFlags {
 }
 
 impl Client {
+    /// Who is asked, as it may be shown.
     pub fn url(&self) -> &str {
-        &self.url
+        without_user(&self.url)
     }
 
     /// The status and the answer to a POST of the form, or without one to a GET.
@@ -82,17 +83,21 @@ impl Client {
 
     /// A failure that names who was asked.
     pub fn failed(&self, why: impl std::fmt::Display) -> Failure {
-        Failure::other(format!("watchfire: {}: {why}", self.url))
+        Failure::other(format!("watchfire: {}: {why}", self.url()))
     }
 }
 
 /// What to try when nobody answers.
-fn hint(why: &str) -> &'static str {
-    if why.contains("refused") {
-        "\nIs the agent running, and does it listen there? --url says where to ask."
-    } else {
-        ""
-    }
+fn hint(why: &str) -> String {
+    let hints = [
+        ("refused", "Is the agent running, and does it listen there? --url says where to ask."),
+        ("not an http or https URL", "--url is such as http://localhost:9100."),
+        ("invalid HTTP version", "It does not speak HTTP; perhaps HTTPS: --url https://..."),
+        ("InvalidContentType", "It does not speak TLS; perhaps plain HTTP: --url http://..."),
+        ("UnknownIssuer", "In --http.config.file, tls_config.ca_file names who has signed its certificate."),
+        ("CaUsedAsEndEntity", "Its certificate is one of an authority: a server's needs basicConstraints=CA:FALSE."),
+    ];
+    hints.into_iter().find(|(sign, _)| why.contains(sign)).map(|(_, hint)| format!("\n{hint}")).unwrap_or_default()
 }
 
 fn load(path: &Path) -> Result<HttpConfig, Failure> {
@@ -125,6 +130,21 @@ mod tests {
     fn the_place_of_a_mistake_is_marked() {
         assert_eq!(pointed("a +\n\tfoo(b)", 2, 2), "\n    2 | \tfoo(b)\n      | \t^");
         assert_eq!(pointed("a", 7, 1), "");
+    }
+
+    #[test]
+    fn a_password_in_the_url_is_not_shown() {
+        for url in ["http://me:hidden@web-1:9100", "me:hidden@web-1:9100", "http://me:hid/hidden@web-1"] {
+            let flags = ClientFlags { url: url.to_string(), timeout: Duration::from_secs(1), http_config: None };
+            let client = flags.client().unwrap();
+            let said = client.failed("404").text;
+            assert!(said.contains("web-1") && !said.contains("hidden"), "{said}");
+            if !url.contains("://") {
+                let said = client.ask("api/v1/query", None).unwrap_err().text;
+                assert!(said.contains("web-1:9100/api/v1/query: not an http"), "{said}");
+                assert!(said.contains("such as http://localhost:9100") && !said.contains("hidden"), "{said}");
+            }
+        }
     }
 
     #[test]

@@ -15,12 +15,14 @@ pub(super) enum Kind {
     Internal,
     NotFound,
     Unavailable,
+    /// Prometheus has no word for it: its router answers.
+    Method,
 }
 
 impl Kind {
     fn name(self) -> &'static str {
         match self {
-            Kind::BadData => "bad_data",
+            Kind::BadData | Kind::Method => "bad_data",
             Kind::Execution => "execution",
             Kind::Timeout => "timeout",
             Kind::Canceled => "canceled",
@@ -33,6 +35,7 @@ impl Kind {
     fn status(self) -> StatusCode {
         match self {
             Kind::BadData => StatusCode::BAD_REQUEST,
+            Kind::Method => StatusCode::METHOD_NOT_ALLOWED,
             Kind::Execution => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::Timeout | Kind::Canceled | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, ORIGIN, VARY,
 };
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response, StatusCode};
@@ -106,6 +106,12 @@ struct Found {
     name: String,
 }
 
+impl Found {
+    fn methods(&self) -> String {
+        self.methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
+    }
+}
+
 fn find(path: &str) -> Option<Found> {
     let name = path.strip_prefix("/api/v1/label/").and_then(|rest| rest.strip_suffix("/values"));
     let name = name.filter(|name| !name.contains('/'));
@@ -186,6 +192,12 @@ impl Api {
             Ok(body) => success(body, &request.headers),
             Err(error) => reply(error.status(), "application/json", error.body()),
         };
+        if response.status() == StatusCode::METHOD_NOT_ALLOWED
+            && let Some(found) = find(request.uri.path())
+            && let Ok(allowed) = HeaderValue::from_str(&found.methods())
+        {
+            response.headers_mut().insert(ALLOW, allowed);
+        }
         if request.method == Method::OPTIONS {
             response = streamed(StatusCode::NO_CONTENT, std::iter::empty());
         }
@@ -202,8 +214,7 @@ impl Api {
             return Ok(Body::Whole(Vec::new()));
         }
         if !found.methods.contains(&request.method) {
-            let methods: Vec<&str> = found.methods.iter().map(Method::as_str).collect();
-            return Err(ApiError::bad_data(format!("{} takes {}", found.label, methods.join(", "))));
+            return Err(ApiError::new(Kind::Method, format!("{} takes {}", found.label, found.methods())));
         }
         let form = if is_form(&request.headers) { form } else { &[] };
         let params = Params::of(request.uri.query(), form);

@@ -1,5 +1,7 @@
 //! Parameters of a request: of its query, and of a form in its body.
 
+use jiff::fmt::temporal::Pieces;
+
 use crate::history::Matcher;
 use crate::model::{Timestamp, parse_duration};
 use crate::promql::Query;
@@ -102,9 +104,17 @@ fn time(text: &str) -> Result<Timestamp, String> {
         _ => {}
     }
     let parsed: Result<jiff::Timestamp, _> = text.parse();
-    parsed
-        .map(|time| Timestamp::from_millis(time.as_millisecond()))
-        .map_err(|_| format!("cannot parse {text:?} to a valid timestamp"))
+    match parsed {
+        Ok(time) => Ok(Timestamp::from_millis(time.as_millisecond())),
+        Err(_) => beyond(text).ok_or_else(|| format!("cannot parse {text:?} to a valid timestamp")),
+    }
+}
+
+/// The ends of the year 9999 and of the first one, which clients write for "ever": jiff's times end a day before.
+fn beyond(text: &str) -> Option<Timestamp> {
+    let pieces = Pieces::parse(text).ok()?;
+    pieces.time().and(pieces.to_numeric_offset())?;
+    Some(if pieces.date().year() > 0 { Timestamp::MAX } else { Timestamp::MIN })
 }
 
 /// Milliseconds: a number of seconds, or a duration such as `1m30s`.
@@ -164,6 +174,8 @@ mod tests {
         assert_eq!(millis("2015-07-01T22:10:51+02:00"), Ok(1_435_781_451_000));
         assert_eq!(time(FIRST), Ok(Timestamp::MIN));
         assert_eq!(time(LAST), Ok(Timestamp::MAX));
+        assert_eq!(time("9999-12-31T23:59:59Z"), Ok(Timestamp::MAX));
+        assert!(time("9999-12-31").is_err() && time("9999-12-32T00:00:00Z").is_err());
         for wrong in ["", "now", "NaN", "inf", "2015-07-01"] {
             assert_eq!(time(wrong), Err(format!("cannot parse {wrong:?} to a valid timestamp")));
         }

@@ -233,7 +233,10 @@ pub(super) fn format(params: &Params) -> Result<Body, ApiError> {
 
 /// There are no exemplars; the expression is checked all the same.
 pub(super) fn exemplars(params: &Params) -> Result<Body, ApiError> {
-    params.span()?;
+    let (start, end) = params.span()?;
+    if end < start {
+        return Err(ApiError::bad_data("end timestamp must not be before start timestamp"));
+    }
     Query::parse(params.get("query")).map_err(|e| ApiError::expression("query", &e))?;
     Ok(data(|out| out.extend_from_slice(b"[]")))
 }

@@ -13,11 +13,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::config::QueryConfig;
 use super::error::{ApiError, Kind};
+use crate::promql::STACK;
 
 /// How much less than the agent's own threads those of queries count for the scheduler.
 const NICE: i32 = 10;
-/// Expressions nest, and so does their evaluation.
-const STACK: usize = 4 << 20;
 /// Requests that wait for their turn, at most.
 const MAX_WAITING: usize = 100;
 /// Samples of results for which memory is counted together.

@@ -269,12 +269,15 @@ async fn pages_from_elsewhere_may_not_read_it_unless_they_are_allowed() {
 #[tokio::test]
 async fn what_is_no_request_of_the_api_is_refused() {
     let server = start();
-    let (status, kind) = {
-        let answer = server.request("PUT", "/api/v1/query", "Content-Length: 0\r\n").await;
+    for (method, path, allowed) in [("PUT", "/api/v1/query", "GET, HEAD, POST"), ("POST", "/api/v1/rules", "GET, HEAD")]
+    {
+        let answer = server.request(method, path, "Content-Length: 0\r\n").await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some(allowed)), "{method} {path}");
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
-        (answer.status, body["errorType"].clone())
-    };
-    assert_eq!((status, kind), (400, json!("bad_data")));
+        assert_eq!(body["errorType"], "bad_data");
+    }
+    let (status, kind, why) = server.error("query_exemplars", &[("query", "up"), ("start", "2"), ("end", "1")]).await;
+    assert_eq!((status, kind.as_str()), (400, "bad_data"), "{why}");
     let headers = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 2000000\r\n";
     assert_eq!(server.request("POST", "/api/v1/query", headers).await.status, 413);
 }

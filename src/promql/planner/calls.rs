@@ -1,12 +1,13 @@
 //! Calls of functions: their arguments, and what some need besides.
 
 use super::{Planned, Planner};
-use crate::history::{MatchOp, Matcher, anchored};
+use crate::history::{MatchOp, Matcher};
 use crate::model::{Labels, LabelsBuilder, METRIC_NAME};
 use crate::promql::annotations::Place;
 use crate::promql::functions::{self, Function, Kind};
 use crate::promql::plan::*;
 use crate::promql::syntax::{self, Expr, ExprKind};
+use crate::re2::Re2;
 use crate::yaml::nearest;
 
 /// What needs samples of another kind than those that history keeps.
@@ -104,7 +105,7 @@ impl Planner<'_> {
             Kind::LabelReplace => {
                 self.check_label_name("destination", function, c, arguments, 1)?;
                 let Some(Node::Text(pattern)) = arguments.get(4) else { return Ok(Extra::None) };
-                match anchored(pattern) {
+                match Re2::whole(pattern) {
                     Ok(regex) => Extra::Regex(regex),
                     Err(e) => {
                         let message = format!("invalid regular expression in {}(): {pattern:?}: {e}", function.name);

@@ -173,12 +173,16 @@ fn modifiers(m: &Modifiers) -> String {
         Some(At::Time(millis)) => format!(" @ {:.3}", millis as f64 / 1000.0),
     };
     if let Some(offset) = &m.offset {
-        let _ = write!(out, " offset {}", duration(offset));
+        // Without brackets only the first of its parts would be the offset.
+        let _ = write!(out, " offset {}", operand(offset));
     }
     out
 }
 
 fn duration(d: &DurationExpr) -> String {
+    if let Some(inner) = bracketed(d) {
+        return format!("({})", duration(inner));
+    }
     match d {
         DurationExpr::Number(seconds) => {
             let text = format_duration(Duration::try_from_secs_f64(seconds.abs()).unwrap_or(Duration::MAX));
@@ -208,8 +212,18 @@ fn duration(d: &DurationExpr) -> String {
 /// In brackets where it is made of others: the tree does not know where the writer had them.
 fn operand(d: &DurationExpr) -> String {
     match d {
-        DurationExpr::Pair(op, _) if !matches!(op, DurationOp::Min | DurationOp::Max) => format!("({})", duration(d)),
+        DurationExpr::Pair(op, _) if bracketed(d).is_none() && !matches!(op, DurationOp::Min | DurationOp::Max) => {
+            format!("({})", duration(d))
+        }
         _ => duration(d),
+    }
+}
+
+/// What the parser has put a zero before because it stood in brackets.
+fn bracketed(d: &DurationExpr) -> Option<&DurationExpr> {
+    match d {
+        DurationExpr::Pair(DurationOp::Add, pair) if matches!(pair.0, DurationExpr::Number(0.0)) => Some(&pair.1),
+        _ => None,
     }
 }
 
@@ -286,6 +300,21 @@ mod tests {
             ("topk(3,x)without(a)", "topk without (a) (3, x)"),
         ] {
             assert_eq!(printed(text), expected);
+        }
+    }
+
+    #[test]
+    fn an_offset_that_is_reckoned_keeps_its_brackets() {
+        for (text, expected) in [
+            ("x offset (5m + 5m)", "x offset (5m + 5m)"),
+            ("x offset (5m)", "x offset (5m)"),
+            ("x offset -(5m * step())", "x offset -(5m * step())"),
+            ("x offset max_of(step(), 5m)", "x offset max_of(step(), 5m)"),
+            ("x[(5m)] offset -5m", "x[(5m)] offset -5m"),
+            ("x[(1m + 2m) * step()]", "x[(1m + 2m) * step()]"),
+        ] {
+            assert_eq!(printed(text), expected);
+            assert_eq!(printed(expected), expected, "what is printed means the same");
         }
     }
 

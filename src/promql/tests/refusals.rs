@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::notation::Store;
 use crate::fuzz::Fuzz;
 use crate::model::Timestamp;
-use crate::promql::{EvalOptions, Query};
+use crate::promql::{EvalOptions, Query, STACK, pretty};
 
 fn refusal(text: &str) -> String {
     Query::parse(text).expect_err(text).to_string()
@@ -58,6 +58,7 @@ fn what_cannot_be_evaluated_is_refused_with_its_name_and_place() {
         ("1[5m:1m]", "subquery is only allowed on instant vector, got scalar instead"),
         ("x[5m / 0]", "division by zero"),
         ("", "no expression found in input"),
+        ("x\n  + y *\n", "2:8: unexpected end of input"),
         ("clamp(x, 1)", "1:1: expected 3 argument(s) in call to \"clamp\", got 2"),
         ("sum(x, y)", "wrong number of arguments for aggregate expression provided, expected 1, got 2"),
         ("label_replace(x, \"\", \"\", \"a\", \"b\")", "1:18: invalid destination label name"),
@@ -70,7 +71,8 @@ fn what_cannot_be_evaluated_is_refused_with_its_name_and_place() {
 
 #[test]
 fn no_depth_of_nesting_overflows_the_stack() {
-    for n in [120, 990, 100_000] {
+    // The deepest that is taken, and what is deeper.
+    for n in [98, 120, 990, 100_000] {
         for text in [
             format!("{}1{}", "(".repeat(n), ")".repeat(n)),
             format!("1{}", " + 1".repeat(n)),
@@ -81,9 +83,15 @@ fn no_depth_of_nesting_overflows_the_stack() {
             format!("x{}", " or x".repeat(n)),
             format!("x{}", "[1m:1m]".repeat(n)),
         ] {
-            if let Ok(query) = Query::parse(&text) {
-                let _ = query.instant(&Store::new().history, Timestamp::default(), &EvalOptions::default());
-            }
+            let work = move || {
+                let _ = pretty(&text);
+                if let Ok(query) = Query::parse(&text) {
+                    let soon = Some(Instant::now() + Duration::from_millis(200));
+                    let options = EvalOptions { deadline: soon, ..EvalOptions::default() };
+                    let _ = query.instant(&Store::new().history, Timestamp::default(), &options);
+                }
+            };
+            std::thread::Builder::new().stack_size(STACK).spawn(work).unwrap().join().unwrap();
         }
     }
 }

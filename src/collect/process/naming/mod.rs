@@ -16,7 +16,6 @@ mod command;
 mod config;
 mod name;
 mod pattern;
-mod re2;
 
 #[cfg(test)]
 mod tests;

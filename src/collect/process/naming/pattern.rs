@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::re2::translate;
+use crate::re2::{reason, translate};
 use crate::template::Value;
 use crate::yaml::{Faults, FromYaml, Node};
 
@@ -27,11 +27,7 @@ impl CommandPattern {
         let bad = |why: &str| format!("not a regular expression: {why}");
         let translated = translate(text).map_err(|why| bad(&why))?;
         let built = RegexBuilder::new(&translated.pattern).dfa_size_limit(SEARCH_BYTES).build();
-        let regex = built.map_err(|e| {
-            // The crate shows the pattern first, which is not the one that was written.
-            let said = e.to_string();
-            bad(said.lines().last().map_or("", |last| last.strip_prefix("error: ").unwrap_or(last)))
-        })?;
+        let regex = built.map_err(|e| bad(&reason(&e)))?;
         Ok(CommandPattern {
             text: text.into(),
             regex,

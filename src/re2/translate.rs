@@ -1,5 +1,4 @@
-//! Regular expressions in Go's syntax (RE2), which process-exporter's configurations are written in, as the `regex`
-//! crate wants them.
+//! From Go's syntax (RE2) to that of the `regex` crate.
 //!
 //! The two are nearly the same. What differs, and is put right here: in Go `\d`, `\w`, `\s` and `\b` are of ASCII, `\v` is
 //! no space, `\Q...\E` quotes, `\012` is octal, a brace that counts nothing stands for itself, `[`, `&&`, `--` and `~~`
@@ -11,7 +10,7 @@ use std::str::Chars;
 
 /// A pattern as the `regex` crate wants it.
 #[derive(Debug)]
-pub(super) struct Translated {
+pub struct Translated {
     pub pattern: String,
     /// The names of the groups in their order, empty for one that has none; the first is the whole.
     pub names: Vec<String>,
@@ -26,15 +25,19 @@ const POSIX_CLASSES: [&str; 14] = [
 ];
 
 /// Translates a pattern; the error says what Go would not take. What neither takes is left for the crate to refuse.
-pub(super) fn translate(pattern: &str) -> Result<Translated, String> {
+pub fn translate(pattern: &str) -> Result<Translated, String> {
     let mut translator = Translator {
         rest: pattern.chars(),
         out: String::with_capacity(pattern.len() + 16),
         names: vec![String::new()],
+        open: 0,
     };
     let mut repeated = false;
     while let Some(c) = translator.rest.next() {
         repeated = translator.step(c, repeated)?;
+    }
+    if translator.open > 0 {
+        return Err("a parenthesis is not closed".into());
     }
     Ok(Translated { pattern: translator.out, names: translator.names })
 }
@@ -43,6 +46,8 @@ struct Translator<'a> {
     rest: Chars<'a>,
     out: String,
     names: Vec<String>,
+    /// Groups that are not closed yet: what is put around a pattern must stay around it.
+    open: usize,
 }
 
 impl Translator<'_> {
@@ -64,7 +69,11 @@ impl Translator<'_> {
             '\\' => self.escape()?,
             '[' => self.class()?,
             '(' => self.group()?,
-            '.' | '^' | '$' | '|' | ')' => self.out.push(c),
+            ')' => {
+                self.open = self.open.checked_sub(1).ok_or("a parenthesis is closed that is not open")?;
+                self.out.push(c);
+            }
+            '.' | '^' | '$' | '|' => self.out.push(c),
             c => self.literal(c),
         }
         Ok(false)
@@ -107,6 +116,7 @@ impl Translator<'_> {
         let rest = self.rest.as_str();
         let Some(after) = rest.strip_prefix('?') else {
             self.names.push(String::new());
+            self.open += 1;
             self.out.push('(');
             return Ok(());
         };
@@ -118,6 +128,7 @@ impl Translator<'_> {
                 .filter(|name| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
             let Some(name) = name else { return Err("the name of a group must be of letters, digits and _".into()) };
             self.names.push(name.to_string());
+            self.open += 1;
             self.out.push('(');
             self.skip(rest.len() - named.len() + name.len() + 1);
             return Ok(());
@@ -136,6 +147,7 @@ impl Translator<'_> {
         }
         let closed = text.get(flags.len()..).is_some_and(|rest| rest.starts_with(')'));
         self.skip(1 + flags.len() + 1);
+        self.open += usize::from(!closed);
         if !(closed && flags.is_empty()) {
             self.out.extend(["(?", flags, if closed { ")" } else { ":" }]);
         }
