@@ -16,6 +16,8 @@ use crate::model::{SeriesTable, Snapshot, Timestamp};
 /// How long a series that was there before a restart is waited for: at the first ticks a slow collector may have nothing
 /// yet.
 const GRACE: Duration = Duration::from_secs(15);
+/// For how long a tick waits for history to be read, at most: who asks for metrics waits, too.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// Ticks that are held, at most, while history is read.
 const MOST_HELD: usize = 120;
 
@@ -121,7 +123,7 @@ impl Memory {
         if reading.held.len() > MOST_HELD {
             reading.held.pop_front();
         }
-        let history = match reading.done.recv_timeout(self.interval / 4) {
+        let history = match reading.done.recv_timeout((self.interval / 4).min(PATIENCE)) {
             Ok(history) => Some(history),
             Err(RecvTimeoutError::Timeout) => return,
             Err(RecvTimeoutError::Disconnected) => {
@@ -338,6 +340,23 @@ groups:
             agent.run(150);
         }
         agent.memory.close();
+    }
+
+    #[test]
+    fn a_tick_does_not_wait_long_for_history_to_be_read_however_rare_ticks_are() {
+        let registry = Registry::new();
+        let table = Arc::new(SeriesTable::new(Labels::empty()));
+        let instruments = Arc::new(Instruments::new(&registry).unwrap());
+        let minute = Duration::from_secs(60);
+        let mut memory =
+            Memory::start(HistoryLimits::default(), Vec::new(), minute, None, &table, instruments).unwrap();
+        let (send, done) = sync_channel(1);
+        memory.reading = Some(Reading { done, thread: std::thread::spawn(|| ()), held: VecDeque::new() });
+        let began = Instant::now();
+        memory.append(&Snapshot { time: Timestamp::from_millis(T0 * 1000), ..Snapshot::empty() });
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert!(!memory.is_whole());
+        drop(send);
     }
 
     #[test]

@@ -14,6 +14,9 @@ const SEAL_FLOAT_BYTES: usize = 768;
 /// A head is sealed at this many samples, so that a constant series, too, can be forgotten piece by piece.
 const SEAL_SAMPLES: u32 = 1800;
 
+/// What [`decimal::to_integer`] gives is not larger: differences do not overflow.
+const MOST_INTEGER: u64 = 1 << 53;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Mode {
     /// All values have the same bits.
@@ -244,17 +247,52 @@ impl Head {
 
     /// The samples of a head that [`Head::write`] wrote; nothing where it cannot be one.
     pub fn read(bytes: &[u8]) -> Option<HeadIter<'_>> {
+        let mut at = 0;
+        let (mode, first, start, count) = Head::read_begin(bytes, &mut at)?;
+        let times = Times::read(start, count, bytes, &mut at);
+        Some(HeadIter { times, values: HeadValues::new(mode, first, bytes.get(at..)?) })
+    }
+
+    /// The head that [`Head::write`] wrote, to go on with; nothing where it is not what that writes. What [`Head::read`]
+    /// makes of such a one can still be appended, sample by sample.
+    pub fn restore(bytes: &[u8]) -> Option<Head> {
+        let mut at = 0;
+        let (mode, first, start, count) = Head::read_begin(bytes, &mut at)?;
+        let times = Times::restore(start, count, bytes, &mut at)?;
+        let stream = bytes.get(at..)?;
+        if matches!(mode, Mode::Integers { exponent } if decimal::to_integer(f64::from_bits(first), exponent).is_none())
+        {
+            return None;
+        }
+        let mut values = HeadValues::new(mode, first, stream);
+        // The first stands before the stream; what comes after it is like its last.
+        values.equal = 0;
+        let mut written = 1;
+        while values.at < stream.len() {
+            values.advance();
+            written = std::mem::take(&mut values.equal).saturating_add(written + 1);
+            if written > u64::from(count) || values.integer.unsigned_abs() > MOST_INTEGER {
+                return None;
+            }
+        }
+        let is_whole = values.at == stream.len() && (mode != Mode::Constant || stream.is_empty());
+        let equal = count - u32::try_from(written).ok()?;
+        let (last, integer) = (values.bits, values.integer);
+        is_whole.then(|| Head { times, mode, first, last, integer, equal, stream: stream.to_vec() })
+    }
+
+    /// Mode, first value, first time and number of samples.
+    fn read_begin(bytes: &[u8], at: &mut usize) -> Option<(Mode, u64, i64, u32)> {
         let mode = match *bytes.first()? {
             0 => Mode::Constant,
             1 => Mode::Floats,
             other => Mode::Integers { exponent: other - 2 },
         };
         let first = u64::from_le_bytes(*bytes.get(1..)?.first_chunk()?);
-        let mut at = 9;
-        let start = Some(unzigzag(take_varint(bytes, &mut at))).filter(|start| start.abs() <= LATEST)?;
-        let count = u32::try_from(take_varint(bytes, &mut at)).ok().filter(|n| (1..=MOST_SAMPLES).contains(n))?;
-        let times = Times::read(start, count, bytes, &mut at);
-        Some(HeadIter { times, values: HeadValues::new(mode, first, bytes.get(at..)?) })
+        *at = 9;
+        let start = Some(unzigzag(take_varint(bytes, at))).filter(|start| start.abs() <= LATEST)?;
+        let count = u32::try_from(take_varint(bytes, at)).ok().filter(|n| (1..=MOST_SAMPLES).contains(n))?;
+        Some((mode, first, start, count))
     }
 
     pub fn iter(&self) -> HeadIter<'_> {
@@ -393,6 +431,18 @@ mod tests {
                 let got: Vec<_> = head.iter().map(|(t, v)| (t, v.to_bits())).collect();
                 prop_assert_eq!(&got, &expected);
                 prop_assert_eq!(head.last().1.to_bits(), *bits);
+                let mut bytes = Vec::new();
+                head.write(&mut bytes);
+                let restored = Head::restore(&bytes).unwrap();
+                for next in [f64::from_bits(*bits), 12.0, 0.25] {
+                    let (mut here, mut there) = (head.clone(), restored.clone());
+                    for ahead in 1..4 {
+                        here.push((i as i64 + ahead) * 1000, next);
+                        there.push((i as i64 + ahead) * 1000, next);
+                    }
+                    let all = |head: &Head| head.iter().map(|(t, v)| (t, v.to_bits())).collect::<Vec<_>>();
+                    prop_assert_eq!(all(&here), all(&there), "a head that was restored goes on where it stood");
+                }
             }
             if !expected.is_empty() {
                 let chunk = head.seal(&mut Scratch::default());

@@ -55,6 +55,29 @@ impl Times {
         }
     }
 
+    /// The times that [`Times::write`] wrote, to go on with; nothing where it cannot have written this. Moves `at` past it.
+    pub fn restore(start: i64, count: u32, bytes: &[u8], at: &mut usize) -> Option<Times> {
+        let first_step = u32::try_from(take_varint(bytes, at)).ok()?;
+        let length = usize::try_from(take_varint(bytes, at)).ok()?;
+        let end = at.checked_add(length)?;
+        let exceptions = bytes.get(*at..end)?;
+        *at = end;
+        let (mut step, mut repeats, mut span) = (first_step, count.checked_sub(1)?, 0u64);
+        let mut place = 0;
+        while place < exceptions.len() {
+            let before = u32::try_from(take_varint(exceptions, &mut place)).ok().filter(|n| *n > 0)?;
+            // The last sample has the last step.
+            repeats = repeats.checked_sub(before).filter(|rest| *rest > 0)?;
+            span += u64::from(before) * u64::from(step);
+            step = u32::try_from(take_varint(exceptions, &mut place)).ok().filter(|s| *s > 0)?;
+        }
+        span += u64::from(repeats) * u64::from(step);
+        let span = u32::try_from(span).ok()?;
+        let is_sound = place == exceptions.len() && (first_step > 0) == (count > 1);
+        let last = start + i64::from(span);
+        is_sound.then(|| Times { start, last, count, first_step, step, repeats, exceptions: exceptions.to_vec() })
+    }
+
     pub fn heap_size(&self) -> usize {
         self.exceptions.capacity()
     }
@@ -149,7 +172,8 @@ impl Iterator for TimesIter<'_> {
             self.step = take_varint(self.exceptions, &mut self.at) as u32;
             self.load_exception();
         }
-        self.until = if self.until == u32::MAX { u32::MAX } else { self.until - 1 };
+        // In a file, a step may be said to be repeated no times.
+        self.until = if self.until == u32::MAX { u32::MAX } else { self.until.saturating_sub(1) };
         self.next += i64::from(self.step);
         Some(time)
     }
@@ -173,6 +197,14 @@ mod tests {
         assert_eq!(iter.next(), Some(501_000));
     }
 
+    #[test]
+    fn steps_that_are_repeated_no_times_do_not_stop_a_reader() {
+        // A step of 7, then 0 times, a step of 5, 0 times, a step of 3.
+        let bytes = [7, 4, 0, 5, 0, 3];
+        assert_eq!(Times::read(0, 5, &bytes, &mut 0).count(), 5);
+        assert!(Times::restore(0, 5, &bytes, &mut 0).is_none());
+    }
+
     proptest! {
         #[test]
         fn any_times_come_back(start in -1_000_000i64..1_000_000, steps in prop::collection::vec(
@@ -190,8 +222,14 @@ mod tests {
             times.write(&mut bytes);
             let mut at = 0;
             let read: Vec<_> = Times::read(start, expected.len() as u32, &bytes, &mut at).collect();
-            prop_assert_eq!(read, expected);
+            prop_assert_eq!(read, expected.clone());
             prop_assert_eq!(at, bytes.len());
+            let mut restored = Times::restore(start, expected.len() as u32, &bytes, &mut 0).unwrap();
+            for step in [1000, 1000, 7] {
+                times.push(times.last + step);
+                restored.push(restored.last + step);
+            }
+            prop_assert_eq!(restored.iter().collect::<Vec<_>>(), times.iter().collect::<Vec<_>>());
         }
     }
 }

@@ -37,6 +37,13 @@ const MOST_CHUNKS_BYTES: u64 = 32 << 20;
 pub const LOG_BYTES: u64 = 16 << 20;
 /// A file of which less than one in so many bytes is still needed is written anew.
 const SPARSE: u64 = 8;
+/// So are files of chunks that are smaller than this, once there are more of them than so many.
+const SMALL_BYTES: u64 = CHUNKS_BYTES / 16;
+const MANY_SMALL: usize = 16;
+/// An agent that runs has seldom more logs than these; one that ends in a crash soon after each start, one more each time.
+const MANY_LOGS: usize = 4;
+/// For how long the start waits for these to be replaced.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// A file on the disk.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +115,25 @@ impl Journal {
         };
         journal.begin_cycle();
         journal
+    }
+
+    /// To be called once, after history has been read, by who may wait for the disk. Goes through the first cycle at once
+    /// if many logs were found, so that they go however soon the agent is killed: in the few seconds between two crashes a
+    /// cycle over many series does not come to its end.
+    pub fn settle(&mut self, slots: &mut [Option<Box<Slot>>], series: usize) {
+        self.series = series;
+        self.thin_out(slots);
+        if self.files.iter().filter(|file| file.name.kind == FileKind::Log).count() <= MANY_LOGS {
+            return;
+        }
+        let (began, found) = (Instant::now(), self.writer.safe());
+        let is_done = |journal: &Journal| journal.cycle.is_none() && journal.writer.safe() != found;
+        while !is_done(self) && !self.writer.has_failed() && began.elapsed() < SETTLE {
+            match self.cycle.is_some() && self.writer.waiting() < BUSY {
+                true => self.write_slice(slots),
+                false => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
     }
 
     /// Notes a sample that was appended.
@@ -256,14 +282,17 @@ impl Journal {
         (self.heads_bytes, self.log_bytes) = (0, 0);
     }
 
-    /// Marks the chunks of files that are hardly needed any more, to be written to a new one.
+    /// Marks the chunks of files that are hardly needed any more, or are small and many, to be written to a new one.
     fn thin_out(&self, slots: &mut [Option<Box<Slot>>]) {
         let needed = bytes_in_files(slots);
-        let is_sparse = |f: &&KeptFile| {
+        let is_ended = |f: &&KeptFile| f.name.kind == FileKind::Chunks && Some(f.name) != self.chunks;
+        let ended: Vec<&KeptFile> = self.files.iter().filter(is_ended).collect();
+        let has_many_small = ended.iter().filter(|f| f.bytes < SMALL_BYTES).count() > MANY_SMALL;
+        let is_sparse = |f: &&&KeptFile| {
             let needed = needed.get(&mark_of(f.name)).copied().unwrap_or(0);
-            f.name.kind == FileKind::Chunks && Some(f.name) != self.chunks && needed < f.bytes / SPARSE
+            needed < f.bytes / SPARSE || (has_many_small && f.bytes < SMALL_BYTES)
         };
-        let sparse: Vec<u16> = self.files.iter().filter(is_sparse).map(|f| mark_of(f.name)).collect();
+        let sparse: Vec<u16> = ended.iter().filter(is_sparse).map(|f| mark_of(f.name)).collect();
         if !sparse.is_empty() {
             let chunks = slots.iter_mut().flatten().flat_map(|slot| &mut slot.sealed);
             chunks.filter(|chunk| sparse.contains(&chunk.file)).for_each(|chunk| chunk.file = 0);

@@ -69,7 +69,9 @@ impl History {
         let found = restore::restore(Path::new(&place.dir), self, table, now)?;
         place.metrics.damaged.inc_by(found.damaged);
         let writer = DiskWriter::start(&place.dir, handle, found.next, place.metrics.clone())?;
-        self.journal = Some(Journal::new(writer, found));
+        let mut journal = Journal::new(writer, found);
+        journal.settle(&mut self.slots, self.stats.series);
+        self.journal = Some(journal);
         Ok(())
     }
 

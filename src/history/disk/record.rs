@@ -23,6 +23,9 @@ pub enum FileKind {
     Log,
 }
 
+/// Files have lower numbers: one a millisecond would last for longer than anybody's history.
+const MOST_NUMBER: u64 = 1 << 53;
+
 /// A file, as its name says it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct FileName {
@@ -34,14 +37,16 @@ pub struct FileName {
 }
 
 impl FileName {
-    /// Nothing for the name of a file that is none of ours.
+    /// Nothing for the name of a file that is none of ours: what we would not write ourselves, and numbers that leave no
+    /// room for others.
     pub fn parse(name: &str) -> Option<FileName> {
         let (rest, kind) = match name.strip_suffix(".chunks") {
             Some(rest) => (rest, FileKind::Chunks),
             None => (name.strip_suffix(".log")?, FileKind::Log),
         };
         let (number, epoch) = rest.split_once('-')?;
-        Some(FileName { kind, number: number.parse().ok()?, epoch: epoch.parse().ok()? })
+        let found = FileName { kind, number: number.parse().ok()?, epoch: epoch.parse().ok()? };
+        (found.number < MOST_NUMBER && found.epoch < u32::MAX && found.to_string() == name).then_some(found)
     }
 }
 
@@ -158,8 +163,11 @@ mod tests {
             let name = FileName { kind, number: 123, epoch: 4 };
             assert_eq!(FileName::parse(&name.to_string()), Some(name));
         }
-        for other in ["", "a.log", "1-2.log.tmp", "-.chunks", "99999999999999999999999-0.log"] {
+        for other in ["", "a.log", "1-2.log.tmp", "-.chunks", "1-2.log", "+0000001-0.log", "00000001-+2.chunks"] {
             assert_eq!(FileName::parse(other), None, "{other}");
+        }
+        for last in ["99999999999999999999999-0.log", "18446744073709551615-0.log", "00000001-4294967295.chunks"] {
+            assert_eq!(FileName::parse(last), None, "{last}: no number comes after it");
         }
     }
 

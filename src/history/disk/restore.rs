@@ -88,12 +88,19 @@ fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 struct FoundSeries {
     series: Arc<Series>,
     chunks: Vec<Chunk>,
-    /// What ends before this is not kept.
-    cutoff: i64,
     /// Time of the last sample in chunks: from there on logs have it.
     floor: i64,
     /// Time of the first sample that came from a log.
     first: Option<i64>,
+}
+
+/// What is known of a name.
+#[derive(Clone, Copy)]
+struct Named {
+    /// In [`Restorer::series`]; nothing as long as nothing was found that is kept, and for those that were refused.
+    place: Option<usize>,
+    /// What ends before this is not kept.
+    cutoff: i64,
 }
 
 struct Restorer<'h> {
@@ -101,8 +108,8 @@ struct Restorer<'h> {
     table: &'h SeriesTable,
     now: Timestamp,
     found: Found,
-    /// Places in `series` by the labels as they stand in files; nothing for those that were refused.
-    names: HashMap<Box<[u8]>, Option<usize>>,
+    /// By the labels as they stand in files.
+    names: HashMap<Box<[u8]>, Named>,
     series: Vec<FoundSeries>,
     /// Memory that chunks take until they are adopted.
     bytes: usize,
@@ -148,23 +155,30 @@ impl Restorer<'_> {
         later.map(|cut| cut.time).min().unwrap_or(i64::MAX)
     }
 
-    /// The series of these labels.
-    fn series(&mut self, labels: &[u8]) -> Option<usize> {
-        if let Some(place) = self.names.get(labels) {
-            return *place;
+    /// The series of these labels, of which something was found that ends at `end`; nothing if that is not kept. Files
+    /// have many series that are not kept any more: they take no place, or those that are would not find one.
+    fn series(&mut self, labels: &[u8], end: i64) -> Option<usize> {
+        if let Some(named) = self.names.get(labels)
+            && (named.place.is_some() || end < named.cutoff)
+        {
+            return named.place.filter(|_| end >= named.cutoff);
         }
-        let mut place = None;
-        if self.series.len() < self.history.limits.max_series
+        // What no label set can be made of is not kept, whenever it ends.
+        let mut named = Named { place: None, cutoff: i64::MAX };
+        // History refuses what is too much. Here are also those that have nothing but a number.
+        if self.series.len() / 2 < self.history.limits.max_series
             && let Some(labels) = labels_of(labels)
         {
             let keep = std::time::Duration::from_secs(keep_of(&self.history.keeps, &labels).into());
-            let cutoff = (self.now - self.history.limits.retention.max(keep)).as_millis();
-            place = Some(self.series.len());
-            let series = self.table.intern(labels);
-            self.series.push(FoundSeries { series, chunks: Vec::new(), cutoff, floor: i64::MIN, first: None });
+            named.cutoff = (self.now - self.history.limits.retention.max(keep)).as_millis();
+            if end >= named.cutoff {
+                named.place = Some(self.series.len());
+                let series = self.table.intern(labels);
+                self.series.push(FoundSeries { series, chunks: Vec::new(), floor: i64::MIN, first: None });
+            }
         }
-        self.names.insert(labels.into(), place);
-        place
+        self.names.insert(labels.into(), named);
+        named.place
     }
 
     fn chunks(&mut self, name: FileName, frames: &mut Frames) -> Option<i64> {
@@ -187,11 +201,10 @@ impl Restorer<'_> {
                 let Some(kept) = rewritten(chunk.iter().take_while(|(t, _)| *t <= limit)) else { continue };
                 chunk = kept;
             }
-            let Some(series) = self.series(labels).and_then(|place| self.series.get_mut(place)) else { continue };
-            if chunk.end() >= series.cutoff {
-                self.bytes += chunk.size();
-                series.chunks.push(chunk);
-            }
+            let place = self.series(labels, chunk.end());
+            let Some(series) = place.and_then(|place| self.series.get_mut(place)) else { continue };
+            self.bytes += chunk.size();
+            series.chunks.push(chunk);
             let most = self.history.limits.max_bytes;
             if self.bytes > most.saturating_add(most / 4) {
                 self.drop_oldest(most);
@@ -216,6 +229,9 @@ impl Restorer<'_> {
         for place in 0..self.series.len() {
             let Some(found) = self.series.get_mut(place) else { continue };
             let mut chunks = std::mem::take(&mut found.chunks);
+            if chunks.is_empty() {
+                continue;
+            }
             let series = found.series.clone();
             chunks.sort_by_key(|chunk| (chunk.start, std::cmp::Reverse(chunk.end())));
             let Some(slot) = adopted(self.history, &series) else { continue };
@@ -250,11 +266,14 @@ impl Restorer<'_> {
                     numbers.clear();
                     *run = head.run;
                 }
-                let Some(place) = self.series(head.labels) else { continue };
+                // Ticks that are yet to come may speak of it.
+                let Some(place) = self.series(head.labels, i64::MAX) else { continue };
                 numbers.insert(head.number, Known::new(place));
                 let samples = || Head::read(head.samples).into_iter().flatten().take_while(|(t, _)| *t <= limit);
                 self.make_way(place, samples().next());
-                samples().for_each(|(time, value)| self.append(place, time, value));
+                if !self.put_head(place, head.samples, limit) {
+                    samples().for_each(|(time, value)| self.append(place, time, value));
+                }
             } else if kind == Kind::Ticks as u8 && ticks::run_of(payload) == *run {
                 ticks::read(payload, numbers, |place, time, value| {
                     newest = newest.max(Some(time));
@@ -278,6 +297,21 @@ impl Restorer<'_> {
             slot.forget_after(found.floor, &mut self.scratch);
             found.first = None;
         }
+    }
+
+    /// Puts a head back as it stood, which is much less work than to append its samples; false where that cannot be,
+    /// because the series has samples in its own head or at these times, or there is something wrong with this one.
+    fn put_head(&mut self, place: usize, samples: &[u8], limit: i64) -> bool {
+        let Some(found) = self.series.get_mut(place) else { return false };
+        let Some(head) = Head::restore(samples).filter(|head| head.last().0 <= limit) else { return false };
+        let Some(slot) = adopted(self.history, &found.series) else { return false };
+        if !slot.head.is_empty() || head.start() <= slot.last.time || is_stale_marker(head.last().1) {
+            return false;
+        }
+        found.first.get_or_insert(head.start());
+        slot.last = head.last().into();
+        slot.head = head;
+        true
     }
 
     /// Appends what is later than what the series has.

@@ -173,6 +173,66 @@ fn history_goes_on_over_many_starts_with_gaps_where_the_agent_was_down() {
 }
 
 #[test]
+fn an_agent_that_is_killed_right_after_each_start_does_not_fill_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..3000).map(|i| format!("s{i}")).collect();
+    let mut most = (0, 0);
+    for start in 0..30 {
+        let mut run = Run::start(dir.path(), start * 2);
+        let all: Vec<(&str, f64)> = names.iter().map(|name| (name.as_str(), start as f64)).collect();
+        run.tick(start * 2, &all);
+        run.kill();
+        let files = files(dir.path());
+        most = (files.len().max(most.0), files.iter().map(|(_, bytes)| bytes).sum::<u64>().max(most.1));
+    }
+    assert!(most.0 <= 8 && most.1 < 2 << 20, "files and bytes: {most:?}");
+    let run = Run::start(dir.path(), 60);
+    let expected: Vec<_> = (0..30).map(|start| (start * 2, start as f64)).collect();
+    assert!(["s0", "s1500", "s2999"].iter().all(|name| run.values(name) == expected));
+}
+
+#[test]
+fn small_files_of_many_starts_become_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut most = 0;
+    for start in 0..60 {
+        let mut run = Run::start(dir.path(), start * 2);
+        let brief = format!("brief{start}");
+        run.tick(start * 2, &[("a", start as f64), (&brief, 1.0)]);
+        run.tick(start * 2 + 1, &[("a", start as f64)]);
+        run.kill();
+        most = most.max(files(dir.path()).len());
+    }
+    assert!(most < 25, "{most} files");
+    let run = Run::start(dir.path(), 120);
+    assert_eq!(run.values("a").len(), 120);
+    assert!((0..60).all(|start| run.values(&format!("brief{start}")).len() == 2));
+}
+
+#[test]
+fn series_that_are_not_kept_any_more_take_no_place_from_those_that_are() {
+    let week = || vec![Keep { matchers: vec![Matcher::equal("d", "seldom")], reach: Duration::from_secs(7 * 86_400) }];
+    let limits = HistoryLimits { retention: Duration::from_secs(600), max_series: 40, ..LIMITS };
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = Run::with(dir.path(), 0, limits, week());
+    for t in 1..=4000i64 {
+        let brief = format!("brief{}", t / 50);
+        run.tick(t, &[("seldom", (t / 100) as f64), (&brief, t as f64), ("lives", t as f64)]);
+        if t % 60 == 0 {
+            run.history.gc(at(t));
+            run.table.sweep();
+        }
+    }
+    run.history.gc(at(4000));
+    let before = run.contents();
+    run.kill();
+    let run = Run::with(dir.path(), 4000, limits, week());
+    let names = |all: &Contents| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&run.contents()), names(&before));
+    assert_eq!((run.values("seldom").len(), run.values("brief79").len()), (4000, 51), "with the marker of its end");
+}
+
+#[test]
 fn series_come_and_go_and_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut run = Run::start(dir.path(), 0);
