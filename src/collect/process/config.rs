@@ -162,7 +162,7 @@ mod tests {
             ("{comm: bash}", "1:17: expected a list, found bash"),
             ("bash", "1:10: expected a mapping, found bash"),
             ("{comm: [bash], exec: [x]}", "1:25: unknown key \"exec\", did you mean \"exe\"?"),
-            ("{cmdline: ['(']}", "1:21: not a regular expression: unclosed group"),
+            ("{cmdline: ['(']}", "1:21: not a regular expression: a parenthesis is not closed"),
             (
                 "{cmdline: ['a', 'a(?=b)']}",
                 "1:26: not a regular expression: (?=b) is not known (there is no look-around)",
