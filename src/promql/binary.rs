@@ -5,7 +5,7 @@ use hashbrown::HashSet;
 use super::error::EvalError;
 use super::eval::{Eval, unique};
 use super::group::{By, Groups};
-use super::plan::{Binary, BinaryOp, Cardinality, Matching};
+use super::plan::{Binary, BinaryOp, Cardinality, Matching, Node};
 use super::value::{Sample, Value};
 use crate::model::{Labels, METRIC_NAME, Timestamp};
 
@@ -33,20 +33,39 @@ fn apply(op: BinaryOp, a: f64, b: f64) -> f64 {
 
 impl Eval<'_> {
     pub(super) fn binary(&mut self, b: &Binary, now: i64) -> Result<Value, EvalError> {
+        // A row of operators nests on its left. It is gone down in a loop, as it may be long.
+        let mut row = Vec::new();
+        let mut first = b;
+        while let Node::Binary(inner) = &first.lhs {
+            row.push(first);
+            first = inner;
+        }
+        let before = *self.held();
+        let lhs = self.node(&first.lhs, now)?;
+        let mut value = self.joined(first, lhs, now)?;
+        while let Some(b) = row.pop() {
+            self.settle(before, &value)?;
+            value = self.joined(b, value, now)?;
+        }
+        Ok(value)
+    }
+
+    /// The value of an operator, with what stands on its left.
+    fn joined(&mut self, b: &Binary, lhs: Value, now: i64) -> Result<Value, EvalError> {
         Ok(match (b.lhs_scalar, b.rhs_scalar) {
-            (true, true) => Value::Scalar(apply(b.op, self.scalar(&b.lhs, now)?, self.scalar(&b.rhs, now)?)),
+            (true, true) => Value::Scalar(apply(b.op, lhs.into_scalar()?, self.scalar(&b.rhs, now)?)),
             (true, false) => {
-                let scalar = self.scalar(&b.lhs, now)?;
+                let scalar = lhs.into_scalar()?;
                 let vector = self.vector(&b.rhs, now)?;
                 Value::Vector(unique(self.with_scalar(b, vector, |v| apply(b.op, scalar, v))?)?)
             }
             (false, true) => {
-                let vector = self.vector(&b.lhs, now)?;
+                let vector = lhs.into_vector(now)?;
                 let scalar = self.scalar(&b.rhs, now)?;
                 Value::Vector(unique(self.with_scalar(b, vector, |v| apply(b.op, v, scalar))?)?)
             }
             (false, false) => {
-                let lhs = self.vector(&b.lhs, now)?;
+                let lhs = lhs.into_vector(now)?;
                 let rhs = self.vector(&b.rhs, now)?;
                 let time = Timestamp::from_millis(now);
                 Value::Vector(unique(if b.op.is_set() { set(b, lhs, rhs) } else { self.matched(b, lhs, rhs, time)? })?)

@@ -15,7 +15,7 @@ use super::plan::Node;
 use super::value::{RangeSeries, Sample, Value};
 use super::window;
 use crate::history::{History, Point, Thinning};
-use crate::model::{Labels, Timestamp};
+use crate::model::Labels;
 
 /// Times in milliseconds.
 pub(super) struct Eval<'h> {
@@ -170,7 +170,7 @@ impl<'h> Eval<'h> {
     }
 
     /// Of all that has been held since, only this value still is.
-    fn settle(&mut self, before: Held, value: &Value) -> Result<(), EvalError> {
+    pub fn settle(&mut self, before: Held, value: &Value) -> Result<(), EvalError> {
         let mut bytes = self.held.bytes.saturating_sub(before.bytes);
         let (samples, labels): (usize, Vec<&Labels>) = match value {
             Value::Scalar(_) | Value::String(_) => (1, Vec::new()),
@@ -243,21 +243,12 @@ impl<'h> Eval<'h> {
 
     /// The value of an expression that the plan knows to be a vector.
     pub fn vector(&mut self, node: &Node, now: i64) -> Result<Vec<Sample>, EvalError> {
-        match self.node(node, now)? {
-            Value::Vector(v) => Ok(v),
-            Value::Scalar(value) => {
-                Ok(vec![Sample { labels: Labels::empty(), value, time: Timestamp::from_millis(now) }])
-            }
-            Value::String(_) | Value::Matrix(_) => Err(EvalError::failed("expected an instant vector")),
-        }
+        self.node(node, now)?.into_vector(now)
     }
 
     /// The value of an expression that the plan knows to be a scalar.
     pub fn scalar(&mut self, node: &Node, now: i64) -> Result<f64, EvalError> {
-        match self.node(node, now)? {
-            Value::Scalar(v) => Ok(v),
-            _ => Err(EvalError::failed("expected a scalar")),
-        }
+        self.node(node, now)?.into_scalar()
     }
 
     /// The expression's values from `first` to `end` every `step`, by series.

@@ -10,7 +10,7 @@ use super::syntax::{self, Expr, ExprKind, Side};
 use crate::history::Matcher;
 use crate::model::METRIC_NAME;
 
-/// Levels of the tree, so that no evaluation runs out of stack: a row of operators has as many as there are.
+/// Levels of the tree, so that no evaluation runs out of stack. A row of operators counts as one.
 const MAX_DEPTH: usize = 150;
 
 type Planned<T> = Result<T, QueryError>;
@@ -133,8 +133,23 @@ impl Planner<'_> {
     }
 
     fn binary(&mut self, b: &syntax::Binary, start: usize, depth: usize) -> Planned<Node> {
+        // A row of operators nests on its left. It is gone down in a loop: people write rows of hundreds.
+        let mut row = vec![(b, start)];
+        let mut first = &b.lhs;
+        while let ExprKind::Binary(inner) = &first.kind {
+            row.push((inner, first.start));
+            first = &inner.lhs;
+        }
+        let mut lhs = self.node(first, depth + 1)?;
+        while let Some((b, start)) = row.pop() {
+            lhs = self.joined(b, start, lhs, depth)?;
+        }
+        Ok(lhs)
+    }
+
+    /// An operator, and what stands on its right, behind what stands on its left.
+    fn joined(&mut self, b: &syntax::Binary, start: usize, lhs: Node, depth: usize) -> Planned<Node> {
         let op = b.op;
-        let lhs = self.node(&b.lhs, depth + 1)?;
         let rhs = self.node(&b.rhs, depth + 1)?;
         for (side, expr) in [(&lhs, &b.lhs), (&rhs, &b.rhs)] {
             if !matches!(side.type_of(), Type::Scalar | Type::Vector) {

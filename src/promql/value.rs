@@ -1,5 +1,6 @@
 //! What a query evaluates to.
 
+use super::error::EvalError;
 use crate::history::Point;
 use crate::model::{Labels, Timestamp};
 
@@ -27,4 +28,25 @@ pub enum Value {
     String(String),
     Vector(Vec<Sample>),
     Matrix(Vec<RangeSeries>),
+}
+
+impl Value {
+    /// The elements of what the plan knows to be a vector; those of a scalar are itself, at the time of evaluation.
+    pub(super) fn into_vector(self, now: i64) -> Result<Vec<Sample>, EvalError> {
+        match self {
+            Value::Vector(v) => Ok(v),
+            Value::Scalar(value) => {
+                Ok(vec![Sample { labels: Labels::empty(), value, time: Timestamp::from_millis(now) }])
+            }
+            Value::String(_) | Value::Matrix(_) => Err(EvalError::failed("expected an instant vector")),
+        }
+    }
+
+    /// The number of what the plan knows to be a scalar.
+    pub(super) fn into_scalar(self) -> Result<f64, EvalError> {
+        match self {
+            Value::Scalar(v) => Ok(v),
+            _ => Err(EvalError::failed("expected a scalar")),
+        }
+    }
 }

@@ -97,6 +97,24 @@ fn no_depth_of_nesting_overflows_the_stack() {
 }
 
 #[test]
+fn a_row_of_operators_may_be_as_long_as_people_write_it() {
+    let mut store = Store::new();
+    store.load("x", "1", Duration::from_secs(1));
+    for (text, value) in [
+        (format!("x{}", " or absent(y)".repeat(400)), 1.0),
+        (format!("x{}", " + x".repeat(900)), 901.0),
+        (format!("1{}", " + 1".repeat(900)), 901.0),
+        (format!("x{} > 0", " and x unless y".repeat(400)), 1.0),
+    ] {
+        let query = Query::parse(&text).unwrap();
+        let got = query.instant(&store.history, Timestamp::default(), &EvalOptions::default()).unwrap();
+        assert_eq!(super::notation::elements(&got)[0].1, value);
+        assert!(!query.selectors().is_empty() || text.starts_with('1'));
+        assert!(pretty(&text).is_ok());
+    }
+}
+
+#[test]
 fn a_query_says_what_it_reads() {
     let query = Query::parse("rate(a[5m] offset 1m) > b and max_over_time(sum(c{d=\"e\"})[1h:1m])").unwrap();
     let got: Vec<_> = query.selectors().iter().map(|s| (s.name.unwrap().to_string(), s.reach.as_secs())).collect();
