@@ -290,6 +290,7 @@ fn alerting_options(config: &Config, instance: &str) -> crate::alerting::Options
     crate::alerting::Options {
         external_labels: config.file.global.external_labels.clone(),
         external_url: external_url(instance),
+        charts: None,
     }
 }
 

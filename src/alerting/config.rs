@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::matcher::Matchers;
 use crate::section;
-use crate::sinks::{ExecConfig, LogConfig, WebhookConfig, not_supported};
+use crate::sinks::{GlobalConfig, LogConfig, ReceiverConfig, not_supported};
 use crate::yaml::{Faults, FromYaml, Node, Pattern, Value, nearest};
 
 section! {
@@ -15,20 +15,11 @@ section! {
     /// Where alerts go, and when.
     pub struct AlertingConfig {
         /// What holds for all routes.
-        pub global: AlertingGlobal = AlertingGlobal::default(),
+        pub global: GlobalConfig = GlobalConfig::default(),
         /// The root of the routing tree. Without one, every alert goes to the log at once, grouped by its name.
         pub route: Option<RouteConfig> = None,
         /// Who can be told.
         pub receivers: Vec<ReceiverConfig> = Vec::new(),
-    }
-}
-
-section! {
-    foreign = alertmanagers_global;
-    /// What holds for all routes.
-    pub struct AlertingGlobal {
-        /// An alert that is not told again for so long counts as resolved, the rule having been taken away for instance.
-        pub resolve_timeout: Duration = Duration::from_secs(5 * 60),
     }
 }
 
@@ -59,21 +50,6 @@ section! {
     }
 }
 
-section! {
-    foreign = alertmanagers_receiver;
-    /// Who can be told, and how.
-    pub struct ReceiverConfig {
-        /// The name that routes use.
-        pub name: String = String::new(),
-        /// Each an HTTP POST in Alertmanager's format.
-        pub webhook_configs: Vec<WebhookConfig> = Vec::new(),
-        /// Each a command to run.
-        pub exec_configs: Vec<ExecConfig> = Vec::new(),
-        /// Each JSON lines to a file or standard error.
-        pub log_configs: Vec<LogConfig> = Vec::new(),
-    }
-}
-
 const TIME: &str = "write the time into the rule's expression, for instance: and on() (hour() >= 8 < 18)";
 
 fn alertmanagers_root(key: &str) -> Option<String> {
@@ -88,83 +64,8 @@ fn alertmanagers_root(key: &str) -> Option<String> {
     Some(not_supported(key, instead))
 }
 
-fn alertmanagers_global(key: &str) -> Option<String> {
-    const SERVICES: [&str; 11] = [
-        "smtp_",
-        "slack_",
-        "victorops_",
-        "pagerduty_",
-        "opsgenie_",
-        "rocketchat_",
-        "wechat_",
-        "telegram_",
-        "webex_",
-        "jira_",
-        "mattermost_",
-    ];
-    if key == "http_config" {
-        return Some(not_supported(key, "give it to each of the webhook_configs"));
-    }
-    let known = SERVICES.iter().any(|service| key.starts_with(service));
-    known.then(|| not_supported(key, "it is for receivers that are not there; leave it out"))
-}
-
 fn alertmanagers_route(key: &str) -> Option<String> {
     matches!(key, "mute_time_intervals" | "active_time_intervals").then(|| not_supported(key, TIME))
-}
-
-fn alertmanagers_receiver(key: &str) -> Option<String> {
-    const SERVICES: [&str; 17] = [
-        "discord",
-        "email",
-        "incidentio",
-        "jira",
-        "mattermost",
-        "msteams",
-        "msteamsv2",
-        "opsgenie",
-        "pagerduty",
-        "pushover",
-        "rocketchat",
-        "slack",
-        "sns",
-        "telegram",
-        "victorops",
-        "webex",
-        "wechat",
-    ];
-    let service = SERVICES.into_iter().find(|service| key.strip_suffix("_configs") == Some(service))?;
-    let instead =
-        format!("use exec_configs with a command that tells {service}, or webhook_configs with a bridge to it");
-    Some(not_supported(key, &instead))
-}
-
-/// A sink's configuration.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum SinkConfig<'a> {
-    Webhook(&'a WebhookConfig),
-    Exec(&'a ExecConfig),
-    Log(&'a LogConfig),
-}
-
-impl SinkConfig<'_> {
-    pub(super) fn send_resolved(&self) -> bool {
-        match self {
-            SinkConfig::Webhook(webhook) => webhook.send_resolved,
-            SinkConfig::Exec(exec) => exec.send_resolved,
-            SinkConfig::Log(log) => log.send_resolved,
-        }
-    }
-}
-
-impl ReceiverConfig {
-    /// All its sinks: the kind's name, the place among those of its kind, the configuration.
-    pub(super) fn sinks(&self) -> impl Iterator<Item = (&'static str, usize, SinkConfig<'_>)> {
-        let webhooks = self.webhook_configs.iter().enumerate().map(|(i, c)| ("webhook", i, SinkConfig::Webhook(c)));
-        let execs = self.exec_configs.iter().enumerate().map(|(i, c)| ("exec", i, SinkConfig::Exec(c)));
-        let logs = self.log_configs.iter().enumerate().map(|(i, c)| ("log", i, SinkConfig::Log(c)));
-        webhooks.chain(execs).chain(logs)
-    }
 }
 
 /// The nodes below a node of the routing tree.
@@ -243,12 +144,7 @@ impl AlertingConfig {
 
     /// Makes relative paths start at `dir`, the directory of the configuration's file.
     pub fn resolve_paths(&mut self, dir: &Path) {
-        for receiver in &mut self.receivers {
-            receiver.webhook_configs.iter_mut().for_each(|webhook| webhook.resolve_paths(dir));
-            for path in receiver.log_configs.iter_mut().filter_map(|log| log.path.as_mut()) {
-                *path = dir.join(&path);
-            }
-        }
+        self.receivers.iter_mut().for_each(|receiver| receiver.resolve_paths(dir));
     }
 }
 
@@ -256,6 +152,9 @@ impl AlertingConfig {
 fn check(config: &mut AlertingConfig, node: &Node, faults: &mut Faults) {
     let mut names = BTreeSet::new();
     let receivers = node.get("receivers");
+    for (receiver, at) in config.receivers.iter_mut().zip(receivers.map(Node::items).unwrap_or_default()) {
+        receiver.inherit(&config.global, at, faults);
+    }
     for receiver in receivers.map(Node::items).unwrap_or_default() {
         let named = receiver.get("name");
         match named.and_then(Node::as_str) {

@@ -11,7 +11,7 @@ use super::queue::{Attempt, Queue, Row, Verdict};
 use super::route::Route;
 use crate::model::{Labels, Timestamp};
 use crate::rules::Alert;
-use crate::sinks::{DeliveryError, Fingerprint, Notification, NotifiedAlert, Status};
+use crate::sinks::{DeliveryError, Details, Fingerprint, Notification, NotifiedAlert, Status};
 use crate::state::{Batch, Table};
 
 /// The time: everything is counted by the monotonic clock; the wall clock is for messages, and for what is stored.
@@ -254,6 +254,8 @@ impl Core {
             ends_at: alert.ends_at,
             value: alert.value,
             generator_url: self.plan.generator_url(&alert.expr),
+            expr: alert.expr,
+            details: Details::default(),
         }
     }
 

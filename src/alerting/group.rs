@@ -140,6 +140,8 @@ mod tests {
             ends_at: None,
             value: 0.0,
             generator_url: String::new(),
+            expr: String::new(),
+            details: Default::default(),
         };
         let expected = [
             alert(&[("job", "a"), ("instance", "z"), ("x", "1"), ("y", "1")]),

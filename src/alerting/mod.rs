@@ -34,11 +34,13 @@ mod route;
 mod service;
 #[cfg(test)]
 mod simulation;
+mod view;
 
-pub use config::{AlertingConfig, AlertingGlobal, GroupBy, ReceiverConfig, RouteConfig, Routes};
+pub use config::{AlertingConfig, GroupBy, RouteConfig, Routes};
 pub use core::{Actions, Core, Ended, Ending, Event, Now, Report};
 pub use matcher::{MatchOp, Matcher, Matchers, parse_matchers};
 pub use plan::{Plan, Recipient, Target};
 pub use queue::Attempt;
 pub use route::Route;
 pub use service::{Alerting, Options};
+pub use view::{AlertView, GroupView, PostedAlert, Silence, SilenceError, SilenceState, Undelivered};

@@ -52,7 +52,7 @@ impl Plan {
         let (route, receivers) = config.effective();
         let mut recipients: BTreeMap<String, Vec<Recipient>> = BTreeMap::new();
         for receiver in &receivers {
-            let sinks = receiver.sinks().map(|(integration, index, sink)| Recipient {
+            let sinks = receiver.entries().into_iter().map(|(integration, index, sink)| Recipient {
                 target: Arc::new(Target { receiver: receiver.name.clone(), integration: integration.into(), index }),
                 send_resolved: sink.send_resolved(),
             });

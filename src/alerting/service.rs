@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::config::{AlertingConfig, SinkConfig};
+use super::config::AlertingConfig;
 use super::core::{Actions, Core, Ended, Event, Now};
 use super::metrics::Metrics;
 use super::outage::Outages;
@@ -23,7 +23,7 @@ use super::queue::Attempt;
 use crate::model::{Labels, Timestamp};
 use crate::pool::Pool;
 use crate::rules::Alert;
-use crate::sinks::{DeliveryError, ExecSink, LogSink, Reason, Sink, WebhookSink};
+use crate::sinks::{Charts, DeliveryError, Reason, Sink, SinkContext, Texts};
 use crate::state::Store;
 
 /// Batches of alerts that may wait for the task: it waits for nothing but the store, and that not for long.
@@ -32,12 +32,14 @@ const BACKLOG: usize = 256;
 const STORE_LIMIT: Duration = Duration::from_secs(2);
 
 /// What alerting needs beside its section of the configuration.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// `global.external_labels`: added to every alert that does not have them.
     pub external_labels: Labels,
     /// Where people find this agent: `http://HOST:9100`.
     pub external_url: String,
+    /// Draws pictures of what alerts are about.
+    pub charts: Option<Arc<dyn Charts>>,
 }
 
 /// Alerting as the agent sees it. Clones are the same.
@@ -70,6 +72,7 @@ impl Alerting {
         runtime: &runtime::Handle,
     ) -> prometheus::Result<Alerting> {
         let metrics = Metrics::register(registry)?;
+        let context = SinkContext { pool, texts: Arc::new(Texts::default()), charts: options.charts.clone() };
         let plan = Plan::new(config, options.external_labels, &options.external_url);
         metrics.begin(&plan);
         let (commands, inbox) = mpsc::channel(BACKLOG);
@@ -79,7 +82,7 @@ impl Alerting {
         let service = Service {
             core,
             began,
-            sinks: sinks(config, &pool),
+            sinks: sinks(config, &context),
             store,
             metrics: metrics.clone(),
             outages: Outages::default(),
@@ -88,7 +91,7 @@ impl Alerting {
             attempts: HashMap::new(),
         };
         runtime.spawn(service.run(first));
-        Ok(Alerting { commands, metrics, pool })
+        Ok(Alerting { commands, metrics, pool: context.pool })
     }
 
     /// Takes what rules tell. Never waits. Alerts that come together are grouped together.
@@ -113,7 +116,9 @@ impl Alerting {
     pub async fn reload(&self, config: &AlertingConfig, options: Options) {
         let plan = Plan::new(config, options.external_labels, &options.external_url);
         self.metrics.begin(&plan);
-        let command = Command::Reload(Box::new(plan), sinks(config, &self.pool));
+        let context =
+            SinkContext { pool: self.pool.clone(), texts: Arc::new(Texts::default()), charts: options.charts.clone() };
+        let command = Command::Reload(Box::new(plan), sinks(config, &context));
         // It fails only after a stop, when no configuration matters any more.
         let _ = self.commands.send(command).await;
     }
@@ -129,17 +134,13 @@ impl Alerting {
     }
 }
 
-fn sinks(config: &AlertingConfig, pool: &Pool) -> Sinks {
+fn sinks(config: &AlertingConfig, context: &SinkContext) -> Sinks {
     let mut sinks = Sinks::new();
     let (_, receivers) = config.effective();
     for receiver in &receivers {
-        for (integration, index, config) in receiver.sinks() {
-            let sink: Arc<dyn Sink> = match config {
-                SinkConfig::Webhook(webhook) => Arc::new(WebhookSink::new(webhook)),
-                SinkConfig::Exec(exec) => Arc::new(ExecSink::new(exec, pool.clone())),
-                SinkConfig::Log(log) => Arc::new(LogSink::new(log)),
-            };
-            sinks.insert(Target { receiver: receiver.name.clone(), integration: integration.into(), index }, sink);
+        for (integration, index, config) in receiver.entries() {
+            let target = Target { receiver: receiver.name.clone(), integration: integration.into(), index };
+            sinks.insert(target, config.build(context));
         }
     }
     sinks

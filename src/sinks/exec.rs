@@ -22,9 +22,12 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Delivered, Delivery, DeliveryError, Notification, Reason, Sink, webhook_version_4};
+use super::{
+    Delivered, Delivery, DeliveryError, Notification, Reason, Sink, SinkConfig, SinkContext, webhook_version_4,
+};
 use crate::pool::{Class, Outcome, Pool, StartError, StartStep, Status as Ended, Task};
 use crate::section;
 use crate::yaml::{Faults, Node};
@@ -51,6 +54,16 @@ fn check(config: &mut ExecConfig, node: &Node, faults: &mut Faults) {
     }
     if config.timeout.is_zero() {
         faults.error(node.get("timeout").map_or(node.at, |n| n.at), "timeout is 0: the command could never run");
+    }
+}
+
+impl SinkConfig for ExecConfig {
+    fn send_resolved(&self) -> bool {
+        self.send_resolved
+    }
+
+    fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
+        Arc::new(ExecSink::new(self, context.pool.clone()))
     }
 }
 

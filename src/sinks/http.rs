@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
-use reqwest::{Client, Proxy, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Client, Method, Proxy, RequestBuilder, Response, StatusCode, Url, multipart, redirect};
 use tokio::sync::Mutex;
 
 use super::{Delivered, DeliveryError, Reason, not_supported};
@@ -138,6 +138,64 @@ pub fn without_user(url: &str) -> &str {
     url.rsplit_once('@').map_or(url, |(_, rest)| rest)
 }
 
+/// A request to the far side.
+pub(super) struct Outgoing {
+    method: Method,
+    /// Never shown but for its host.
+    url: String,
+    headers: Vec<(String, String)>,
+    body: Body,
+    /// What must not be shown when the answer quotes it, beside the URL and the credentials of the configuration.
+    secrets: Vec<String>,
+}
+
+enum Body {
+    Bytes(Vec<u8>),
+    Multipart(multipart::Form),
+}
+
+impl Outgoing {
+    pub fn new(method: Method, url: impl Into<String>, body: Vec<u8>) -> Outgoing {
+        Outgoing { method, url: url.into(), headers: Vec::new(), body: Body::Bytes(body), secrets: Vec::new() }
+    }
+
+    /// A POST of JSON.
+    pub fn json(url: impl Into<String>, body: Vec<u8>) -> Outgoing {
+        Outgoing::new(Method::POST, url, body).header("Content-Type", "application/json")
+    }
+
+    /// A POST of a form with files.
+    pub fn multipart(url: impl Into<String>, form: multipart::Form) -> Outgoing {
+        Outgoing { body: Body::Multipart(form), ..Outgoing::new(Method::POST, url, Vec::new()) }
+    }
+
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Outgoing {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// A header whose value is never shown.
+    pub fn secret_header(mut self, name: impl Into<String>, value: impl Into<String>, secret: &str) -> Outgoing {
+        self.secrets.push(secret.to_string());
+        self.header(name, value)
+    }
+
+    /// Something in the body or a header that is never shown.
+    pub fn secret(mut self, secret: &str) -> Outgoing {
+        self.secrets.push(secret.to_string());
+        self
+    }
+}
+
+/// What the far side answered, with a status of success.
+pub(super) struct Answer {
+    pub status: StatusCode,
+    pub body: Vec<u8>,
+}
+
+/// The bytes of an answer that are read.
+const MAX_ANSWER: usize = 1 << 20;
+
 /// The certificates of the system take memory and time to read, so a client is built at the first request.
 pub struct HttpClient {
     config: HttpConfig,
@@ -173,20 +231,34 @@ impl HttpClient {
     /// Posts JSON, and reads the answer's status as confirmation or failure. `id` goes into the header
     /// `Idempotency-Key`.
     pub(super) async fn post_json(&self, url: &str, id: &str, body: Vec<u8>) -> Result<Delivered, DeliveryError> {
+        let answer = self.send(Outgoing::json(url, body).header("Idempotency-Key", id)).await?;
+        Ok(Delivered { answer: answer.status.to_string() })
+    }
+
+    /// Sends a request, and gives the answer if its status is a success. Any other answer is an error that says what the
+    /// far side said, without secrets: 408, 429 and 5xx may pass, others last.
+    ///
+    /// # Errors
+    /// Who did not take it, and why.
+    pub(super) async fn send(&self, outgoing: Outgoing) -> Result<Answer, DeliveryError> {
         // What a parser says of a URL may quote it.
-        let url = Url::parse(url)
+        let url = Url::parse(&outgoing.url)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https"))
             .ok_or_else(|| DeliveryError::lasting(Reason::Other, "the URL is not an http or https URL"))?;
         let host = host(&url);
         let client = self.client().await.map_err(|e| DeliveryError::passing(Reason::Other, format!("{host}: {e}")))?;
-        let request = client
-            .post(url.clone())
-            .header("Content-Type", "application/json")
-            .header("Idempotency-Key", id)
-            .body(body);
-        let (request, secrets) =
+        let mut request = client.request(outgoing.method, url.clone());
+        for (name, value) in outgoing.headers {
+            request = request.header(name, value);
+        }
+        request = match outgoing.body {
+            Body::Bytes(bytes) => request.body(bytes),
+            Body::Multipart(form) => request.multipart(form),
+        };
+        let (request, mut secrets) =
             self.authorize(request).map_err(|e| DeliveryError::passing(Reason::Other, format!("{host}: {e}")))?;
+        secrets.extend(outgoing.secrets);
         match request.send().await {
             Ok(response) => judge(&host, &url, &secrets, response).await,
             Err(error) => {
@@ -313,10 +385,17 @@ fn causes(error: &dyn Error) -> String {
 /// The characters of an answer's body that an error message shows.
 const SHOWN: usize = 200;
 
-async fn judge(host: &str, url: &Url, secrets: &[String], mut response: Response) -> Result<Delivered, DeliveryError> {
+async fn judge(host: &str, url: &Url, secrets: &[String], mut response: Response) -> Result<Answer, DeliveryError> {
     let status = response.status();
     if status.is_success() {
-        return Ok(Delivered { answer: status.to_string() });
+        let mut body = Vec::new();
+        // What follows a success cannot make a failure of it.
+        while let Ok(Some(bytes)) = response.chunk().await
+            && body.len() < MAX_ANSWER
+        {
+            body.extend_from_slice(&bytes);
+        }
+        return Ok(Answer { status, body });
     }
     let retry_after = response.headers().get("Retry-After").and_then(|v| parse_retry_after(v.to_str().ok()?));
     let said = match response.chunk().await {

@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::notification::as_map;
-use super::{Delivered, Delivery, DeliveryError, Notification, Reason, Sink};
+use super::{Delivered, Delivery, DeliveryError, Notification, Reason, Sink, SinkConfig, SinkContext};
 use crate::model::Labels;
 use crate::section;
 
@@ -29,6 +29,22 @@ section! {
         pub path: Option<PathBuf> = None,
         /// Whether resolved alerts are written too.
         pub send_resolved: bool = true,
+    }
+}
+
+impl SinkConfig for LogConfig {
+    fn send_resolved(&self) -> bool {
+        self.send_resolved
+    }
+
+    fn resolve_paths(&mut self, dir: &Path) {
+        if let Some(path) = &mut self.path {
+            *path = dir.join(&path);
+        }
+    }
+
+    fn build(&self, _: &SinkContext) -> Arc<dyn Sink> {
+        Arc::new(LogSink::new(self))
     }
 }
 

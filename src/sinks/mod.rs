@@ -3,26 +3,53 @@
 //! A sink tries once and says how it went; when to try again is decided by `alerting/`, from what [`DeliveryError`] says.
 //! Each sink's configuration stands beside it, with Alertmanager's keys where Alertmanager has the sink.
 
+mod context;
 mod exec;
+mod global;
 mod http;
 mod log;
 mod notification;
 mod payload;
+mod receiver;
 #[cfg(test)]
 pub(crate) mod testing;
+mod text;
 mod webhook;
 
 use std::fmt;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::yaml::{Faults, Node};
+
+pub use context::{Charts, SinkContext};
 pub use exec::{ExecConfig, ExecSink};
+pub use global::GlobalConfig;
 pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig, without_user};
 pub use log::{LogConfig, LogSink};
-pub use notification::{Fingerprint, Notification, NotifiedAlert, Status};
+pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status, TopProcess};
 pub use payload::webhook_version_4;
+pub use receiver::ReceiverConfig;
+pub use text::{Text, Texts};
 pub use webhook::{WebhookConfig, WebhookSink};
+
+/// One entry of a receiver's `*_configs`: how one place is told.
+pub trait SinkConfig: fmt::Debug + Send + Sync {
+    /// Whether resolved alerts are told too.
+    fn send_resolved(&self) -> bool;
+
+    /// Takes from `global` what the entry, which stands at `node`, does not say itself, and says what is missing then.
+    fn inherit(&mut self, _global: &GlobalConfig, _node: &Node, _faults: &mut Faults) {}
+
+    /// Makes relative paths start at `dir`, the directory of the configuration's file.
+    fn resolve_paths(&mut self, _dir: &Path) {}
+
+    /// What delivers to that place.
+    fn build(&self, context: &SinkContext) -> Arc<dyn Sink>;
+}
 
 /// What delivers notifications to one place.
 pub trait Sink: Send + Sync {

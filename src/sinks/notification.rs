@@ -39,11 +39,39 @@ pub struct NotifiedAlert {
     /// When it stopped; `None` while it fires.
     #[serde(with = "as_optional_millis")]
     pub ends_at: Option<Timestamp>,
-    /// The expression's value.
+    /// The expression's value; NaN for an alert that came from elsewhere.
     #[serde(with = "as_text")]
     pub value: f64,
     /// A link to the expression.
     pub generator_url: String,
+    /// The rule's expression; `""` for an alert that came from elsewhere.
+    #[serde(default)]
+    pub expr: String,
+    /// What else helps who is woken by it.
+    #[serde(default)]
+    pub details: Details,
+}
+
+/// What helps who is woken by an alert, as it was when it began to fire.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+pub struct Details {
+    /// The number that the rule's expression compares with, where it compares with one.
+    pub threshold: Option<f64>,
+    /// The processes that used most of the host, the first the most.
+    pub top: Vec<TopProcess>,
+    /// How often it has begun to fire of late, where that is so often that its ends are not told one by one.
+    pub flapping: Option<u32>,
+}
+
+/// A process that uses much of the host.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TopProcess {
+    pub pid: u32,
+    pub name: String,
+    /// Of one core, from 0; above 1 for several.
+    pub cpu: f64,
+    /// Resident, in bytes.
+    pub memory: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -205,6 +233,8 @@ pub(super) mod tests {
             ends_at: ends_at.map(Timestamp::from_millis),
             value: 0.97,
             generator_url: "http://host:9100/graph?g0.expr=up&g0.tab=1".to_string(),
+            expr: "up".to_string(),
+            details: Details::default(),
         };
         Notification {
             id: "s-7".to_string(),

@@ -4,12 +4,16 @@
 //! a few more times and then given up. Every try of one notification carries the same `Idempotency-Key` header.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
 
 use super::http::{HttpClient, one_of, secret};
-use super::{Delivered, Delivery, DeliveryError, HttpConfig, Notification, Reason, Sink, webhook_version_4};
+use super::{
+    Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,
+    webhook_version_4,
+};
 use crate::section;
 use crate::yaml::{Faults, Node, Secret};
 
@@ -28,7 +32,7 @@ section! {
         /// The time for one request, the answer included.
         pub timeout: Duration = Duration::from_secs(10),
         /// How requests are made.
-        pub http_config: HttpConfig = HttpConfig::default(),
+        pub http_config: Option<HttpConfig> = None,
     }
 }
 
@@ -50,13 +54,26 @@ fn check(config: &mut WebhookConfig, node: &Node, faults: &mut Faults) {
     }
 }
 
-impl WebhookConfig {
-    /// Makes relative paths start at `dir`.
-    pub fn resolve_paths(&mut self, dir: &Path) {
+impl SinkConfig for WebhookConfig {
+    fn send_resolved(&self) -> bool {
+        self.send_resolved
+    }
+
+    fn inherit(&mut self, global: &GlobalConfig, _: &Node, _: &mut Faults) {
+        self.http_config.get_or_insert_with(|| global.http_config.clone());
+    }
+
+    fn resolve_paths(&mut self, dir: &Path) {
         if let Some(path) = &mut self.url_file {
             *path = dir.join(&path);
         }
-        self.http_config.resolve_paths(dir);
+        if let Some(http) = &mut self.http_config {
+            http.resolve_paths(dir);
+        }
+    }
+
+    fn build(&self, _: &SinkContext) -> Arc<dyn Sink> {
+        Arc::new(WebhookSink::new(self))
     }
 }
 
@@ -67,7 +84,10 @@ pub struct WebhookSink {
 
 impl WebhookSink {
     pub fn new(config: &WebhookConfig) -> WebhookSink {
-        WebhookSink { client: HttpClient::new(&config.http_config, config.timeout), config: config.clone() }
+        WebhookSink {
+            client: HttpClient::new(&config.http_config.clone().unwrap_or_default(), config.timeout),
+            config: config.clone(),
+        }
     }
 
     async fn post(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {

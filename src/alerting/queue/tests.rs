@@ -15,6 +15,8 @@ fn notification(alerts: &str) -> Notification {
         ends_at: c.is_ascii_lowercase().then(|| Timestamp::from_millis(2000)),
         value: 1.0,
         generator_url: String::new(),
+        expr: String::new(),
+        details: Default::default(),
     };
     Notification {
         id: String::new(),

@@ -88,7 +88,7 @@ async fn credentials_are_sent_and_never_shown() {
     std::fs::write(&file, "hunter2\n").unwrap();
     let (address, seen) = far_side(vec![(401, vec![], "hunter2 is wrong")]).await;
     let mut config = to(&format!("http://{address}/"));
-    config.http_config.authorization =
+    config.http_config.get_or_insert_default().authorization =
         Some(Authorization { credentials_file: Some(file.clone()), ..Authorization::default() });
     let error = send(&config).await.unwrap_err();
     assert_eq!(seen.lock().unwrap()[0].header("authorization"), "Bearer hunter2");
@@ -96,7 +96,8 @@ async fn credentials_are_sent_and_never_shown() {
 
     let mut config = to(&format!("http://{address}/"));
     let password = Some(Secret::new("hunter2"));
-    config.http_config.basic_auth = Some(BasicAuth { username: "me".into(), password, password_file: None });
+    config.http_config.get_or_insert_default().basic_auth =
+        Some(BasicAuth { username: "me".into(), password, password_file: None });
     assert!(!format!("{config:?}").contains("hunter2"));
     let _ = send(&config).await;
     assert_eq!(seen.lock().unwrap()[1].header("authorization"), "Basic bWU6aHVudGVyMg==");
@@ -106,7 +107,8 @@ async fn credentials_are_sent_and_never_shown() {
 
     std::fs::remove_file(&file).unwrap();
     let mut config = to(&format!("http://{address}/"));
-    config.http_config.authorization = Some(Authorization { credentials_file: Some(file), ..Authorization::default() });
+    config.http_config.get_or_insert_default().authorization =
+        Some(Authorization { credentials_file: Some(file), ..Authorization::default() });
     let error = send(&config).await.unwrap_err();
     assert!(error.retry && error.message.contains("cannot read") && error.message.contains("token"), "{error}");
 }
@@ -142,7 +144,7 @@ async fn only_redirects_that_keep_the_post_are_followed() {
 
     let (address, _) = far_side(vec![(308, vec![("Location", moved)], "")]).await;
     let mut config = to(&format!("http://{address}/"));
-    config.http_config.follow_redirects = false;
+    config.http_config.get_or_insert_default().follow_redirects = false;
     assert!(send(&config).await.is_err());
     assert_eq!(seen.lock().unwrap().len(), 1);
 }
@@ -151,7 +153,7 @@ async fn only_redirects_that_keep_the_post_are_followed() {
 async fn requests_go_through_the_proxy_that_is_given() {
     let (proxy, seen) = far_side(vec![(200, vec![], "")]).await;
     let mut config = to("http://nowhere.invalid/hook");
-    config.http_config.proxy_url = Some(Secret::new(format!("http://{proxy}")));
+    config.http_config.get_or_insert_default().proxy_url = Some(Secret::new(format!("http://{proxy}")));
     send(&config).await.unwrap();
     assert_eq!(seen.lock().unwrap()[0].path, "http://nowhere.invalid/hook");
 }
@@ -165,7 +167,7 @@ async fn https_trusts_the_given_authority_or_the_systems_or_nobody() {
     let url = format!("https://localhost:{}/", address.port());
     let with = |tls_config: TlsConfig| {
         let mut config = to(&url);
-        config.http_config.tls_config = tls_config;
+        config.http_config.get_or_insert_default().tls_config = tls_config;
         config
     };
     send(&with(TlsConfig { ca_file: Some(ca), ..TlsConfig::default() })).await.unwrap();
