@@ -34,7 +34,7 @@ pub use log::{LogConfig, LogSink};
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status};
 pub use payload::webhook_version_4;
 pub use receiver::ReceiverConfig;
-pub use text::{Text, Texts};
+pub use text::{Templates, Text, Texts};
 pub use webhook::{WebhookConfig, WebhookSink};
 
 /// One entry of a receiver's `*_configs`: how one place is told.
