@@ -4,13 +4,17 @@
 //! Each sink's configuration stands beside it, with Alertmanager's keys where Alertmanager has the sink.
 
 mod context;
+mod discord;
 mod exec;
 mod global;
 mod http;
 mod log;
+mod message;
 mod notification;
 mod payload;
 mod receiver;
+mod slack;
+mod telegram;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
@@ -26,6 +30,7 @@ use std::time::Duration;
 use crate::yaml::{Faults, Node};
 
 pub use context::{Charts, SinkContext};
+pub use discord::DiscordConfig;
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
 pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig, without_user};
@@ -33,6 +38,8 @@ pub use log::{LogConfig, LogSink};
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status, TopProcess};
 pub use payload::webhook_version_4;
 pub use receiver::ReceiverConfig;
+pub use slack::SlackConfig;
+pub use telegram::TelegramConfig;
 pub use text::{Text, Texts};
 pub use webhook::{WebhookConfig, WebhookSink};
 

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::{ExecConfig, GlobalConfig, LogConfig, SinkConfig, WebhookConfig, not_supported};
+use super::{
+    DiscordConfig, ExecConfig, GlobalConfig, LogConfig, SinkConfig, SlackConfig, TelegramConfig, WebhookConfig,
+    not_supported,
+};
 use crate::section;
 use crate::yaml::{Faults, Node};
 
@@ -14,6 +17,12 @@ section! {
         pub name: String = String::new(),
         /// Each an HTTP POST in Alertmanager's format.
         pub webhook_configs: Vec<WebhookConfig> = Vec::new(),
+        /// Each a message to a channel of Slack.
+        pub slack_configs: Vec<SlackConfig> = Vec::new(),
+        /// Each a message to a channel of Discord.
+        pub discord_configs: Vec<DiscordConfig> = Vec::new(),
+        /// Each a message of a Telegram bot.
+        pub telegram_configs: Vec<TelegramConfig> = Vec::new(),
         /// Each a command to run.
         pub exec_configs: Vec<ExecConfig> = Vec::new(),
         /// Each JSON lines to a file or standard error.
@@ -26,6 +35,9 @@ macro_rules! sinks {
     ($with:ident) => {
         $with! {
             webhook: webhook_configs,
+            slack: slack_configs,
+            discord: discord_configs,
+            telegram: telegram_configs,
             exec: exec_configs,
             log: log_configs,
         }
