@@ -9,15 +9,21 @@ mod exec;
 mod global;
 mod http;
 mod log;
+mod mattermost;
 mod message;
+mod msteams;
+mod msteamsv2;
 mod notification;
 mod payload;
+mod pushover;
 mod receiver;
+mod rocketchat;
 mod slack;
 mod telegram;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
+mod webex;
 mod webhook;
 
 use std::fmt;
@@ -35,12 +41,18 @@ pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
 pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig, without_user};
 pub use log::{LogConfig, LogSink};
+pub use mattermost::MattermostConfig;
+pub use msteams::MsTeamsConfig;
+pub use msteamsv2::MsTeamsV2Config;
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status, TopProcess};
 pub use payload::webhook_version_4;
+pub use pushover::PushoverConfig;
 pub use receiver::ReceiverConfig;
+pub use rocketchat::RocketchatConfig;
 pub use slack::SlackConfig;
 pub use telegram::TelegramConfig;
 pub use text::{Text, Texts};
+pub use webex::WebexConfig;
 pub use webhook::{WebhookConfig, WebhookSink};
 
 /// One entry of a receiver's `*_configs`: how one place is told.
