@@ -131,9 +131,15 @@ fn what_the_example_shows_behind_a_comment_can_be_used() {
     let rules = directory.path().join("rules");
     fs::create_dir(&rules).expect("rules");
     fs::write(rules.join("one.yml"), "groups: []\n").expect("a rule file");
-    // Of the devices to keep and those to leave out, only one can be said; groups stand here or in a file.
+    // Of the devices to keep and those to leave out, only one can be said; groups stand here or in a file, and what all
+    // receivers may use too.
+    let secrets = ["slack_api_url", "slack_app_token", "mattermost_webhook_url", "rocketchat_token"];
+    let secrets = secrets.iter().chain(&["rocketchat_token_id", "telegram_bot_token"]);
+    let in_files: Vec<String> = secrets.map(|key| format!(" {key}_file: ")).collect();
     for end in ["_include: ", "_exclude: "] {
-        let text = uncommented_but(&[end, " groups_file: "]);
+        let mut left = vec![end, " groups_file: "];
+        left.extend(in_files.iter().map(String::as_str));
+        let text = uncommented_but(&left);
         let path = directory.path().join("watchfire.yaml");
         fs::write(&path, text).expect("a configuration");
         load(&path);

@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use crate::yaml::{Faults, Node};
 
+pub use crate::model::TopProcess;
 pub use context::{Charts, SinkContext};
 pub use discord::DiscordConfig;
 pub use exec::{ExecConfig, ExecSink};
@@ -44,7 +45,7 @@ pub use log::{LogConfig, LogSink};
 pub use mattermost::MattermostConfig;
 pub use msteams::MsTeamsConfig;
 pub use msteamsv2::MsTeamsV2Config;
-pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status, TopProcess};
+pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status};
 pub use payload::webhook_version_4;
 pub use pushover::PushoverConfig;
 pub use receiver::ReceiverConfig;
