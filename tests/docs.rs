@@ -47,7 +47,7 @@ fn uncommented() -> String {
 
 /// The same, but for lines with one of these.
 fn uncommented_but(left: &[&str]) -> String {
-    let key = regex(r"^( *)# ( *(?:- |#|[a-z_]+:(?: |$)).*)$");
+    let key = regex(r"^( *)# ( *(?:- |#|[a-z0-9_]+:(?: |$)).*)$");
     let line = |line: &str| match left.iter().any(|part| line.contains(part)) {
         true => format!("{line}\n"),
         false => key.replace(line, "$1$2").into_owned() + "\n",
