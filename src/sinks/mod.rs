@@ -40,7 +40,7 @@ pub use context::{Charts, SinkContext};
 pub use discord::DiscordConfig;
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
-pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig, without_user};
+pub use http::{Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, TlsConfig, TlsVersion, without_user};
 pub use log::{LogConfig, LogSink};
 pub use mattermost::MattermostConfig;
 pub use msteams::MsTeamsConfig;

@@ -179,7 +179,7 @@ impl SinkConfig for SlackConfig {
 
     fn inherit(&mut self, global: &GlobalConfig, node: &Node, faults: &mut Faults) {
         let http = self.http_config.get_or_insert_with(|| global.http_config.clone());
-        let authorized = http.authorization.is_some() || http.basic_auth.is_some();
+        let authorized = http.basic_auth.is_some() || has_token(http);
         if !self.has_url() && !self.has_token() {
             self.api_url.clone_from(&global.slack_api_url);
             self.api_url_file.clone_from(&global.slack_api_url_file);
