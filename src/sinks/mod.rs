@@ -4,16 +4,26 @@
 //! Each sink's configuration stands beside it, with Alertmanager's keys where Alertmanager has the sink.
 
 mod context;
+mod discord;
 mod exec;
 mod global;
 mod http;
 mod log;
+mod mattermost;
+mod message;
+mod msteams;
+mod msteamsv2;
 mod notification;
 mod payload;
+mod pushover;
 mod receiver;
+mod rocketchat;
+mod slack;
+mod telegram;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
+mod webex;
 mod webhook;
 
 use std::fmt;
@@ -27,14 +37,24 @@ use crate::yaml::{Faults, Node};
 
 pub use crate::model::TopProcess;
 pub use context::{Charts, SinkContext};
+pub use discord::DiscordConfig;
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
 pub use http::{Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, TlsConfig, TlsVersion, without_user};
 pub use log::{LogConfig, LogSink};
+pub use mattermost::MattermostConfig;
+pub use msteams::MsTeamsConfig;
+pub use msteamsv2::MsTeamsV2Config;
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status};
 pub use payload::webhook_version_4;
+pub use pushover::PushoverConfig;
 pub use receiver::ReceiverConfig;
 pub use text::{Templates, Text, Texts};
+pub use rocketchat::RocketchatConfig;
+pub use slack::SlackConfig;
+pub use telegram::TelegramConfig;
+pub use text::{Text, Texts};
+pub use webex::WebexConfig;
 pub use webhook::{WebhookConfig, WebhookSink};
 
 /// One entry of a receiver's `*_configs`: how one place is told.

@@ -169,7 +169,7 @@ impl HttpClient {
         match self.answered(request).await {
             Ok((response, mut secrets)) => {
                 secrets.extend(outgoing.secrets);
-                judge(&host, &url, &secrets, response).await
+                judge(host, url, secrets, response).await
             }
             Err(Failed::Setup(why)) => Err(DeliveryError::passing(Reason::Other, format!("{host}: {why}"))),
             Err(Failed::Token(error)) => {
