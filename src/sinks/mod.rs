@@ -3,17 +3,23 @@
 //! A sink tries once and says how it went; when to try again is decided by `alerting/`, from what [`DeliveryError`] says.
 //! Each sink's configuration stands beside it, with Alertmanager's keys where Alertmanager has the sink.
 
+mod address;
 mod context;
 mod exec;
 mod global;
 mod http;
+mod jira;
 mod log;
+mod message;
 mod notification;
+mod opsgenie;
+mod pagerduty;
 mod payload;
 mod receiver;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
+mod victorops;
 mod webhook;
 
 use std::fmt;
@@ -25,15 +31,20 @@ use std::time::Duration;
 
 use crate::yaml::{Faults, Node};
 
+pub use address::Address;
 pub use context::{Charts, SinkContext};
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
 pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig, without_user};
+pub use jira::{JiraConfig, JiraSink};
 pub use log::{LogConfig, LogSink};
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status, TopProcess};
+pub use opsgenie::{OpsgenieConfig, OpsgenieSink};
+pub use pagerduty::{PagerdutyConfig, PagerdutySink};
 pub use payload::webhook_version_4;
 pub use receiver::ReceiverConfig;
 pub use text::{Text, Texts};
+pub use victorops::{VictoropsConfig, VictoropsSink};
 pub use webhook::{WebhookConfig, WebhookSink};
 
 /// One entry of a receiver's `*_configs`: how one place is told.

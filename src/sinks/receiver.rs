@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::{ExecConfig, GlobalConfig, LogConfig, SinkConfig, WebhookConfig, not_supported};
+use super::{
+    ExecConfig, GlobalConfig, JiraConfig, LogConfig, OpsgenieConfig, PagerdutyConfig, SinkConfig, VictoropsConfig,
+    WebhookConfig, not_supported,
+};
 use crate::section;
 use crate::yaml::{Faults, Node};
 
@@ -14,6 +17,14 @@ section! {
         pub name: String = String::new(),
         /// Each an HTTP POST in Alertmanager's format.
         pub webhook_configs: Vec<WebhookConfig> = Vec::new(),
+        /// Each incidents at PagerDuty.
+        pub pagerduty_configs: Vec<PagerdutyConfig> = Vec::new(),
+        /// Each alerts at Opsgenie.
+        pub opsgenie_configs: Vec<OpsgenieConfig> = Vec::new(),
+        /// Each incidents at VictorOps.
+        pub victorops_configs: Vec<VictoropsConfig> = Vec::new(),
+        /// Each issues in Jira.
+        pub jira_configs: Vec<JiraConfig> = Vec::new(),
         /// Each a command to run.
         pub exec_configs: Vec<ExecConfig> = Vec::new(),
         /// Each JSON lines to a file or standard error.
@@ -26,6 +37,10 @@ macro_rules! sinks {
     ($with:ident) => {
         $with! {
             webhook: webhook_configs,
+            pagerduty: pagerduty_configs,
+            opsgenie: opsgenie_configs,
+            victorops: victorops_configs,
+            jira: jira_configs,
             exec: exec_configs,
             log: log_configs,
         }
