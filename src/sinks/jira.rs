@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 
 use super::address::Address;
 use super::http::{Answer, Outgoing};
-use super::message::{Fill, TIMEOUT, chart, chart_form, client, cut, group_hash, resolve};
+use super::service::{Fill, TIMEOUT, chart, chart_form, client, cut, group_hash, resolve};
 use super::{
     Charts, Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Reason, Sink,
     SinkConfig, SinkContext, Status, Text, Texts,

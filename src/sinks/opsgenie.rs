@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::address::Address;
 use super::http::{Outgoing, one_of};
-use super::message::{Fill, TIMEOUT, client_with_own_key, cut, go_json, group_hash, resolve};
+use super::service::{Fill, TIMEOUT, client_with_own_key, cut, go_json, group_hash, resolve};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Sink, SinkConfig,
     SinkContext, Status, Text, Texts,
@@ -277,8 +277,8 @@ impl Sink for OpsgenieSink {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::message::tests::{GROUP, read, resolved};
     use super::super::notification::tests::example;
+    use super::super::service::tests::{GROUP, read, resolved};
     use super::super::testing::{Answer, Seen, far_side};
     use super::*;
 

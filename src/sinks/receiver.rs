@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::{
-    ExecConfig, GlobalConfig, JiraConfig, LogConfig, OpsgenieConfig, PagerdutyConfig, SinkConfig, VictoropsConfig,
-    WebhookConfig, not_supported,
+    ExecConfig, GlobalConfig, GotifyConfig, JiraConfig, LogConfig, MatrixConfig, NtfyConfig, OpsgenieConfig,
+    PagerdutyConfig, SinkConfig, VictoropsConfig, WebhookConfig, not_supported,
 };
 use crate::section;
 use crate::yaml::{Faults, Node};
@@ -25,6 +25,12 @@ section! {
         pub victorops_configs: Vec<VictoropsConfig> = Vec::new(),
         /// Each issues in Jira.
         pub jira_configs: Vec<JiraConfig> = Vec::new(),
+        /// Each messages by ntfy.
+        pub ntfy_configs: Vec<NtfyConfig> = Vec::new(),
+        /// Each messages on a Gotify server.
+        pub gotify_configs: Vec<GotifyConfig> = Vec::new(),
+        /// Each messages to a room of Matrix.
+        pub matrix_configs: Vec<MatrixConfig> = Vec::new(),
         /// Each a command to run.
         pub exec_configs: Vec<ExecConfig> = Vec::new(),
         /// Each JSON lines to a file or standard error.
@@ -41,6 +47,9 @@ macro_rules! sinks {
             opsgenie: opsgenie_configs,
             victorops: victorops_configs,
             jira: jira_configs,
+            ntfy: ntfy_configs,
+            gotify: gotify_configs,
+            matrix: matrix_configs,
             exec: exec_configs,
             log: log_configs,
         }

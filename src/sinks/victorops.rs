@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::http::{Outgoing, one_of, secret};
-use super::message::{Fill, TIMEOUT, client, cut, go_json, group_hash, resolve};
+use super::service::{Fill, TIMEOUT, client, cut, go_json, group_hash, resolve};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Reason, Sink, SinkConfig,
     SinkContext, Status, Text, Texts,
@@ -159,8 +159,8 @@ impl Sink for VictoropsSink {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::message::tests::{GROUP, read, resolved};
     use super::super::notification::tests::example;
+    use super::super::service::tests::{GROUP, read, resolved};
     use super::super::testing::far_side;
     use super::*;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Number, Value};
 
-use super::super::message::Fill;
+use super::super::service::Fill;
 use super::super::{DeliveryError, Text};
 use crate::section;
 use crate::yaml::{self, Faults, FromYaml, Node};

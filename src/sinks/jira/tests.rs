@@ -1,5 +1,5 @@
-use super::super::message::tests::{Drawn, GROUP, read, resolved};
 use super::super::notification::tests::example;
+use super::super::service::tests::{Drawn, GROUP, read, resolved};
 use super::super::testing::{Answer, Seen, far_side};
 use super::*;
 
