@@ -24,6 +24,7 @@
 mod config;
 mod core;
 mod group;
+mod known;
 mod log;
 mod matcher;
 mod metrics;
@@ -32,6 +33,7 @@ mod plan;
 mod queue;
 mod route;
 mod service;
+mod silence;
 #[cfg(test)]
 mod simulation;
 mod view;

@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use crate::yaml::{Faults, Node};
 
+pub use crate::model::TopProcess;
 pub use address::Address;
 pub use context::{Charts, SinkContext};
 pub use exec::{ExecConfig, ExecSink};
@@ -45,7 +46,7 @@ pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig, with
 pub use jira::{JiraConfig, JiraSink};
 pub use log::{LogConfig, LogSink};
 pub use matrix::{MatrixConfig, MatrixSink};
-pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status, TopProcess};
+pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status};
 pub use ntfy::{NtfyConfig, NtfySink};
 pub use opsgenie::{OpsgenieConfig, OpsgenieSink};
 pub use pagerduty::{PagerdutyConfig, PagerdutySink};
