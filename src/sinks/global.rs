@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::http::{HttpConfig, one_of};
 use super::message::{check_secret_url, check_url};
+use super::address::Address;
+use super::http::{HttpConfig, one_of};
 use crate::section;
 use crate::yaml::{Faults, Node, Secret};
 
@@ -74,5 +76,28 @@ fn check(config: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
         ("webex_api_url", &c.webex_api_url),
     ] {
         check_url(node, faults, key, url);
+        /// Where PagerDuty takes events.
+        pub pagerduty_url: Address = Address::fixed("https://events.pagerduty.com/v2/enqueue"),
+        /// Where Opsgenie takes alerts.
+        pub opsgenie_api_url: Address = Address::fixed("https://api.opsgenie.com/"),
+        /// The key of an integration at Opsgenie.
+        pub opsgenie_api_key: Option<Secret> = None,
+        /// A file that holds it; read for every notification.
+        pub opsgenie_api_key_file: Option<PathBuf> = None,
+        /// Where VictorOps takes alerts.
+        pub victorops_api_url: Address =
+            Address::fixed("https://alert.victorops.com/integrations/generic/20131114/alert/"),
+        /// The key of the integration at VictorOps.
+        pub victorops_api_key: Option<Secret> = None,
+        /// A file that holds it; read for every notification.
+        pub victorops_api_key_file: Option<PathBuf> = None,
+        /// Where Jira's API is: `https://example.atlassian.net/rest/api/3`.
+        pub jira_api_url: Option<Address> = None,
     }
+}
+
+fn check(global: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
+    let mut one = |key: &str, value: bool, file: bool| one_of(node, faults, key, &format!("{key}_file"), value, file);
+    one("opsgenie_api_key", global.opsgenie_api_key.is_some(), global.opsgenie_api_key_file.is_some());
+    one("victorops_api_key", global.victorops_api_key.is_some(), global.victorops_api_key_file.is_some());
 }

@@ -3,17 +3,24 @@
 //! A sink tries once and says how it went; when to try again is decided by `alerting/`, from what [`DeliveryError`] says.
 //! Each sink's configuration stands beside it, with Alertmanager's keys where Alertmanager has the sink.
 
+mod address;
 mod context;
 mod discord;
 mod exec;
 mod global;
+mod gotify;
 mod http;
+mod jira;
 mod log;
 mod mattermost;
 mod message;
 mod msteams;
 mod msteamsv2;
+mod matrix;
 mod notification;
+mod ntfy;
+mod opsgenie;
+mod pagerduty;
 mod payload;
 mod pushover;
 mod receiver;
@@ -24,6 +31,14 @@ mod telegram;
 pub(crate) mod testing;
 mod text;
 mod webex;
+#[cfg(test)]
+mod peer;
+mod receiver;
+mod service;
+#[cfg(test)]
+pub(crate) mod testing;
+mod text;
+mod victorops;
 mod webhook;
 
 use std::fmt;
@@ -36,6 +51,7 @@ use std::time::Duration;
 use crate::yaml::{Faults, Node};
 
 pub use crate::model::TopProcess;
+pub use address::Address;
 pub use context::{Charts, SinkContext};
 pub use discord::DiscordConfig;
 pub use exec::{ExecConfig, ExecSink};
@@ -45,7 +61,15 @@ pub use log::{LogConfig, LogSink};
 pub use mattermost::MattermostConfig;
 pub use msteams::MsTeamsConfig;
 pub use msteamsv2::MsTeamsV2Config;
+pub use gotify::{GotifyConfig, GotifySink};
+pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig, without_user};
+pub use jira::{JiraConfig, JiraSink};
+pub use log::{LogConfig, LogSink};
+pub use matrix::{MatrixConfig, MatrixSink};
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status};
+pub use ntfy::{NtfyConfig, NtfySink};
+pub use opsgenie::{OpsgenieConfig, OpsgenieSink};
+pub use pagerduty::{PagerdutyConfig, PagerdutySink};
 pub use payload::webhook_version_4;
 pub use pushover::PushoverConfig;
 pub use receiver::ReceiverConfig;
@@ -55,6 +79,7 @@ pub use slack::SlackConfig;
 pub use telegram::TelegramConfig;
 pub use text::{Text, Texts};
 pub use webex::WebexConfig;
+pub use victorops::{VictoropsConfig, VictoropsSink};
 pub use webhook::{WebhookConfig, WebhookSink};
 
 /// One entry of a receiver's `*_configs`: how one place is told.
