@@ -4,6 +4,7 @@
 //! Each sink's configuration stands beside it, with Alertmanager's keys where Alertmanager has the sink.
 
 mod context;
+mod email;
 mod exec;
 mod global;
 mod http;
@@ -14,6 +15,7 @@ mod receiver;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
+mod tls;
 mod webhook;
 
 use std::fmt;
@@ -26,6 +28,7 @@ use std::time::Duration;
 use crate::yaml::{Faults, Node};
 
 pub use context::{Charts, SinkContext};
+pub use email::{EmailConfig, Smarthost, ThreadingConfig};
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
 pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig, without_user};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{ExecConfig, GlobalConfig, LogConfig, SinkConfig, WebhookConfig, not_supported};
+use super::{EmailConfig, ExecConfig, GlobalConfig, LogConfig, SinkConfig, WebhookConfig, not_supported};
 use crate::section;
 use crate::yaml::{Faults, Node};
 
@@ -14,6 +14,8 @@ section! {
         pub name: String = String::new(),
         /// Each an HTTP POST in Alertmanager's format.
         pub webhook_configs: Vec<WebhookConfig> = Vec::new(),
+        /// Each a mail.
+        pub email_configs: Vec<EmailConfig> = Vec::new(),
         /// Each a command to run.
         pub exec_configs: Vec<ExecConfig> = Vec::new(),
         /// Each JSON lines to a file or standard error.
@@ -26,6 +28,7 @@ macro_rules! sinks {
     ($with:ident) => {
         $with! {
             webhook: webhook_configs,
+            email: email_configs,
             exec: exec_configs,
             log: log_configs,
         }
