@@ -6,6 +6,7 @@
 mod address;
 mod context;
 mod discord;
+mod email;
 mod exec;
 mod global;
 mod gotify;
@@ -39,6 +40,7 @@ mod service;
 pub(crate) mod testing;
 mod text;
 mod victorops;
+mod tls;
 mod webhook;
 
 use std::fmt;
@@ -54,6 +56,7 @@ pub use crate::model::TopProcess;
 pub use address::Address;
 pub use context::{Charts, SinkContext};
 pub use discord::DiscordConfig;
+pub use email::{EmailConfig, Smarthost, ThreadingConfig};
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
 pub use http::{Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, TlsConfig, TlsVersion, without_user};

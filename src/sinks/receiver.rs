@@ -9,6 +9,7 @@ use super::{
     ExecConfig, GlobalConfig, GotifyConfig, JiraConfig, LogConfig, MatrixConfig, NtfyConfig, OpsgenieConfig,
     PagerdutyConfig, SinkConfig, VictoropsConfig, WebhookConfig, not_supported,
 };
+use super::{EmailConfig, ExecConfig, GlobalConfig, LogConfig, SinkConfig, WebhookConfig, not_supported};
 use crate::section;
 use crate::yaml::{Faults, Node};
 
@@ -52,6 +53,8 @@ section! {
         pub gotify_configs: Vec<GotifyConfig> = Vec::new(),
         /// Each messages to a room of Matrix.
         pub matrix_configs: Vec<MatrixConfig> = Vec::new(),
+        /// Each a mail.
+        pub email_configs: Vec<EmailConfig> = Vec::new(),
         /// Each a command to run.
         pub exec_configs: Vec<ExecConfig> = Vec::new(),
         /// Each JSON lines to a file or standard error.
@@ -80,6 +83,7 @@ macro_rules! sinks {
             ntfy: ntfy_configs,
             gotify: gotify_configs,
             matrix: matrix_configs,
+            email: email_configs,
             exec: exec_configs,
             log: log_configs,
         }
