@@ -196,6 +196,16 @@ pub(super) struct Answer {
 /// The bytes of an answer that are read.
 const MAX_ANSWER: usize = 1 << 20;
 
+/// What is asked of an API.
+pub enum Question {
+    Get,
+    /// A POST of a form, of JSON, of nothing.
+    Form(String),
+    Json(String),
+    Post,
+    Delete,
+}
+
 /// The certificates of the system take memory and time to read, so a client is built at the first request.
 pub struct HttpClient {
     config: HttpConfig,
@@ -209,17 +219,22 @@ impl HttpClient {
         HttpClient { config: config.clone(), timeout, client: Mutex::new(None) }
     }
 
-    /// Asks once, with a form where there is one, and gives the status and the whole of the answer; the error says who has
+    /// Asks once, and gives the status and the whole of the answer; the error says who has
     /// not answered, and why.
-    pub async fn ask(&self, url: &str, form: Option<String>) -> Result<(u16, Vec<u8>), String> {
+    pub async fn ask(&self, url: &str, question: Question) -> Result<(u16, Vec<u8>), String> {
         let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let Some(url) = parsed else { return Err(format!("{}: not an http or https URL", without_user(url))) };
         let host = host(&url);
         let of_host = |why: String| format!("{host}: {why}");
         let client = self.client().await.map_err(of_host)?;
-        let request = match form {
-            Some(form) => client.post(url).header("Content-Type", "application/x-www-form-urlencoded").body(form),
-            None => client.get(url),
+        let request = match question {
+            Question::Get => client.get(url),
+            Question::Form(form) => {
+                client.post(url).header("Content-Type", "application/x-www-form-urlencoded").body(form)
+            }
+            Question::Json(json) => client.post(url).header("Content-Type", "application/json").body(json),
+            Question::Post => client.post(url),
+            Question::Delete => client.delete(url),
         };
         let (request, _) = self.authorize(request).map_err(of_host)?;
         let response = request.send().await.map_err(|e| of_host(why(e, self.timeout)))?;

@@ -28,7 +28,7 @@ use crate::yaml::{Faults, Node};
 pub use context::{Charts, SinkContext};
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
-pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig, without_user};
+pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, Question, TlsConfig, without_user};
 pub use log::{LogConfig, LogSink};
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status, TopProcess};
 pub use payload::webhook_version_4;

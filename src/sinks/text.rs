@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{DeliveryError, Notification, Reason};
 use crate::model::Timestamp;
 use crate::template::{Context, Functions, Limits, Template, Value};
-use crate::yaml::{Faults, FromYaml, Node};
+use crate::yaml::{self, Faults, FromYaml, Node};
 
 /// A text of the configuration that may have a template in it.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -39,6 +39,10 @@ impl FromYaml for Text {
             faults.error(node.at, format!("the template is not valid: {}", error.message));
         }
         Some(Text::new(text))
+    }
+
+    fn as_yaml(&self) -> Option<yaml::Value> {
+        Some(yaml::Value::text(self.as_str()))
     }
 }
 
