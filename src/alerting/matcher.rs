@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::yaml::{Faults, FromYaml, Node, Pattern, Value};
 
 /// Declared in the order in which Alertmanager sorts matchers of the same name and value.
@@ -17,7 +20,12 @@ pub enum MatchOp {
 }
 
 impl MatchOp {
-    fn as_str(self) -> &'static str {
+    /// `!=` and `!~`.
+    pub fn is_negative(self) -> bool {
+        matches!(self, MatchOp::NotEqual | MatchOp::NotRegex)
+    }
+
+    pub fn as_str(self) -> &'static str {
         match self {
             MatchOp::Equal => "=",
             MatchOp::NotEqual => "!=",
@@ -65,6 +73,22 @@ impl Matcher {
             MatchOp::Regex => is_match(),
             MatchOp::NotRegex => !is_match(),
         }
+    }
+}
+
+/// As it is stored: the name, the operator, the value.
+impl Serialize for Matcher {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (&self.name, self.op.as_str(), &self.value).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Matcher {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (name, op, value) = <(String, String, String)>::deserialize(from)?;
+        let (op, _) =
+            MatchOp::parse(&op).filter(|(_, rest)| rest.is_empty()).ok_or_else(|| D::Error::custom("no operator"))?;
+        Matcher::new(&name, op, &value).map_err(D::Error::custom)
     }
 }
 

@@ -25,6 +25,7 @@ mod as_alertmanager;
 mod config;
 mod core;
 mod group;
+mod known;
 mod log;
 mod matcher;
 mod metrics;
@@ -33,6 +34,7 @@ mod plan;
 mod queue;
 mod route;
 mod service;
+mod silence;
 #[cfg(test)]
 mod simulation;
 mod view;
