@@ -199,6 +199,14 @@ pub(super) fn resolve<const N: usize>(dir: &Path, files: [&mut Option<PathBuf>; 
     }
 }
 
+/// Whether requests carry a token of the configuration in their header `Authorization`.
+pub(super) fn has_token(http: &HttpConfig) -> bool {
+    http.authorization.is_some()
+        || http.bearer_token.is_some()
+        || http.bearer_token_file.is_some()
+        || http.oauth2.is_some()
+}
+
 /// Says what is wrong with a key that holds a URL, and with its `_file`.
 pub(super) fn check_secret_url(
     node: &Node,
