@@ -112,7 +112,6 @@ pub(super) async fn list<B: Brain>(brain: &B, params: &Params, now: Timestamp) -
     let mut alerts = brain.alerts().await;
     let has_receiver = |view: &AlertView| view.receivers.iter().any(|name| wanted.has_receiver(name));
     alerts.retain(|view| (wanted.receiver.is_none() || has_receiver(view)) && wanted.has(view, now));
-    alerts.sort_by_cached_key(|view| view.alert.fingerprint());
     Ok(super::json(&alerts.iter().map(|view| shown(view, &[])).collect::<Vec<_>>()))
 }
 
@@ -131,7 +130,6 @@ pub(super) async fn groups<B: Brain>(brain: &B, params: &Params, now: Timestamp)
         group.alerts.retain(|view| wanted.has(view, now));
         wanted.has_receiver(&group.receiver) && !group.alerts.is_empty() && (wanted.muted || !muted)
     });
-    groups.sort_by(|a, b| before(&a.labels, &b.labels).then_with(|| a.receiver.cmp(&b.receiver)));
     fn shown_group(group: &GroupView) -> ShownGroup<'_> {
         ShownGroup {
             alerts: group.alerts.iter().map(|view| shown(view, &view.muted_by)).collect(),
@@ -140,11 +138,6 @@ pub(super) async fn groups<B: Brain>(brain: &B, params: &Params, now: Timestamp)
         }
     }
     Ok(super::json(&groups.iter().map(shown_group).collect::<Vec<_>>()))
-}
-
-/// The order of groups: those of fewer labels first, then label by label; who has a name that the other has not is first.
-fn before(a: &Labels, b: &Labels) -> std::cmp::Ordering {
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 /// An alert of a body.
