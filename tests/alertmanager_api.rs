@@ -58,7 +58,11 @@ fn normal(value: &Value, ids: &BTreeMap<String, String>) -> Value {
             }
             Value::Array(items)
         }
-        Value::String(text) => ids.get(text).unwrap_or(text).as_str().into(),
+        Value::String(text) => match text.parse::<jiff::Timestamp>() {
+            // Alertmanager keeps the zone in which it was told.
+            Ok(time) => time.as_millisecond().into(),
+            Err(_) => ids.get(text).unwrap_or(text).as_str().into(),
+        },
         other => other.clone(),
     }
 }
@@ -179,7 +183,8 @@ fn questions_are_answered_as_alertmanager_answers_them() {
     ] {
         let [theirs, ours] = both.map(|port| {
             let answer = post_json(port, &format!("/api/v2/{target}"), body).expect("an answer");
-            (answer.status, answer.json()["code"].clone())
+            let json = if answer.body.is_empty() { Value::Null } else { answer.json() };
+            (answer.status, json["code"].clone())
         });
         assert_eq!(ours, theirs, "POST {target} {body}");
     }

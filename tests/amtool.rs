@@ -127,8 +127,8 @@ fn amtool_adds_and_queries_alerts() {
     // It ends.
     amtool.says(&["alert", "add", "Other", "team=none", "--end=2020-01-01T00:00:00Z"]);
     assert_eq!(amtool.alerts(&["Other"]), [""; 0]);
-    let (good, _, err) = amtool.run(&["alert", "query", "a=~("]);
-    assert!(!good && err.contains("missing closing"), "{err}");
+    let (good, _, err) = amtool.run(&["alert", "query", "Backup", "a=~("]);
+    assert!(!good && err.contains("regular expression"), "{err}");
 }
 
 #[test]
@@ -153,8 +153,8 @@ fn amtool_adds_updates_imports_and_expires_silences() {
     assert_eq!(amtool.says(&["silence", "query", "-q", "--within=3h", "--created-by=ada"]).trim(), id);
 
     // A longer one is the same one.
-    let updated = amtool.says(&["silence", "update", &id, "-d", "5h", "-c", "it takes longer", "-q"]);
-    assert_eq!(updated.trim(), id);
+    amtool.says(&["silence", "update", &id, "-d", "5h", "-c", "it takes longer"]);
+    assert_eq!(amtool.says(&["silence", "query", "-q"]).trim(), id);
     assert_eq!(amtool.says(&["silence", "query", "-q", "--within=3h"]), "");
     let saved = amtool.says(&["-o", "json", "silence", "query"]);
     assert!(saved.contains("it takes longer"), "{saved}");
@@ -196,8 +196,8 @@ fn amtool_shows_the_configuration_and_tests_its_routes() {
     let config = amtool.says(&["config", "show"]);
     assert!(config.contains("resolve_timeout: 10m") && config.contains("match_re:"), "{config}");
     assert!(!config.contains("hidden"), "{config}");
-    let extended = amtool.says(&["-o", "extended", "config", "show"]);
-    assert!(extended.contains("version 0.25.0") && extended.contains("uptime "), "{extended}");
+    // Which this amtool prints as addresses in its memory.
+    assert!(amtool.says(&["-o", "extended", "config", "show"]).contains("goVersion"));
     assert_eq!(amtool.json(&["config", "show"])["cluster"]["status"], "disabled");
     assert!(amtool.says(&["cluster", "show"]).contains("disabled"));
     let tree = amtool.says(&["config", "routes", "show"]);
@@ -231,7 +231,7 @@ fn what_curl_posts_from_this_machine_is_taken_and_from_elsewhere_not() {
     let page = [("Origin", "https://evil.example"), ("Content-Type", "application/json")];
     let refused = request(agent.port, "POST", "/api/v2/silences", &page).expect("an answer");
     assert!(refused.status == 403 && refused.text().contains("another site"), "{}", refused.text());
-    assert!(agent.metrics().samples("watchfire_http_requests_total", &[("handler", "/api/v2/alerts")]).count() > 0);
+    agent.wait_for("watchfire_http_requests_total", &[("handler", "/api/v2/alerts"), ("code", "403")], |n| n == 1.0);
 }
 
 #[test]
@@ -239,10 +239,10 @@ fn a_prometheus_sends_its_alerts_to_the_agent() {
     let Some(program) = peer("prometheus") else { return };
     let setup = Setup::new("stock_rules: false\n");
     let agent = setup.start();
-    setup.write(
-        "prometheus.rules.yml",
-        "groups: [{name: g, interval: 1s, rules: [{alert: Far, expr: vector(1), labels: {team: db}}]}]\n",
-    );
+    // Prometheus tells again only after a minute, and at its start it has yet to find who is to be told.
+    let rules =
+        "groups: [{name: g, interval: 1s, rules: [{alert: Far, expr: vector(1), for: 8s, labels: {team: db}}]}]\n";
+    setup.write("prometheus.rules.yml", rules);
     let more = format!(
         "rule_files: ['{}']\nalerting: {{alertmanagers: [{{static_configs: [{{targets: ['127.0.0.1:{}']}}]}}]}}\n",
         setup.path("prometheus.rules.yml").display(),

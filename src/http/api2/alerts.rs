@@ -128,6 +128,8 @@ pub(super) async fn groups<B: Brain>(brain: &B, params: &Params, now: Timestamp)
     groups.retain_mut(|group| {
         let muted = group.alerts.first().is_some_and(|view| !view.muted_by.is_empty());
         group.alerts.retain(|view| wanted.has(view, now));
+        // As Alertmanager: here only those that are asked for, in the list of alerts all of them.
+        group.alerts.iter_mut().for_each(|view| view.receivers.retain(|name| wanted.has_receiver(name)));
         wanted.has_receiver(&group.receiver) && !group.alerts.is_empty() && (wanted.muted || !muted)
     });
     fn shown_group(group: &GroupView) -> ShownGroup<'_> {
@@ -155,8 +157,10 @@ struct Posted {
 
 /// Takes the alerts that are valid, and says what is wrong with the others.
 pub(super) async fn post<B: Brain>(brain: &B, body: &[u8], now: Timestamp) -> Result<(), Refusal> {
-    let posted = if body.is_empty() { None } else { read(body)? };
-    let posted = posted.ok_or_else(|| Refusal::required("alerts"))?;
+    if body.is_empty() {
+        return Err(Refusal::required("alerts"));
+    }
+    let posted = read(body)?.unwrap_or_default();
     if posted.len() > MAX_POSTED {
         let why = format!("{} alerts are too many for one request: send at most {MAX_POSTED}", posted.len());
         return Err(Refusal::said(413, why));
