@@ -5,6 +5,7 @@
 //! their own. Between them stand [`Shared`] and two channels: commands to the tick thread, alerts from it.
 
 mod clock;
+mod culprits;
 mod heap;
 mod instruments;
 mod kept;

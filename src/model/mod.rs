@@ -8,12 +8,14 @@
 //! [`SeriesId`], by which `history/` appends.
 
 mod labels;
+mod process;
 mod snapshot;
 mod table;
 mod time;
 mod writer;
 
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME, escape_label_value};
+pub use process::TopProcess;
 pub use snapshot::{Family, Layout, MetricType, Section, Snapshot};
 pub use table::{Series, SeriesId, SeriesTable};
 pub use time::{Age, Timestamp, format_duration, parse_duration};

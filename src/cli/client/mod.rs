@@ -25,7 +25,7 @@ pub struct ClientFlags {
     /// How long an answer may take.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span)]
     timeout: Duration,
-    /// A file with basic_auth, authorization or tls_config, as promtool takes it.
+    /// A file with basic_auth, authorization, oauth2, tls_config or a proxy, as promtool takes it.
     #[arg(long = "http.config.file", value_name = "FILE")]
     http_config: Option<PathBuf>,
 }
@@ -100,7 +100,10 @@ fn hint(why: &str) -> String {
         ("invalid HTTP version", "It does not speak HTTP; perhaps HTTPS: --url https://..."),
         ("InvalidContentType", "It does not speak TLS; perhaps plain HTTP: --url http://..."),
         ("UnknownIssuer", "In --http.config.file, tls_config.ca_file names who has signed its certificate."),
-        ("CaUsedAsEndEntity", "Its certificate is one of an authority: a server's needs basicConstraints=CA:FALSE."),
+        (
+            "CaUsedAsEndEntity",
+            "Its certificate signs itself: name that very one as tls_config.ca_file in --http.config.file.",
+        ),
     ];
     hints.into_iter().find(|(sign, _)| why.contains(sign)).map(|(_, hint)| format!("\n{hint}")).unwrap_or_default()
 }
