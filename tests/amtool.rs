@@ -217,6 +217,71 @@ fn amtool_shows_the_configuration_and_tests_its_routes() {
     assert!(checked.contains("SUCCESS") && checked.contains("3 receivers"), "{checked}");
 }
 
+/// Every sink that Debian's Alertmanager has, with keys that it does not know and secrets of all kinds.
+const SINKS: &str = r#"
+stock_rules: false
+alerting:
+  global:
+    slack_api_url: http://127.0.0.1:1/hidden
+    opsgenie_api_key: hidden
+    opsgenie_api_url: http://u:hidden@127.0.0.1:1/
+    victorops_api_key: hidden
+    telegram_bot_token: hidden
+    telegram_api_url: http://u:hidden@127.0.0.1:1
+    smtp_from: agent@example.org
+    smtp_smarthost: 127.0.0.1:1
+    smtp_auth_password: hidden
+    http_config:
+      proxy_url: http://u:hidden@127.0.0.1:1
+      no_proxy: example.org
+      http_headers: {X-Key: {secrets: [hidden]}}
+  route: {receiver: all}
+  receivers:
+  - name: all
+    webhook_configs:
+    - {url: 'http://127.0.0.1:1/hidden', timeout: 3s}
+    - url_file: /run/url
+      http_config:
+        basic_auth: {username_file: /run/user, password: hidden}
+        tls_config: {ca_file: /run/ca.pem, cert_file: /run/cert.pem, key_file: /run/key.pem, min_version: TLS12, max_version: TLS13}
+    - url: http://127.0.0.1:1/
+      http_config: {oauth2: {client_id: me, client_secret: hidden, token_url: 'http://127.0.0.1:1/t', proxy_url: 'http://u:hidden@127.0.0.1:1', no_proxy: x, endpoint_params: {a: hidden}}}
+    slack_configs:
+    - {channel: '#x', fields: [{title: a, value: b, short: true}], actions: [{type: button, text: a, url: 'http://x/'}]}
+    - {api_url_file: /run/slack, message_text: 'a: {{ .Status }}'}
+    discord_configs: [{webhook_url: 'http://127.0.0.1:1/hidden', username: me}, {webhook_url_file: /run/discord}]
+    telegram_configs: [{chat_id: -5, message_thread_id: 3}, {chat_id_file: /run/chat, bot_token_file: /run/token}]
+    webex_configs: [{room_id: r, http_config: {authorization: {credentials: hidden}}}]
+    pushover_configs: [{user_key: hidden, token: hidden, ttl: 1h, retry: 90s}, {user_key_file: /run/u, token_file: /run/t}]
+    pagerduty_configs:
+    - {routing_key: hidden, details: {a: '{{ .Status }}'}, images: [{src: 'http://x/'}], links: [{href: 'http://x/'}]}
+    - {service_key_file: /run/service}
+    opsgenie_configs: [{tags: a, responders: [{name: ops, type: team}]}, {api_key_file: /run/key}]
+    victorops_configs: [{routing_key: r, custom_fields: {a: b}}]
+    email_configs: [{to: a@example.org, headers: {Subject: "{{ .Status }}: \"x\""}, tls_config: {server_name: mail}}]
+    exec_configs: [{command: [x]}]
+    ntfy_configs: [{topic: hidden}]
+"#;
+
+#[test]
+fn amtool_reads_the_configuration_whatever_sinks_are_in_it() {
+    let Some(program) = peer("amtool") else { return };
+    let setup = Setup::new(SINKS);
+    let agent = setup.start();
+    let config = agent.get("/api/v2/status").json()["config"]["original"].as_str().expect("a text").to_string();
+    assert!(!config.contains("hidden"), "{config}");
+    setup.write("shown.yml", &config);
+    let output = Command::new(program).arg("check-config").arg(setup.path("shown.yml")).output().expect("amtool runs");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.contains("SUCCESS"), "{said}\n{config}");
+    for (sink, count) in [("webhook", 3), ("slack", 2), ("discord", 2), ("telegram", 2), ("pushover", 2), ("email", 1)]
+    {
+        let list = config.split_once(&format!("{sink}_configs:")).expect("the sink is there").1;
+        let list = list.split("_configs:").next().unwrap_or_default();
+        assert_eq!(list.matches("  - ").count().min(count), count, "{sink}: {list}");
+    }
+}
+
 #[test]
 fn what_curl_posts_from_this_machine_is_taken_and_from_elsewhere_not() {
     let agent = Setup::new("stock_rules: false\n").start();
