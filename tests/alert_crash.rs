@@ -204,7 +204,7 @@ impl World {
     fn post(&self, name: &str, ends: &str) -> bool {
         let labels = json!({"alertname": "Posted", "n": name});
         let alerts = json!([{"labels": labels, "startsAt": "2026-01-01T00:00:00Z", "endsAt": ends}]);
-        post_json(self.setup.port, "/api/v2/alerts", &alerts).is_ok_and(|answer| {
+        post_json(self.setup.port, "/api/v2/alerts", &alerts.to_string()).is_ok_and(|answer| {
             // While it starts it cannot take any.
             assert!(matches!(answer.status, 200 | 503), "{}: {}", answer.status, answer.text());
             answer.status == 200

@@ -285,6 +285,7 @@ fn tell(shared: &Shared, file: &ConfigFile) {
         about.retention = file.history.retention;
         about.config_loaded = Timestamp::now();
         about.config_valid = true;
+        about.external_labels = file.global.external_labels.clone();
         about.alertmanager_config = file.alerting.alertmanager_yaml().into();
     });
 }

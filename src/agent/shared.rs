@@ -215,6 +215,8 @@ fn shown(labels: &Labels, alert: &ActiveAlert, target: &Labels) -> http::ActiveA
         since: alert.active_at.wall,
         summary: alert.annotations.get("summary").to_string(),
         labels: if others.is_empty() { String::new() } else { others.to_string() },
+        all_labels: labels.clone(),
+        note: "",
     }
 }
 

@@ -27,6 +27,7 @@ mod routes;
 mod scrape;
 mod selection;
 mod server;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -35,7 +36,7 @@ mod web_file;
 
 pub use access::Access;
 pub use api::{MAX_CONCURRENCY, QueryConfig};
-pub use app::{About, ActiveAlert, App, CollectorState, Overview};
+pub use app::{About, ActiveAlert, App, CollectorState, Overview, Undelivery};
 pub use config::{ListenAddress, WebConfig, check_telemetry_path};
 pub use scrape::MAX_AGE;
 pub use server::{Server, StartError, WebHandle};

@@ -78,7 +78,7 @@ impl Peer {
     }
 
     fn post(&self, target: &str, body: &Value) -> Value {
-        let answer = post_json(self.port, target, body).expect("Alertmanager answers");
+        let answer = post_json(self.port, target, &body.to_string()).expect("Alertmanager answers");
         assert_eq!(answer.status, 200, "{target} {body}: {}", answer.text());
         serde_json::from_slice(&answer.body).unwrap_or(Value::Null)
     }
