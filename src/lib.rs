@@ -39,6 +39,7 @@
 
 pub mod agent;
 pub mod alerting;
+pub mod chart;
 pub mod cli;
 pub mod collect;
 pub mod config;

@@ -33,6 +33,7 @@ enum Handler {
     Healthy,
     Ready,
     Reload,
+    Chart,
 }
 
 #[derive(Debug)]
@@ -67,6 +68,7 @@ impl<A: App> Routes<A> {
             route("/-/healthy", READ, Handler::Healthy),
             route("/-/ready", READ, Handler::Ready),
             route("/-/reload", CHANGE, Handler::Reload),
+            route("/chart.png", READ, Handler::Chart),
         ];
         Routes {
             app,
@@ -130,6 +132,7 @@ impl<A: App> Routes<A> {
             Handler::Healthy => text(StatusCode::OK, "Watchfire is healthy.\n"),
             Handler::Ready if self.app.ready() => text(StatusCode::OK, "Watchfire is ready.\n"),
             Handler::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "Watchfire is not ready.\n"),
+            Handler::Chart => self.api.chart(&*self.app, &request).await,
             Handler::Reload => match access.may_change(peer, host(&request), &request.headers) {
                 Ok(()) => self.reload().await,
                 Err(why) => text(StatusCode::FORBIDDEN, why),

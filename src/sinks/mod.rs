@@ -26,11 +26,13 @@ use std::time::Duration;
 use crate::yaml::{Faults, Node};
 
 pub use crate::model::TopProcess;
-pub use context::{Charts, SinkContext};
+pub use context::{Chart, Charts, SinkContext};
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
 pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig, without_user};
 pub use log::{LogConfig, LogSink};
+#[cfg(test)]
+pub use notification::tests::example;
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status};
 pub use payload::webhook_version_4;
 pub use receiver::ReceiverConfig;
