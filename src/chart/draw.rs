@@ -299,7 +299,7 @@ impl Picture<'_> {
                 }
             }
         }
-        for (line, color) in self.figure.own.iter().zip(LINES) {
+        for (line, color) in self.figure.own.iter().zip(LINES).rev() {
             let last = line.last().map(|(time, value)| Circle::new((time as f64, value), 7, color.filled()));
             plot.draw_series(last)?;
         }

@@ -125,6 +125,14 @@ pub fn figure(
         return None;
     }
     let more = own.len().saturating_sub(MOST_OWN);
+    if more > 0 {
+        // Those that are worst, in the sense of the expression.
+        let badness = |line: &Line| {
+            let last = line.last().map_or(f64::NEG_INFINITY, |(_, value)| value);
+            if whole.asks_for_less() { last } else { -last }
+        };
+        own.sort_by(|a, b| badness(a).total_cmp(&badness(b)));
+    }
     own.truncate(MOST_OWN);
     others.truncate(if others.len() > MOST_OTHERS { 0 } else { MOST_OTHERS });
     Some(Figure { unit: unit(&query), drawn: compared.subject, threshold, from: range.0, until: range.1, own, more, others })

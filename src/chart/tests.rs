@@ -113,13 +113,13 @@ fn the_same_data_gives_the_same_bytes() {
 #[test]
 fn the_threshold_is_a_dashed_line_at_its_value() {
     let history = history(&[(&[("__name__", "use_ratio")], |before| Some(before as f64 / 3600.0))]);
-    // The axis goes from 0 % to 100 %, from row 604 to 128.
+    // The axis goes from 0 % to 100 %, from row 616 to 128.
     for threshold in [0.25, 0.5, 0.75] {
         let mut subject = subject(&format!("use_ratio > {threshold}"), &[]);
         subject.starts_at = None;
         let (_, pixels) = picture(&history, &subject);
         let rows = rows_of(&pixels, ALARM, 500);
-        let expected = 568.0 - threshold * (568.0 - 128.0);
+        let expected = 616.0 - threshold * (616.0 - 128.0);
         assert!(!rows.is_empty() && rows.iter().all(|row| (*row as f64 - expected).abs() <= 2.0), "{rows:?} {expected}");
         assert!(rows.iter().all(|row| in_row(&pixels, *row, ALARM) < 1100), "dashed");
     }
@@ -158,6 +158,9 @@ fn series_of_other_alerts_stand_behind_and_are_left_out_where_they_are_many() {
     assert_eq!((figure.own.len(), figure.others.len()), (1, 0));
     let figure = read(&many, &subject("busy_ratio > 0.7", &[])).unwrap();
     assert_eq!((figure.own.len(), figure.more), (6, 24));
+    let worst = history(&[(&a, |_| Some(0.1)), (&b, |_| Some(0.9))]);
+    let figure = read(&worst, &subject("sum by (device) (busy_ratio) > 0.7", &[])).unwrap();
+    assert_eq!(figure.own[0].labels.get("device"), "sda", "in their order, as long as all have room");
     picture(&many, &subject("busy_ratio > 0.7", &[]));
 }
 
