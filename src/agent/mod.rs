@@ -279,10 +279,9 @@ fn target_labels(file: &ConfigFile, instance: &str) -> Labels {
 
 /// Has clients of the API told of the settings that have just been put in force.
 fn tell(shared: &Shared, file: &ConfigFile) {
-    shared.charts().set(chart::Settings {
-        lookback: file.query.lookback_delta,
-        subquery_step: file.global.evaluation_interval,
-    });
+    shared
+        .charts()
+        .set(chart::Settings { lookback: file.query.lookback_delta, subquery_step: file.global.evaluation_interval });
     shared.update_about(|about| {
         about.scrape_interval = file.global.scrape_interval;
         about.evaluation_interval = file.global.evaluation_interval;

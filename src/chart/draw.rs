@@ -170,14 +170,22 @@ fn legend(figure: &Figure, canvas: &Canvas) -> Vec<(RGBColor, String, i32)> {
     entries.into_iter().map(cut).collect()
 }
 
-/// What tells a series from the others.
+/// What tells a series from the others: the shortest label that alone does, else all that are not the same.
 fn name(line: &Line, all: &[Line]) -> String {
-    let differs = |label: &str| all.iter().any(|other| other.labels.get(label) != line.labels.get(label));
-    let own: Vec<(&str, &str)> = line.labels.iter().filter(|(name, _)| differs(name)).collect();
-    match own.as_slice() {
-        [(_, value)] => value.to_string(),
-        several => several.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "),
+    let values = |label: &str| all.iter().map(|line| line.labels.get(label).to_string()).collect::<Vec<_>>();
+    let alone = |label: &str| {
+        let mut values = values(label);
+        values.sort_unstable();
+        values.dedup();
+        values.len() == all.len()
+    };
+    let length = |label: &str| values(label).iter().map(|value| value.chars().count()).max();
+    let shortest = line.labels.iter().filter(|(label, _)| alone(label)).min_by_key(|(label, _)| length(label));
+    if let Some((_, value)) = shortest {
+        return value.to_string();
     }
+    let differ = line.labels.iter().filter(|(label, value)| values(label).iter().any(|other| other != value));
+    differ.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 struct Picture<'f> {
@@ -319,6 +327,14 @@ impl Picture<'_> {
         let above = y - rows.start > 22 * SCALE;
         let (v_pos, y) = if above { (VPos::Bottom, y - 3 * SCALE) } else { (VPos::Top, y + 4 * SCALE) };
         let style = medium(text(SMALL, ALARM, HPos::Left, v_pos));
-        area.strip_coord_spec().draw_text(&self.figure.unit.show(threshold), &style, (x - columns.start + 6 * SCALE, y - rows.start))
+        let label = self.figure.unit.show(threshold);
+        let (x, y) = (x - columns.start + 6 * SCALE, y - rows.start);
+        let area = area.strip_coord_spec();
+        let (width, height) = area.estimate_text_size(&label, &style)?;
+        let [width, height] = [width, height].map(|size| i32::try_from(size).unwrap_or(0));
+        // So that it can be read where a series runs behind it.
+        let (top, room) = (if above { y - height } else { y }, 3 * SCALE);
+        area.draw(&Rectangle::new([(x - room, top), (x + width + room, top + height)], WHITE.mix(0.8).filled()))?;
+        area.draw_text(&label, &style, (x, y))
     }
 }

@@ -19,10 +19,7 @@ pub struct Letters {
 
 impl Letters {
     pub fn new() -> Option<Letters> {
-        Some(Letters {
-            regular: FontRef::try_from_slice(REGULAR).ok()?,
-            medium: FontRef::try_from_slice(MEDIUM).ok()?,
-        })
+        Some(Letters { regular: FontRef::try_from_slice(REGULAR).ok()?, medium: FontRef::try_from_slice(MEDIUM).ok()? })
     }
 
     fn scaled(&self, weight: Weight, size: f32) -> PxScaleFont<&FontRef<'static>> {

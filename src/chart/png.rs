@@ -20,13 +20,17 @@ pub fn encode(width: u32, pixels: &[Color]) -> Option<Vec<u8>> {
     let height = u32::try_from(pixels.len() / columns).ok()?;
     let palette = palette(pixels);
     let mut near: HashMap<Color, u8> = palette.iter().copied().zip(0..=u8::MAX).collect();
-    let mut rows = ZlibEncoder::new(Vec::new(), Compression::best());
+    let mut rows = ZlibEncoder::new(Vec::new(), Compression::default());
     let mut row = Vec::with_capacity(columns + 1);
     for line in pixels.chunks(columns) {
         row.clear();
         // No filter: neighbours in a palette are not alike.
         row.push(0);
-        row.extend(line.iter().map(|color| *near.entry(*color).or_insert_with(|| nearest(&palette, *color))));
+        for run in line.chunk_by(|a, b| a == b) {
+            let Some(color) = run.first() else { continue };
+            let number = *near.entry(*color).or_insert_with(|| nearest(&palette, *color));
+            row.resize(row.len() + run.len(), number);
+        }
         rows.write_all(&row).ok()?;
     }
     let mut out = b"\x89PNG\r\n\x1a\n".to_vec();
@@ -67,9 +71,8 @@ fn palette(pixels: &[Color]) -> Vec<Color> {
 }
 
 fn nearest(palette: &[Color], wanted: Color) -> u8 {
-    let distance = |color: &Color| -> u32 {
-        color.iter().zip(wanted).map(|(a, b)| u32::from(a.abs_diff(b))).map(|d| d * d).sum()
-    };
+    let distance =
+        |color: &Color| -> u32 { color.iter().zip(wanted).map(|(a, b)| u32::from(a.abs_diff(b))).map(|d| d * d).sum() };
     let nearest = palette.iter().zip(0..=u8::MAX).min_by_key(|(color, _)| distance(color));
     nearest.map_or(0, |(_, number)| number)
 }

@@ -64,7 +64,8 @@ impl Line {
         let mut pieces: Vec<Vec<(i64, f64)>> = Vec::new();
         // Beyond this the axis itself cannot be reckoned with.
         for point in series.points.iter().filter(|p| p.value.abs() < 1e300) {
-            let follows = |piece: &Vec<(i64, f64)>| piece.last().is_some_and(|(t, _)| point.time - t <= step + step / 2);
+            let follows =
+                |piece: &Vec<(i64, f64)>| piece.last().is_some_and(|(t, _)| point.time - t <= step + step / 2);
             match pieces.last_mut().filter(|piece| follows(piece)) {
                 Some(piece) => piece.push((point.time, point.value)),
                 None => pieces.push(vec![(point.time, point.value)]),
@@ -135,7 +136,16 @@ pub fn figure(
     }
     own.truncate(MOST_OWN);
     others.truncate(if others.len() > MOST_OTHERS { 0 } else { MOST_OTHERS });
-    Some(Figure { unit: unit(&query), drawn: compared.subject, threshold, from: range.0, until: range.1, own, more, others })
+    Some(Figure {
+        unit: unit(&query),
+        drawn: compared.subject,
+        threshold,
+        from: range.0,
+        until: range.1,
+        own,
+        more,
+        others,
+    })
 }
 
 /// Where the chart begins: an hour before its end, or where history does.

@@ -79,7 +79,13 @@ fn binary(kind: BinaryKind, lhs: &Shape<'_>, rhs: &Shape<'_>) -> Unit {
         BinaryKind::Ratio if number(rhs) => left,
         // What is divided by its like.
         BinaryKind::Ratio if left == right && (left != Unit::Plain || are_akin(lhs, rhs)) => Unit::Ratio,
-        BinaryKind::Ratio => Unit::Plain,
+        BinaryKind::Ratio => match (left, right) {
+            // How long each took, how large each was: of a sum by a count.
+            (Unit::Ratio, Unit::PerSecond) | (Unit::Bytes, Unit::BytesPerSecond) => Unit::Seconds,
+            (Unit::BytesPerSecond, Unit::PerSecond) => Unit::Bytes,
+            (unit, Unit::Plain) => unit,
+            _ => Unit::Plain,
+        },
         BinaryKind::OtherArithmetic => {
             let hundred = |shape: &Shape<'_>| matches!(shape, Shape::Number(n) if *n == 100.0);
             match (left, right) {
@@ -135,7 +141,9 @@ fn name_of(matchers: &[Matcher]) -> &str {
 
 /// By the name of a metric, which ends in its unit as the custom is; so it may after the name of a rule's recording.
 fn named(matchers: &[Matcher]) -> Unit {
-    let name = ["_total", "_bucket", "_sum", "_max", "_min"].iter().fold(name_of(matchers), |n, end| n.strip_suffix(end).unwrap_or(n));
+    let name = ["_total", "_bucket", "_sum", "_max", "_min"]
+        .iter()
+        .fold(name_of(matchers), |n, end| n.strip_suffix(end).unwrap_or(n));
     let units = [
         ("bytes_per_second", Unit::BytesPerSecond),
         ("packets_per_second", Unit::PerSecond),
@@ -162,8 +170,10 @@ impl Unit {
         }
         match self {
             Unit::Seconds if rough > 1.0 => {
-                const STEPS: &[f64] =
-                    &[2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0, 21600.0, 43200.0, 86400.0];
+                const STEPS: &[f64] = &[
+                    2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0,
+                    21600.0, 43200.0, 86400.0,
+                ];
                 let step = STEPS.iter().find(|step| **step >= rough);
                 step.copied().unwrap_or_else(|| nice(rough / 86400.0) * 86400.0)
             }
@@ -302,6 +312,9 @@ mod tests {
             ("100 * (1 - avg by (instance) (rate(node_cpu_seconds_total{mode=\"idle\"}[5m])))", Unit::Percent),
             ("rate(node_network_receive_bytes_total[1m])", Unit::BytesPerSecond),
             ("sum(rate(node_context_switches_total[1m]))", Unit::PerSecond),
+            ("1 - sum(rate(node_cpu_seconds_total{mode=\"idle\"}[5m])) / count(node_cpu_seconds_total)", Unit::Ratio),
+            ("rate(x_seconds_sum[5m]) / rate(x_seconds_count[5m])", Unit::Seconds),
+            ("rate(x_bytes_sum[5m]) / rate(x_bytes_count[5m])", Unit::Bytes),
             ("watchfire_cpu_usage_ratio", Unit::Ratio),
             ("node_load1 / 4", Unit::Plain),
             ("node_load1 / count(node_cpu_seconds_total{mode=\"idle\"})", Unit::Plain),

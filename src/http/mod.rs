@@ -5,7 +5,8 @@
 //! the web configuration, [`routes`] finds who answers. `/metrics` is [`scrape`]: the freshness rule, the negotiated
 //! format, and one encoding for all who ask for the same.
 //!
-//! `/api/v1` is [`api`]: Prometheus' HTTP API, whose queries run on threads of their own.
+//! `/api/v1` is [`api`]: Prometheus' HTTP API, whose queries run on threads of their own. So do the pictures of alerts
+//! that `/chart.png` gives.
 //!
 //! What the server needs from the agent is the trait [`App`]. Nothing here waits for a tick except for a snapshot that is
 //! too old, and nothing in a tick waits for anything here.
