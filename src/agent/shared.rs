@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::tick::Command;
+use crate::alerting::Alerting;
 use crate::chart::Drawer;
 use crate::history::SharedHistory;
 use crate::http::{self, About, App, MAX_AGE, Overview};
@@ -42,6 +43,8 @@ pub struct Shared {
     history: OnceLock<SharedHistory>,
     charts: Arc<Drawer>,
     rules: ArcSwap<Vec<Arc<GroupView>>>,
+    /// Set when the agent has one.
+    alerting: OnceLock<Alerting>,
     about: ArcSwap<About>,
 }
 
@@ -66,6 +69,7 @@ impl Shared {
             history: OnceLock::new(),
             charts: Arc::default(),
             rules: ArcSwap::default(),
+            alerting: OnceLock::new(),
             about: ArcSwap::default(),
         }
     }
@@ -74,6 +78,11 @@ impl Shared {
     pub fn set_history(&self, history: SharedHistory) {
         self.charts.set_history(history.clone());
         let _ = self.history.set(history);
+    }
+
+    /// Clients may ask of alerts from now on.
+    pub fn set_alerting(&self, alerting: Alerting) {
+        let _ = self.alerting.set(alerting);
     }
 
     /// Changes what clients are told of the agent.
@@ -154,6 +163,10 @@ impl App for Shared {
 
     fn rules(&self) -> Arc<Vec<Arc<GroupView>>> {
         self.rules.load_full()
+    }
+
+    fn alerting(&self) -> Option<Alerting> {
+        self.alerting.get().cloned()
     }
 
     fn about(&self) -> Arc<About> {
