@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::alerting::Alerting;
+use crate::chart::Drawer;
 use crate::history::SharedHistory;
 use crate::model::{Labels, Snapshot, Timestamp};
 use crate::rules::GroupView;
@@ -33,6 +34,9 @@ pub trait App: Send + Sync + 'static {
 
     /// What queries look at; `None` while the agent starts.
     fn history(&self) -> Option<SharedHistory>;
+
+    /// What draws pictures of alerts.
+    fn charts(&self) -> Arc<Drawer>;
 
     /// The rules as they stood when they were evaluated last.
     fn rules(&self) -> Arc<Vec<Arc<GroupView>>>;

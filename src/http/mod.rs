@@ -6,7 +6,7 @@
 //! format, and one encoding for all who ask for the same.
 //!
 //! `/api/v1` is [`api`]: Prometheus' HTTP API, whose queries run on threads of their own. `/api/v2` is [`api2`]:
-//! Alertmanager's.
+//! Alertmanager's. `/chart.png` is a picture of an alert, drawn as queries are evaluated.
 //!
 //! What the server needs from the agent is the trait [`App`]. Nothing here waits for a tick except for a snapshot that is
 //! too old, and nothing in a tick waits for anything here.

@@ -34,6 +34,7 @@ enum Handler {
     Healthy,
     Ready,
     Reload,
+    Chart,
 }
 
 #[derive(Debug)]
@@ -68,6 +69,7 @@ impl<A: App> Routes<A> {
             route("/-/healthy", READ, Handler::Healthy),
             route("/-/ready", READ, Handler::Ready),
             route("/-/reload", CHANGE, Handler::Reload),
+            route("/chart.png", READ, Handler::Chart),
         ];
         Routes {
             app,
@@ -138,6 +140,7 @@ impl<A: App> Routes<A> {
             Handler::Healthy => text(StatusCode::OK, "Watchfire is healthy.\n"),
             Handler::Ready if self.app.ready() => text(StatusCode::OK, "Watchfire is ready.\n"),
             Handler::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "Watchfire is not ready.\n"),
+            Handler::Chart => self.api.chart(&*self.app, &request).await,
             Handler::Reload => match access.may_change(peer, host(&request), &request.headers) {
                 Ok(()) => self.reload().await,
                 Err(why) => text(StatusCode::FORBIDDEN, why),

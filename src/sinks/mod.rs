@@ -50,9 +50,9 @@ use crate::yaml::{Faults, Node};
 
 pub use crate::model::TopProcess;
 pub use address::Address;
-pub use context::{Charts, SinkContext};
 pub use discord::DiscordConfig;
 pub use email::{EmailConfig, Smarthost, ThreadingConfig};
+pub use context::{Chart, Charts, SinkContext};
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
 pub use gotify::{GotifyConfig, GotifySink};
@@ -65,6 +65,8 @@ pub use matrix::{MatrixConfig, MatrixSink};
 pub use mattermost::MattermostConfig;
 pub use msteams::MsTeamsConfig;
 pub use msteamsv2::MsTeamsV2Config;
+#[cfg(test)]
+pub use notification::tests::example;
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status};
 pub use ntfy::{NtfyConfig, NtfySink};
 pub use opsgenie::{OpsgenieConfig, OpsgenieSink};
