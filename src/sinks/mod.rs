@@ -4,14 +4,18 @@
 //! Each sink's configuration stands beside it, with Alertmanager's keys where Alertmanager has the sink.
 
 mod context;
+mod desktop;
 mod email;
 mod exec;
 mod global;
 mod http;
+mod journald;
 mod log;
 mod notification;
 mod payload;
 mod receiver;
+mod severity;
+mod syslog;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
@@ -28,14 +32,17 @@ use std::time::Duration;
 use crate::yaml::{Faults, Node};
 
 pub use context::{Charts, SinkContext};
+pub use desktop::DesktopConfig;
 pub use email::{EmailConfig, Smarthost, ThreadingConfig};
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
 pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig, without_user};
+pub use journald::JournaldConfig;
 pub use log::{LogConfig, LogSink};
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status, TopProcess};
 pub use payload::webhook_version_4;
 pub use receiver::ReceiverConfig;
+pub use syslog::{SyslogAddress, SyslogConfig};
 pub use text::{Text, Texts};
 pub use webhook::{WebhookConfig, WebhookSink};
 

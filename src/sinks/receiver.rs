@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::{EmailConfig, ExecConfig, GlobalConfig, LogConfig, SinkConfig, WebhookConfig, not_supported};
+use super::{
+    DesktopConfig, EmailConfig, ExecConfig, GlobalConfig, JournaldConfig, LogConfig, SinkConfig, SyslogConfig,
+    WebhookConfig, not_supported,
+};
 use crate::section;
 use crate::yaml::{Faults, Node};
 
@@ -20,6 +23,12 @@ section! {
         pub exec_configs: Vec<ExecConfig> = Vec::new(),
         /// Each JSON lines to a file or standard error.
         pub log_configs: Vec<LogConfig> = Vec::new(),
+        /// Each messages to a syslog, of this host or another.
+        pub syslog_configs: Vec<SyslogConfig> = Vec::new(),
+        /// Each entries in systemd's journal.
+        pub journald_configs: Vec<JournaldConfig> = Vec::new(),
+        /// Each a bubble on somebody's screen.
+        pub desktop_configs: Vec<DesktopConfig> = Vec::new(),
     }
 }
 
@@ -31,6 +40,9 @@ macro_rules! sinks {
             email: email_configs,
             exec: exec_configs,
             log: log_configs,
+            syslog: syslog_configs,
+            journald: journald_configs,
+            desktop: desktop_configs,
         }
     };
 }

@@ -1,21 +1,19 @@
 //! Mails to a real server, aiosmtpd, which takes them apart with Python's own parser.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use prometheus::Registry;
-use rcgen::{CertificateParams, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::notification::tests::example;
-use super::super::{Charts, NotifiedAlert, Texts};
+use super::super::testing::{self, Process, certificates, missing};
+use super::super::{Charts, NotifiedAlert};
 use super::*;
 use crate::model::Timestamp;
-use crate::pool::{Pool, PoolConfig};
 use crate::yaml::Document;
 
 const PASSWORD: &str = "s3cret:pass";
@@ -34,9 +32,7 @@ impl Charts for Pictures {
 }
 
 fn context(charts: bool) -> SinkContext {
-    let pool = Pool::new(PoolConfig::default(), &Registry::new(), tokio::runtime::Handle::current()).unwrap();
-    let charts = charts.then(|| Arc::new(Pictures) as Arc<dyn Charts>);
-    SinkContext { pool, texts: Arc::new(Texts::default()), charts }
+    SinkContext { charts: charts.then(|| Arc::new(Pictures) as Arc<dyn Charts>), ..testing::context() }
 }
 
 /// The entry that these lines are, with what it takes from `global`, and what is wrong with it.
@@ -64,22 +60,15 @@ const TEXTS: &str = "html: <p>Plattenplatz</p>\ntext: Plattenplatz\n";
 
 struct Server {
     dir: TempDir,
-    child: Child,
+    _child: Process,
     port: u16,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Server {
     /// `None` without the server's package.
     fn start(tls: &str, mut options: Value) -> Option<Server> {
         let dir = tempfile::tempdir().unwrap();
-        certificates(&dir);
+        certificates(dir.path());
         options["tls"] = tls.into();
         options["cert"] = dir.path().join("server.pem").display().to_string().into();
         options["key"] = dir.path().join("server.key").display().to_string().into();
@@ -92,17 +81,13 @@ impl Server {
         let mut said = String::new();
         for line in BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok) {
             if let Some(port) = line.strip_prefix("ready ") {
-                return Some(Server { dir, child, port: port.parse().unwrap() });
+                return Some(Server { dir, _child: Process(child), port: port.parse().unwrap() });
             }
             said = line;
         }
         let _ = child.wait();
         assert!(said.contains("No module named 'aiosmtpd'"), "the mail server does not start: {said}");
-        assert!(
-            std::env::var_os("WATCHFIRE_REQUIRE_PEERS").is_none(),
-            "python3-aiosmtpd is not installed, and peers are required"
-        );
-        eprintln!("skipped: python3-aiosmtpd is not installed");
+        missing("python3-aiosmtpd");
         None
     }
 
@@ -127,19 +112,6 @@ impl Server {
         assert_eq!(mails.len(), 1);
         mails.into_iter().next().unwrap()
     }
-}
-
-/// An authority, and a certificate of it for localhost.
-fn certificates(dir: &TempDir) {
-    let mut authority = CertificateParams::new([]).unwrap();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    std::fs::write(dir.path().join("ca.pem"), authority.self_signed(&key).unwrap().pem()).unwrap();
-    let issuer = Issuer::new(authority, key);
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["localhost".to_string()]).unwrap().signed_by(&key, &issuer).unwrap();
-    std::fs::write(dir.path().join("server.pem"), certificate.pem()).unwrap();
-    std::fs::write(dir.path().join("server.key"), key.serialize_pem()).unwrap();
 }
 
 fn header<'v>(mail: &'v Value, name: &str) -> &'v str {
