@@ -1,6 +1,7 @@
 //! Mails to a real server, aiosmtpd, which takes them apart with Python's own parser.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use base64::Engine;
@@ -10,7 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::notification::tests::example;
-use super::super::testing::{self, Process, certificates, missing};
+use super::super::testing::{self, Process, certificates, eventually, missing};
 use super::super::{Charts, NotifiedAlert};
 use super::*;
 use crate::model::Timestamp;
@@ -411,4 +412,55 @@ fn what_could_not_be_sent_is_said_when_it_is_read() {
         let (_, faults) = read(yaml, "{}");
         assert!(faults.contains(expected), "{yaml}: {faults}");
     }
+}
+
+/// Configures an exim that keeps all mail of users it knows in one file.
+fn exim(dir: &str, port: u16) -> String {
+    format!(
+        "primary_hostname = mail.example\nspool_directory = {dir}/spool\nlog_file_path = {dir}/%slog\n\
+         pid_file_path = {dir}/pid\ndaemon_smtp_ports = {port}\nlocal_interfaces = 127.0.0.1\nkeep_environment =\n\
+         tls_advertise_hosts = *\ntls_certificate = {dir}/server.pem\ntls_privatekey = {dir}/server.key\n\
+         acl_smtp_rcpt = rcpt\nacl_smtp_data = accept\n\
+         begin acl\nrcpt:\n  deny !authenticated = *\n  deny !encrypted = *\n  accept\n\
+         begin routers\nall:\n  driver = accept\n  transport = keep\n\
+         begin transports\nkeep:\n  driver = appendfile\n  file = {dir}/mail\n  user = Debian-exim\n\
+         begin authenticators\ncram:\n  driver = cram_md5\n  public_name = CRAM-MD5\n  \
+         server_secret = ${{if eq{{$auth1}}{{watch}}{{s3cret:pass}}fail}}\n  server_set_id = $auth1\n"
+    )
+}
+
+#[tokio::test]
+async fn another_mail_server_takes_it_too() {
+    let program = "/usr/sbin/exim4";
+    if !std::path::Path::new(program).exists() {
+        return missing("exim4-daemon-light");
+    }
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can start exim with a configuration of its own");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    certificates(dir.path());
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(at("conf"), exim(dir.path().to_str().unwrap(), port)).unwrap();
+    let log = std::fs::File::create(at("out")).unwrap();
+    let mut command = Command::new(program);
+    command.args(["-bdf", "-C", &at("conf")]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let _exim = Process(command.spawn().unwrap());
+    eventually("exim listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+
+    let entry = format!(
+        "to: ops@example.org\nfrom: agent@example.org\nsmarthost: localhost:{port}\nauth_username: watch\n\
+         auth_secret: 's3cret:pass'\ntls_config: {{ca_file: {}}}\nheaders: {{Subject: Plätze}}\n\
+         text: \"Läuft aus.\\n.\\n\"\nhtml: '<img src=\"cid:chart\">'\n",
+        at("ca.pem")
+    );
+    let answer = sink_with(&entry, true).deliver(&example()).await.unwrap().answer;
+    assert!(answer.starts_with("250 OK id="), "{answer}");
+    let mail = eventually("the mail is there", || std::fs::read(at("mail")).ok().filter(|mail| !mail.is_empty()));
+    let mail = String::from_utf8(mail).unwrap();
+    assert!(mail.contains("multipart/alternative") && mail.contains("Content-ID: <chart>"), "{mail}");
+    let log = std::fs::read_to_string(at("mainlog")).unwrap();
+    assert!(log.contains(" P=esmtpsa X=TLS1.3:") && log.contains(" A=cram:watch "), "{log}");
 }
