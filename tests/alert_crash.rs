@@ -255,7 +255,8 @@ impl World {
             told.dedup();
             for pair in told.windows(2) {
                 let ((a, from), (b, again)) = (pair[0], pair[1]);
-                let goes_on = if a == "firing" { b == "resolved" && from == again } else { b == "firing" && from < again };
+                let goes_on =
+                    if a == "firing" { b == "resolved" && from == again } else { b == "firing" && from < again };
                 assert!(goes_on, "seed {seed}: {name} was told out of order: {heard:?}");
             }
         }

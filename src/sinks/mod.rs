@@ -5,6 +5,7 @@
 
 mod address;
 mod context;
+mod desktop;
 mod discord;
 mod email;
 mod exec;
@@ -12,6 +13,7 @@ mod global;
 mod gotify;
 mod http;
 mod jira;
+mod journald;
 mod log;
 mod matrix;
 mod mattermost;
@@ -29,7 +31,9 @@ mod pushover;
 mod receiver;
 mod rocketchat;
 mod service;
+mod severity;
 mod slack;
+mod syslog;
 mod telegram;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -50,9 +54,10 @@ use crate::yaml::{Faults, Node};
 
 pub use crate::model::TopProcess;
 pub use address::Address;
+pub use context::{Chart, Charts, SinkContext};
+pub use desktop::DesktopConfig;
 pub use discord::DiscordConfig;
 pub use email::{EmailConfig, Smarthost, ThreadingConfig};
-pub use context::{Chart, Charts, SinkContext};
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
 pub use gotify::{GotifyConfig, GotifySink};
@@ -60,6 +65,7 @@ pub use http::{
     Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, Question, TlsConfig, TlsVersion, without_user,
 };
 pub use jira::{JiraConfig, JiraSink};
+pub use journald::JournaldConfig;
 pub use log::{LogConfig, LogSink};
 pub use matrix::{MatrixConfig, MatrixSink};
 pub use mattermost::MattermostConfig;
@@ -76,6 +82,7 @@ pub use pushover::PushoverConfig;
 pub use receiver::ReceiverConfig;
 pub use rocketchat::RocketchatConfig;
 pub use slack::SlackConfig;
+pub use syslog::{SyslogAddress, SyslogConfig};
 pub use telegram::TelegramConfig;
 pub use text::{Templates, Text, Texts};
 pub use victorops::{VictoropsConfig, VictoropsSink};

@@ -119,6 +119,19 @@ impl Notification {
         self.alerts.iter().filter(|a| a.status() == status).count()
     }
 
+    /// The same for one of its alerts only, for sinks that tell of each apart.
+    pub fn alone(&self, alert: &NotifiedAlert) -> Notification {
+        Notification {
+            id: self.id.clone(),
+            receiver: self.receiver.clone(),
+            group_key: self.group_key.clone(),
+            group_labels: self.group_labels.clone(),
+            at: self.at,
+            external_url: self.external_url.clone(),
+            alerts: vec![alert.clone()],
+        }
+    }
+
     /// The names of its alerts for a line of the log: `DiskFull, HighCpu`, the first three of them.
     pub fn alert_names(&self) -> String {
         let mut names: Vec<&str> = self.alerts.iter().map(|a| a.labels.get("alertname")).collect();

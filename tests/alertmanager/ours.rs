@@ -136,7 +136,8 @@ impl World {
         for attempt in actions.attempts {
             let notification = attempt.notification.as_ref();
             let path = format!("/{}/{}", attempt.target.receiver, attempt.target.index);
-            let payload = webhook_version_4(notification, self.max_alerts(&attempt.target.receiver, attempt.target.index));
+            let payload =
+                webhook_version_4(notification, self.max_alerts(&attempt.target.receiver, attempt.target.index));
             let json = serde_json::from_slice(&payload).expect("JSON");
             let epoch = self.epoch;
             self.told.push(Message::new(self.clock, &path, json, |seconds| (seconds - epoch) / SCALE));
