@@ -145,7 +145,8 @@ fn what_the_example_shows_behind_a_comment_can_be_used() {
     // Of the devices to keep and those to leave out, only one can be said; groups stand here or in a file, secrets and
     // certificates too.
     let in_files = ["username", "password", "credentials", "client_secret"].map(|key| format!(" {key}_file: "));
-    let here = [" ca: ", " cert: ", " key: ", " bearer_token", " groups_file: "].map(str::to_string);
+    let here = [" ca: ", " cert: ", " key: ", " bearer_token", " groups_file: ", " url_file: secrets/heartbeat"]
+        .map(str::to_string);
     for end in ["_include: ", "_exclude: "] {
         let left: Vec<&str> = in_files.iter().chain(&here).map(String::as_str).chain([end]).collect();
         let text = uncommented_but(&left);

@@ -24,6 +24,7 @@
 mod config;
 mod core;
 mod group;
+mod heartbeat;
 mod log;
 mod matcher;
 mod metrics;
@@ -38,6 +39,7 @@ mod view;
 
 pub use config::{AlertingConfig, GroupBy, RouteConfig, Routes};
 pub use core::{Actions, Core, Ended, Ending, Event, Now, Report};
+pub use heartbeat::{HeartbeatConfig, HeartbeatMethod};
 pub use matcher::{MatchOp, Matcher, Matchers, parse_matchers};
 pub use plan::{Plan, Recipient, Target};
 pub use queue::Attempt;

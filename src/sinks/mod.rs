@@ -3,6 +3,8 @@
 //! A sink tries once and says how it went; when to try again is decided by `alerting/`, from what [`DeliveryError`] says.
 //! Each sink's configuration stands beside it, with Alertmanager's keys where Alertmanager has the sink.
 
+mod alertmanager;
+mod aws;
 mod context;
 mod exec;
 mod global;
@@ -11,6 +13,7 @@ mod log;
 mod notification;
 mod payload;
 mod receiver;
+mod sns;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
@@ -25,14 +28,18 @@ use std::time::Duration;
 
 use crate::yaml::{Faults, Node};
 
+pub use alertmanager::{AlertmanagerConfig, AlertmanagerSink, Alertmanagers, Targets};
+pub use aws::Sigv4;
 pub use context::{Charts, SinkContext};
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
 pub use http::{Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, TlsConfig, TlsVersion, without_user};
+pub(crate) use http::{Outgoing, is_http, one_of, secret};
 pub use log::{LogConfig, LogSink};
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status, TopProcess};
 pub use payload::webhook_version_4;
 pub use receiver::ReceiverConfig;
+pub use sns::{SnsConfig, SnsSink};
 pub use text::{Text, Texts};
 pub use webhook::{WebhookConfig, WebhookSink};
 
@@ -40,6 +47,12 @@ pub use webhook::{WebhookConfig, WebhookSink};
 pub trait SinkConfig: fmt::Debug + Send + Sync {
     /// Whether resolved alerts are told too.
     fn send_resolved(&self) -> bool;
+
+    /// How often what fires is told again however seldom its route says, where the far side forgets what it does not hear
+    /// of. Such a far side does the grouping and repeating itself, so changes are told it at once.
+    fn resend(&self) -> Option<Duration> {
+        None
+    }
 
     /// Takes from `global` what the entry, which stands at `node`, does not say itself, and says what is missing then.
     fn inherit(&mut self, _global: &GlobalConfig, _node: &Node, _faults: &mut Faults) {}

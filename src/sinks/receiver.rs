@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{ExecConfig, GlobalConfig, LogConfig, SinkConfig, WebhookConfig, not_supported};
+use super::{
+    AlertmanagerConfig, ExecConfig, GlobalConfig, LogConfig, SinkConfig, SnsConfig, WebhookConfig, not_supported,
+};
 use crate::section;
 use crate::yaml::{Faults, Node};
 
@@ -14,6 +16,10 @@ section! {
         pub name: String = String::new(),
         /// Each an HTTP POST in Alertmanager's format.
         pub webhook_configs: Vec<WebhookConfig> = Vec::new(),
+        /// Each one Alertmanager, or several, that alerts are forwarded to.
+        pub alertmanager_configs: Vec<AlertmanagerConfig> = Vec::new(),
+        /// Each a message of AWS' Simple Notification Service.
+        pub sns_configs: Vec<SnsConfig> = Vec::new(),
         /// Each a command to run.
         pub exec_configs: Vec<ExecConfig> = Vec::new(),
         /// Each JSON lines to a file or standard error.
@@ -26,6 +32,8 @@ macro_rules! sinks {
     ($with:ident) => {
         $with! {
             webhook: webhook_configs,
+            alertmanager: alertmanager_configs,
+            sns: sns_configs,
             exec: exec_configs,
             log: log_configs,
         }
