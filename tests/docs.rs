@@ -144,11 +144,15 @@ fn what_the_example_shows_behind_a_comment_can_be_used() {
     fs::write(rules.join("one.yml"), "groups: []\n").expect("a rule file");
     // Of the devices to keep and those to leave out, only one can be said; groups stand here or in a file, secrets and
     // certificates too.
-    let in_files = ["username", "password", "credentials", "client_secret"].map(|key| format!(" {key}_file: "));
+    let secrets = ["username", "password", "credentials", "client_secret"];
+    let for_all = ["slack_api_url", "slack_app_token", "mattermost_webhook_url", "rocketchat_token"];
+    let more_for_all = ["rocketchat_token_id", "telegram_bot_token", "smtp_auth_password", "smtp_auth_secret"];
+    let in_files = secrets.iter().chain(&for_all).chain(&more_for_all).map(|key| format!(" {key}_file: "));
     let here = [" ca: ", " cert: ", " key: ", " bearer_token", " groups_file: ", " url_file: secrets/heartbeat"]
         .map(str::to_string);
+    let other: Vec<String> = in_files.chain(here).collect();
     for end in ["_include: ", "_exclude: "] {
-        let left: Vec<&str> = in_files.iter().chain(&here).map(String::as_str).chain([end]).collect();
+        let left: Vec<&str> = other.iter().map(String::as_str).chain([end]).collect();
         let text = uncommented_but(&left);
         let path = directory.path().join("watchfire.yaml");
         fs::write(&path, text).expect("a configuration");

@@ -30,7 +30,7 @@ use crate::model::Timestamp;
 use crate::rules::Alert;
 use crate::section;
 use crate::sinks::{DeliveryError, GlobalConfig, HttpClient, HttpConfig, Outgoing, Reason, is_http, one_of, secret};
-use crate::yaml::{Faults, FromYaml, Node, Secret};
+use crate::yaml::{Faults, FromYaml, Node, Secret, Value};
 
 section! {
     check = check;
@@ -80,6 +80,10 @@ impl FromYaml for HeartbeatMethod {
                 None
             }
         }
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Some(Value::plain(self.of_http().as_str()))
     }
 }
 
@@ -330,6 +334,8 @@ mod tests {
             valid_for,
             value: 1.0,
             expr: "vector(1)".to_string(),
+            threshold: None,
+            top: Default::default(),
         }
     }
 

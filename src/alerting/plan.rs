@@ -40,6 +40,8 @@ pub struct Recipient {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub root: Arc<Route>,
+    /// The names of all receivers, in the order of the configuration.
+    pub receivers: Vec<String>,
     /// By receiver.
     pub recipients: BTreeMap<String, Vec<Recipient>>,
     pub resolve_timeout: Duration,
@@ -61,10 +63,10 @@ impl Plan {
             });
             recipients.insert(receiver.name.clone(), sinks.collect());
         }
-        let resending =
-            |receiver: &str| recipients.get(receiver).is_some_and(|all| all.iter().any(|r| r.resend.is_some()));
+        let resend = |receiver: &str| recipients.get(receiver)?.iter().filter_map(|recipient| recipient.resend).min();
         Plan {
-            root: Route::root(&route).beside(config.forwarding().map(|c| Route::root(&c))).hastened(&resending),
+            root: Route::root(&route).beside(config.forwarding().map(|c| Route::root(&c))).hastened(&resend),
+            receivers: receivers.iter().map(|receiver| receiver.name.clone()).collect(),
             recipients,
             resolve_timeout: config.global.resolve_timeout,
             external_labels,

@@ -129,14 +129,15 @@ impl Route {
         self
     }
 
-    /// The tree with changes told soon on routes to receivers that have something told again and again.
-    pub fn hastened(mut self: Arc<Self>, resending: &dyn Fn(&str) -> bool) -> Arc<Route> {
+    /// The tree with changes told soon on routes to receivers that have something told again and again: `resend` says how
+    /// often.
+    pub fn hastened(mut self: Arc<Self>, resend: &dyn Fn(&str) -> Option<Duration>) -> Arc<Route> {
         let route = Arc::make_mut(&mut self);
-        if resending(&route.receiver) {
-            route.group_interval = route.group_interval.min(RESENDING_GROUP_INTERVAL);
+        if let Some(resend) = resend(&route.receiver) {
+            route.group_interval = route.group_interval.min(RESENDING_GROUP_INTERVAL).min(resend);
         }
         for below in route.routes.iter_mut().chain(&mut route.beside) {
-            *below = Arc::clone(below).hastened(resending);
+            *below = Arc::clone(below).hastened(resend);
         }
         self
     }
@@ -211,6 +212,25 @@ routes:
         let page = root.dispatch(&Labels::from_pairs([("team", "db"), ("severity", "page")])).remove(0);
         assert_eq!((page.group_wait, page.group_interval), (Duration::from_secs(1), DEFAULT_GROUP_INTERVAL));
         assert_eq!(page.group_by, GroupBy::Labels(vec!["alertname".to_string()]));
+    }
+
+    #[test]
+    fn what_is_forwarded_takes_its_route_too_and_is_looked_at_often() {
+        let beside = tree("receiver: central\ngroup_by: [alertname]\n");
+        let resend = |receiver: &str| match receiver {
+            "central" => Some(Duration::from_secs(60)),
+            "web" => Some(Duration::from_secs(1)),
+            _ => None,
+        };
+        let root = tree(TREE).beside(Some(beside)).hastened(&resend);
+        assert_eq!(taken(&root, &[("team", "db")]), ["db", "both", "central"]);
+        assert_eq!(taken(&root, &[("team", "x")]), ["default", "central"]);
+        let routes = root.dispatch(&Labels::from_pairs([("team", "web"), ("env", "test")]));
+        let intervals: Vec<u64> = routes.iter().map(|route| route.group_interval.as_secs()).collect();
+        assert_eq!(intervals, [1, 5]);
+        let alone = root.dispatch(&Labels::from_pairs([("team", "x")])).remove(0);
+        assert_eq!(alone.group_interval, DEFAULT_GROUP_INTERVAL);
+        assert_eq!(routes[1].group_key(&Labels::empty()), "{beside}:{}");
     }
 
     #[test]

@@ -90,6 +90,15 @@ impl FromYaml for AlertmanagerConfig {
     fn key_paths(path: &str, paths: &mut Vec<String>) {
         Alertmanagers::key_paths(path, paths);
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        let both = [self.keys.as_yaml(), self.http.as_ref().and_then(HttpConfig::as_yaml)];
+        let entries = both.into_iter().flatten().flat_map(|part| match part {
+            Value::Mapping(entries) => entries,
+            _ => Vec::new(),
+        });
+        Some(Value::Mapping(entries.collect()))
+    }
 }
 
 /// What Prometheus has there and this program has not.

@@ -5,13 +5,32 @@ use std::time::Duration;
 
 use reqwest::{Response, StatusCode, Url};
 
-use super::super::{DeliveryError, Reason};
+use super::super::{Delivered, DeliveryError, Reason};
 use crate::model::Timestamp;
 
 /// What the far side answered, with a status of success.
 pub(crate) struct Answer {
     pub status: StatusCode,
     pub body: Vec<u8>,
+    host: String,
+    url: Url,
+    /// What must not be shown when the answer quotes it.
+    secrets: Vec<String>,
+}
+
+impl Answer {
+    /// The far side has confirmed.
+    pub fn delivered(&self) -> Delivered {
+        Delivered { answer: self.status.to_string() }
+    }
+
+    /// The far side has refused in spite of the status: it said `why`. `retry`: whether that may pass.
+    pub fn refused(&self, retry: bool, why: &str) -> DeliveryError {
+        let said = without_secrets(why, &self.url, &self.secrets);
+        let message = format!("{} answered {}, but refused: {said}", self.host, self.status);
+        let retry_after = retry_after_in_body(&self.body);
+        DeliveryError { retry: retry || retry_after.is_some(), retry_after, reason: Reason::ClientError, message }
+    }
 }
 
 /// The bytes of an answer that are read.
@@ -22,9 +41,9 @@ const SHOWN: usize = 200;
 
 /// The answer, or what is wrong with it: 408, 429 and 5xx may pass, others last.
 pub(super) async fn judge(
-    host: &str,
-    url: &Url,
-    secrets: &[String],
+    host: String,
+    url: Url,
+    secrets: Vec<String>,
     mut response: Response,
 ) -> Result<Answer, DeliveryError> {
     let status = response.status();
@@ -36,13 +55,12 @@ pub(super) async fn judge(
         {
             body.extend_from_slice(&bytes);
         }
-        return Ok(Answer { status, body });
+        return Ok(Answer { status, body, host, url, secrets });
     }
     let retry_after = response.headers().get("Retry-After").and_then(|v| parse_retry_after(v.to_str().ok()?));
-    let said = match response.chunk().await {
-        Ok(Some(bytes)) => without_secrets(&String::from_utf8_lossy(&bytes), url, secrets),
-        Ok(None) | Err(_) => String::new(),
-    };
+    let body = response.chunk().await.ok().flatten().unwrap_or_default();
+    let retry_after = retry_after.or_else(|| retry_after_in_body(&body));
+    let said = without_secrets(&String::from_utf8_lossy(&body), &url, &secrets);
     let mut message = format!("{host} answered {status}");
     if status.is_redirection() {
         message.push_str(", which is not followed: give the address it moved to");
@@ -62,6 +80,13 @@ fn parse_retry_after(text: &str) -> Option<Duration> {
     let at = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp().as_millisecond();
     let millis = at.saturating_sub(Timestamp::now().as_millis());
     Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
+}
+
+/// What Discord says beside the header, and Telegram instead of it: `{"retry_after": SECONDS}`, the latter's in `parameters`.
+fn retry_after_in_body(body: &[u8]) -> Option<Duration> {
+    let json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let seconds = json.get("parameters").unwrap_or(&json).get("retry_after")?.as_f64()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// The beginning of an answer's body on one line, without anything secret that it may quote.
@@ -94,6 +119,17 @@ mod tests {
         let parsed = parse_retry_after(&date).unwrap();
         assert!((98..=100).contains(&parsed.as_secs()), "{parsed:?}");
         assert_eq!(parse_retry_after("soon"), None);
+    }
+
+    #[test]
+    fn retry_after_may_stand_in_the_body() {
+        let discord = br#"{"message": "You are being rate limited.", "retry_after": 1.5, "global": false}"#;
+        assert_eq!(retry_after_in_body(discord), Some(Duration::from_millis(1500)));
+        let telegram = br#"{"ok":false,"error_code":429,"parameters":{"retry_after":7}}"#;
+        assert_eq!(retry_after_in_body(telegram), Some(Duration::from_secs(7)));
+        for none in ["", "{}", "[]", r#"{"retry_after":-1}"#, r#"{"retry_after":1e300}"#, r#"{"retry_after":"x"}"#] {
+            assert_eq!(retry_after_in_body(none.as_bytes()), None, "{none}");
+        }
     }
 
     #[test]

@@ -15,8 +15,9 @@ use std::sync::Once;
 
 use crate::yaml::Secret;
 
-pub use client::HttpClient;
+pub(super) use answer::Answer;
 pub(crate) use client::Outgoing;
+pub use client::{HttpClient, Question};
 pub(super) use config::check_http;
 pub use config::{Authorization, BasicAuth, Header, HttpConfig, OAuth2, TlsConfig, TlsVersion};
 pub(crate) use config::{is_http, one_of};
