@@ -9,7 +9,7 @@ use super::super::{Delivered, DeliveryError, Reason};
 use crate::model::Timestamp;
 
 /// What the far side answered, with a status of success.
-pub(in crate::sinks) struct Answer {
+pub(crate) struct Answer {
     pub status: StatusCode,
     pub body: Vec<u8>,
     host: String,
