@@ -104,8 +104,7 @@ impl Connection {
     /// Nobody listens there, or this user is not let in.
     pub fn connect(address: &Address, is_bus: bool, limit: Duration) -> Result<Connection, Error> {
         let deadline = Instant::now() + limit;
-        let stream =
-            open(address, limit).map_err(|error| Error::Connect { address: address.clone(), error })?;
+        let stream = open(address, limit).map_err(|error| Error::Connect { address: address.clone(), error })?;
         let name = address.to_string();
         let mut connection = Connection { name, stream, deadline, serial: 0, input: Vec::new(), read: 0 };
         connection.authenticate()?;

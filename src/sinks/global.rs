@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::http::{HttpConfig, one_of};
-use super::message::{check_secret_url, check_url};
 use super::address::Address;
-use super::http::{HttpConfig, one_of};
 use super::email::check_hello;
 use super::http::{HttpConfig, one_of};
+use super::message::{check_secret_url, check_url};
 use super::{Smarthost, Text, TlsConfig};
 use crate::section;
 use crate::yaml::{Faults, Node, Secret};
@@ -53,6 +51,23 @@ section! {
         pub telegram_bot_token_file: Option<PathBuf> = None,
         /// The messages endpoint of Webex.
         pub webex_api_url: String = "https://webexapis.com/v1/messages".to_string(),
+        /// Where PagerDuty takes events.
+        pub pagerduty_url: Address = Address::fixed("https://events.pagerduty.com/v2/enqueue"),
+        /// Where Opsgenie takes alerts.
+        pub opsgenie_api_url: Address = Address::fixed("https://api.opsgenie.com/"),
+        /// The key of an integration at Opsgenie.
+        pub opsgenie_api_key: Option<Secret> = None,
+        /// A file that holds it; read for every notification.
+        pub opsgenie_api_key_file: Option<PathBuf> = None,
+        /// Where VictorOps takes alerts.
+        pub victorops_api_url: Address =
+            Address::fixed("https://alert.victorops.com/integrations/generic/20131114/alert/"),
+        /// The key of the integration at VictorOps.
+        pub victorops_api_key: Option<Secret> = None,
+        /// A file that holds it; read for every notification.
+        pub victorops_api_key_file: Option<PathBuf> = None,
+        /// Where Jira's API is: `https://example.atlassian.net/rest/api/3`.
+        pub jira_api_url: Option<Address> = None,
         /// Who mails are from.
         pub smtp_from: Option<Text> = None,
         /// The mail server, HOST:PORT.
@@ -81,27 +96,8 @@ section! {
 }
 
 fn check(config: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
-    check_hello(&config.smtp_hello, node.get("smtp_hello").map_or(node.at, |n| n.at), faults);
-    for (value, has_value, file, has_file) in [
-        (
-            "smtp_auth_password",
-            config.smtp_auth_password.is_some(),
-            "smtp_auth_password_file",
-            config.smtp_auth_password_file.is_some(),
-        ),
-        (
-            "smtp_auth_secret",
-            config.smtp_auth_secret.is_some(),
-            "smtp_auth_secret_file",
-            config.smtp_auth_secret_file.is_some(),
-        ),
-    ] {
-        one_of(node, faults, value, file, has_value, has_file);
-    }
-}
-
-fn check(config: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
     let c = config;
+    check_hello(&c.smtp_hello, node.get("smtp_hello").map_or(node.at, |n| n.at), faults);
     for (key, url, file) in [
         ("slack_api_url", &c.slack_api_url, &c.slack_api_url_file),
         ("mattermost_webhook_url", &c.mattermost_webhook_url, &c.mattermost_webhook_url_file),
@@ -113,6 +109,10 @@ fn check(config: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
         ("rocketchat_token", &c.rocketchat_token, &c.rocketchat_token_file),
         ("rocketchat_token_id", &c.rocketchat_token_id, &c.rocketchat_token_id_file),
         ("telegram_bot_token", &c.telegram_bot_token, &c.telegram_bot_token_file),
+        ("opsgenie_api_key", &c.opsgenie_api_key, &c.opsgenie_api_key_file),
+        ("victorops_api_key", &c.victorops_api_key, &c.victorops_api_key_file),
+        ("smtp_auth_password", &c.smtp_auth_password, &c.smtp_auth_password_file),
+        ("smtp_auth_secret", &c.smtp_auth_secret, &c.smtp_auth_secret_file),
     ] {
         one_of(node, faults, key, &format!("{key}_file"), value.is_some(), file.is_some());
     }
@@ -123,28 +123,5 @@ fn check(config: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
         ("webex_api_url", &c.webex_api_url),
     ] {
         check_url(node, faults, key, url);
-        /// Where PagerDuty takes events.
-        pub pagerduty_url: Address = Address::fixed("https://events.pagerduty.com/v2/enqueue"),
-        /// Where Opsgenie takes alerts.
-        pub opsgenie_api_url: Address = Address::fixed("https://api.opsgenie.com/"),
-        /// The key of an integration at Opsgenie.
-        pub opsgenie_api_key: Option<Secret> = None,
-        /// A file that holds it; read for every notification.
-        pub opsgenie_api_key_file: Option<PathBuf> = None,
-        /// Where VictorOps takes alerts.
-        pub victorops_api_url: Address =
-            Address::fixed("https://alert.victorops.com/integrations/generic/20131114/alert/"),
-        /// The key of the integration at VictorOps.
-        pub victorops_api_key: Option<Secret> = None,
-        /// A file that holds it; read for every notification.
-        pub victorops_api_key_file: Option<PathBuf> = None,
-        /// Where Jira's API is: `https://example.atlassian.net/rest/api/3`.
-        pub jira_api_url: Option<Address> = None,
     }
-}
-
-fn check(global: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
-    let mut one = |key: &str, value: bool, file: bool| one_of(node, faults, key, &format!("{key}_file"), value, file);
-    one("opsgenie_api_key", global.opsgenie_api_key.is_some(), global.opsgenie_api_key_file.is_some());
-    one("victorops_api_key", global.victorops_api_key.is_some(), global.victorops_api_key_file.is_some());
 }

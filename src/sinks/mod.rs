@@ -13,34 +13,30 @@ mod gotify;
 mod http;
 mod jira;
 mod log;
+mod matrix;
 mod mattermost;
 mod message;
 mod msteams;
 mod msteamsv2;
-mod matrix;
 mod notification;
 mod ntfy;
 mod opsgenie;
 mod pagerduty;
 mod payload;
+#[cfg(test)]
+mod peer;
 mod pushover;
 mod receiver;
 mod rocketchat;
+mod service;
 mod slack;
 mod telegram;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
-mod webex;
-#[cfg(test)]
-mod peer;
-mod receiver;
-mod service;
-#[cfg(test)]
-pub(crate) mod testing;
-mod text;
-mod victorops;
 mod tls;
+mod victorops;
+mod webex;
 mod webhook;
 
 use std::fmt;
@@ -59,16 +55,14 @@ pub use discord::DiscordConfig;
 pub use email::{EmailConfig, Smarthost, ThreadingConfig};
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
-pub use http::{Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, TlsConfig, TlsVersion, without_user};
-pub use log::{LogConfig, LogSink};
-pub use mattermost::MattermostConfig;
-pub use msteams::MsTeamsConfig;
-pub use msteamsv2::MsTeamsV2Config;
 pub use gotify::{GotifyConfig, GotifySink};
-pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig, without_user};
+pub use http::{Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, TlsConfig, TlsVersion, without_user};
 pub use jira::{JiraConfig, JiraSink};
 pub use log::{LogConfig, LogSink};
 pub use matrix::{MatrixConfig, MatrixSink};
+pub use mattermost::MattermostConfig;
+pub use msteams::MsTeamsConfig;
+pub use msteamsv2::MsTeamsV2Config;
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status};
 pub use ntfy::{NtfyConfig, NtfySink};
 pub use opsgenie::{OpsgenieConfig, OpsgenieSink};
@@ -76,13 +70,12 @@ pub use pagerduty::{PagerdutyConfig, PagerdutySink};
 pub use payload::webhook_version_4;
 pub use pushover::PushoverConfig;
 pub use receiver::ReceiverConfig;
-pub use text::{Templates, Text, Texts};
 pub use rocketchat::RocketchatConfig;
 pub use slack::SlackConfig;
 pub use telegram::TelegramConfig;
-pub use text::{Text, Texts};
-pub use webex::WebexConfig;
+pub use text::{Templates, Text, Texts};
 pub use victorops::{VictoropsConfig, VictoropsSink};
+pub use webex::WebexConfig;
 pub use webhook::{WebhookConfig, WebhookSink};
 
 /// One entry of a receiver's `*_configs`: how one place is told.

@@ -3,13 +3,11 @@
 use std::path::Path;
 
 use super::{
-    DiscordConfig, ExecConfig, GlobalConfig, LogConfig, MattermostConfig, MsTeamsConfig, MsTeamsV2Config,
-    PushoverConfig, RocketchatConfig, SinkConfig, SlackConfig, TelegramConfig, WebexConfig, WebhookConfig,
+    DiscordConfig, EmailConfig, ExecConfig, GlobalConfig, GotifyConfig, JiraConfig, LogConfig, MatrixConfig,
+    MattermostConfig, MsTeamsConfig, MsTeamsV2Config, NtfyConfig, OpsgenieConfig, PagerdutyConfig, PushoverConfig,
+    RocketchatConfig, SinkConfig, SlackConfig, TelegramConfig, VictoropsConfig, WebexConfig, WebhookConfig,
     not_supported,
-    ExecConfig, GlobalConfig, GotifyConfig, JiraConfig, LogConfig, MatrixConfig, NtfyConfig, OpsgenieConfig,
-    PagerdutyConfig, SinkConfig, VictoropsConfig, WebhookConfig, not_supported,
 };
-use super::{EmailConfig, ExecConfig, GlobalConfig, LogConfig, SinkConfig, WebhookConfig, not_supported};
 use crate::section;
 use crate::yaml::{Faults, Node};
 
