@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::address::Address;
 use super::http::{HttpConfig, one_of};
-use super::message::{check_secret_url, check_url};
+use super::message::check_secret_url;
 use crate::section;
 use crate::yaml::{Faults, Node, Secret};
 
@@ -25,13 +26,13 @@ section! {
         /// A file that holds it; read for every notification.
         pub slack_app_token_file: Option<PathBuf> = None,
         /// Where Slack apps post to.
-        pub slack_app_url: String = "https://slack.com/api/chat.postMessage".to_string(),
+        pub slack_app_url: Address = Address::fixed("https://slack.com/api/chat.postMessage"),
         /// The incoming webhook of Mattermost that mattermost_configs post to.
         pub mattermost_webhook_url: Option<Secret> = None,
         /// A file that holds it; read for every notification.
         pub mattermost_webhook_url_file: Option<PathBuf> = None,
         /// The Rocket.Chat server.
-        pub rocketchat_api_url: String = "https://open.rocket.chat/".to_string(),
+        pub rocketchat_api_url: Address = Address::fixed("https://open.rocket.chat/"),
         /// The access token for Rocket.Chat.
         pub rocketchat_token: Option<Secret> = None,
         /// A file that holds it; read for every notification.
@@ -41,38 +42,43 @@ section! {
         /// A file that holds it; read for every notification.
         pub rocketchat_token_id_file: Option<PathBuf> = None,
         /// The Telegram Bot API.
-        pub telegram_api_url: String = "https://api.telegram.org".to_string(),
+        pub telegram_api_url: Address = Address::fixed("https://api.telegram.org"),
         /// The token of the Telegram bot.
         pub telegram_bot_token: Option<Secret> = None,
         /// A file that holds it; read for every notification.
         pub telegram_bot_token_file: Option<PathBuf> = None,
         /// The messages endpoint of Webex.
-        pub webex_api_url: String = "https://webexapis.com/v1/messages".to_string(),
+        pub webex_api_url: Address = Address::fixed("https://webexapis.com/v1/messages"),
+        /// Where PagerDuty takes events.
+        pub pagerduty_url: Address = Address::fixed("https://events.pagerduty.com/v2/enqueue"),
+        /// Where Opsgenie takes alerts.
+        pub opsgenie_api_url: Address = Address::fixed("https://api.opsgenie.com/"),
+        /// The key of an integration at Opsgenie.
+        pub opsgenie_api_key: Option<Secret> = None,
+        /// A file that holds it; read for every notification.
+        pub opsgenie_api_key_file: Option<PathBuf> = None,
+        /// Where VictorOps takes alerts.
+        pub victorops_api_url: Address =
+            Address::fixed("https://alert.victorops.com/integrations/generic/20131114/alert/"),
+        /// The key of the integration at VictorOps.
+        pub victorops_api_key: Option<Secret> = None,
+        /// A file that holds it; read for every notification.
+        pub victorops_api_key_file: Option<PathBuf> = None,
+        /// Where Jira's API is: `https://example.atlassian.net/rest/api/3`.
+        pub jira_api_url: Option<Address> = None,
     }
 }
 
-fn check(config: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
-    let c = config;
-    for (key, url, file) in [
-        ("slack_api_url", &c.slack_api_url, &c.slack_api_url_file),
-        ("mattermost_webhook_url", &c.mattermost_webhook_url, &c.mattermost_webhook_url_file),
-    ] {
-        check_secret_url(node, faults, key, url, file);
-    }
-    for (key, value, file) in [
-        ("slack_app_token", &c.slack_app_token, &c.slack_app_token_file),
-        ("rocketchat_token", &c.rocketchat_token, &c.rocketchat_token_file),
-        ("rocketchat_token_id", &c.rocketchat_token_id, &c.rocketchat_token_id_file),
-        ("telegram_bot_token", &c.telegram_bot_token, &c.telegram_bot_token_file),
-    ] {
-        one_of(node, faults, key, &format!("{key}_file"), value.is_some(), file.is_some());
-    }
-    for (key, url) in [
-        ("slack_app_url", &c.slack_app_url),
-        ("rocketchat_api_url", &c.rocketchat_api_url),
-        ("telegram_api_url", &c.telegram_api_url),
-        ("webex_api_url", &c.webex_api_url),
-    ] {
-        check_url(node, faults, key, url);
-    }
+fn check(global: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
+    let g = global;
+    check_secret_url(node, faults, "slack_api_url", &g.slack_api_url, &g.slack_api_url_file);
+    let file = &g.mattermost_webhook_url_file;
+    check_secret_url(node, faults, "mattermost_webhook_url", &g.mattermost_webhook_url, file);
+    let mut one = |key: &str, value: bool, file: bool| one_of(node, faults, key, &format!("{key}_file"), value, file);
+    one("slack_app_token", g.slack_app_token.is_some(), g.slack_app_token_file.is_some());
+    one("rocketchat_token", g.rocketchat_token.is_some(), g.rocketchat_token_file.is_some());
+    one("rocketchat_token_id", g.rocketchat_token_id.is_some(), g.rocketchat_token_id_file.is_some());
+    one("telegram_bot_token", g.telegram_bot_token.is_some(), g.telegram_bot_token_file.is_some());
+    one("opsgenie_api_key", g.opsgenie_api_key.is_some(), g.opsgenie_api_key_file.is_some());
+    one("victorops_api_key", g.victorops_api_key.is_some(), g.victorops_api_key_file.is_some());
 }

@@ -3,26 +3,37 @@
 //! A sink tries once and says how it went; when to try again is decided by `alerting/`, from what [`DeliveryError`] says.
 //! Each sink's configuration stands beside it, with Alertmanager's keys where Alertmanager has the sink.
 
+mod address;
 mod context;
 mod discord;
 mod exec;
 mod global;
+mod gotify;
 mod http;
+mod jira;
 mod log;
+mod matrix;
 mod mattermost;
 mod message;
 mod msteams;
 mod msteamsv2;
 mod notification;
+mod ntfy;
+mod opsgenie;
+mod pagerduty;
 mod payload;
+#[cfg(test)]
+mod peer;
 mod pushover;
 mod receiver;
 mod rocketchat;
+mod service;
 mod slack;
 mod telegram;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
+mod victorops;
 mod webex;
 mod webhook;
 
@@ -36,16 +47,23 @@ use std::time::Duration;
 use crate::yaml::{Faults, Node};
 
 pub use crate::model::TopProcess;
+pub use address::Address;
 pub use context::{Charts, SinkContext};
 pub use discord::DiscordConfig;
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
+pub use gotify::{GotifyConfig, GotifySink};
 pub use http::{Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, TlsConfig, TlsVersion, without_user};
+pub use jira::{JiraConfig, JiraSink};
 pub use log::{LogConfig, LogSink};
+pub use matrix::{MatrixConfig, MatrixSink};
 pub use mattermost::MattermostConfig;
 pub use msteams::MsTeamsConfig;
 pub use msteamsv2::MsTeamsV2Config;
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status};
+pub use ntfy::{NtfyConfig, NtfySink};
+pub use opsgenie::{OpsgenieConfig, OpsgenieSink};
+pub use pagerduty::{PagerdutyConfig, PagerdutySink};
 pub use payload::webhook_version_4;
 pub use pushover::PushoverConfig;
 pub use receiver::ReceiverConfig;
@@ -53,6 +71,7 @@ pub use rocketchat::RocketchatConfig;
 pub use slack::SlackConfig;
 pub use telegram::TelegramConfig;
 pub use text::{Text, Texts};
+pub use victorops::{VictoropsConfig, VictoropsSink};
 pub use webex::WebexConfig;
 pub use webhook::{WebhookConfig, WebhookSink};
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::{
-    DiscordConfig, ExecConfig, GlobalConfig, LogConfig, MattermostConfig, MsTeamsConfig, MsTeamsV2Config,
-    PushoverConfig, RocketchatConfig, SinkConfig, SlackConfig, TelegramConfig, WebexConfig, WebhookConfig,
-    not_supported,
+    DiscordConfig, ExecConfig, GlobalConfig, GotifyConfig, JiraConfig, LogConfig, MatrixConfig, MattermostConfig,
+    MsTeamsConfig, MsTeamsV2Config, NtfyConfig, OpsgenieConfig, PagerdutyConfig, PushoverConfig, RocketchatConfig,
+    SinkConfig, SlackConfig, TelegramConfig, VictoropsConfig, WebexConfig, WebhookConfig, not_supported,
 };
 use crate::section;
 use crate::yaml::{Faults, Node};
@@ -36,6 +36,20 @@ section! {
         pub webex_configs: Vec<WebexConfig> = Vec::new(),
         /// Each a message to telephones by Pushover.
         pub pushover_configs: Vec<PushoverConfig> = Vec::new(),
+        /// Each incidents at PagerDuty.
+        pub pagerduty_configs: Vec<PagerdutyConfig> = Vec::new(),
+        /// Each alerts at Opsgenie.
+        pub opsgenie_configs: Vec<OpsgenieConfig> = Vec::new(),
+        /// Each incidents at VictorOps.
+        pub victorops_configs: Vec<VictoropsConfig> = Vec::new(),
+        /// Each issues in Jira.
+        pub jira_configs: Vec<JiraConfig> = Vec::new(),
+        /// Each messages by ntfy.
+        pub ntfy_configs: Vec<NtfyConfig> = Vec::new(),
+        /// Each messages on a Gotify server.
+        pub gotify_configs: Vec<GotifyConfig> = Vec::new(),
+        /// Each messages to a room of Matrix.
+        pub matrix_configs: Vec<MatrixConfig> = Vec::new(),
         /// Each a command to run.
         pub exec_configs: Vec<ExecConfig> = Vec::new(),
         /// Each JSON lines to a file or standard error.
@@ -57,6 +71,13 @@ macro_rules! sinks {
             msteamsv2: msteamsv2_configs,
             webex: webex_configs,
             pushover: pushover_configs,
+            pagerduty: pagerduty_configs,
+            opsgenie: opsgenie_configs,
+            victorops: victorops_configs,
+            jira: jira_configs,
+            ntfy: ntfy_configs,
+            gotify: gotify_configs,
+            matrix: matrix_configs,
             exec: exec_configs,
             log: log_configs,
         }
