@@ -24,7 +24,7 @@ use super::view::{AlertView, GroupView, PostedAlert, Silence, SilenceError, Unde
 use crate::model::{Labels, Timestamp};
 use crate::pool::Pool;
 use crate::rules::Alert;
-use crate::sinks::{Charts, DeliveryError, Reason, Sink, SinkContext, Texts};
+use crate::sinks::{Charts, DeliveryError, Reason, Sink, SinkContext};
 use crate::state::Store;
 
 /// Batches of alerts that may wait for the task: it waits for nothing but the store, and that not for long.
@@ -77,7 +77,7 @@ impl Alerting {
         runtime: &runtime::Handle,
     ) -> prometheus::Result<Alerting> {
         let metrics = Metrics::register(registry)?;
-        let context = SinkContext { pool, texts: Arc::new(Texts::default()), charts: options.charts.clone() };
+        let context = SinkContext { pool, texts: config.templates.texts(), charts: options.charts.clone() };
         let plan = Plan::new(config, options.external_labels, &options.external_url);
         metrics.begin(&plan);
         let (commands, inbox) = mpsc::channel(BACKLOG);
@@ -187,7 +187,7 @@ impl Alerting {
         let plan = Plan::new(config, options.external_labels, &options.external_url);
         self.metrics.begin(&plan);
         let context =
-            SinkContext { pool: self.pool.clone(), texts: Arc::new(Texts::default()), charts: options.charts.clone() };
+            SinkContext { pool: self.pool.clone(), texts: config.templates.texts(), charts: options.charts.clone() };
         let command = Command::Reload(Box::new(plan), sinks(config, &context));
         // It fails only after a stop, when no configuration matters any more.
         let _ = self.commands.send(command).await;

@@ -176,7 +176,12 @@ pub(super) mod testing;
 mod tests {
     use super::super::context::Chart;
     use super::super::notification::tests::example;
-    use super::super::{NotifiedAlert, Status};
+    use super::super::testing::far_side;
+    use super::super::{
+        DiscordConfig, MattermostConfig, MsTeamsConfig, MsTeamsV2Config, NotifiedAlert, RocketchatConfig, SlackConfig,
+        Status, TelegramConfig, WebexConfig,
+    };
+    use super::testing::{body, deliver, entry};
     use super::*;
     use crate::model::Timestamp;
 
@@ -210,5 +215,32 @@ mod tests {
         assert!(chart_in_form(false, Some(&charts), &n, "x").await.is_none());
         assert!(chart_in_form(true, None, &n, "x").await.is_none());
         assert_eq!(*last.0.lock().unwrap(), [Status::Firing, Status::Resolved]);
+    }
+
+    #[tokio::test]
+    async fn without_a_word_of_configuration_every_chat_is_told_what_fires() {
+        let answer = r#"{"ok":true,"success":true}"#;
+        let (address, seen) = far_side(vec![(200, vec![], answer)]).await;
+        let global = format!(
+            "{{slack_api_url: 'http://{address}/', mattermost_webhook_url: 'http://{address}/', telegram_bot_token: x, \
+              telegram_api_url: 'http://{address}/', rocketchat_api_url: 'http://{address}/', rocketchat_token: x, \
+              rocketchat_token_id: x, webex_api_url: 'http://{address}/', \
+              http_config: {{authorization: {{credentials: x}}}}}}"
+        );
+        let webhook = format!("webhook_url: http://{address}/");
+        deliver(&entry::<SlackConfig>("{}", &global)).await.unwrap();
+        deliver(&entry::<MattermostConfig>("{}", &global)).await.unwrap();
+        deliver(&entry::<RocketchatConfig>("{}", &global)).await.unwrap();
+        deliver(&entry::<TelegramConfig>("chat_id: 1", &global)).await.unwrap();
+        deliver(&entry::<WebexConfig>("room_id: x", &global)).await.unwrap();
+        deliver(&entry::<DiscordConfig>(&webhook, &global)).await.unwrap();
+        deliver(&entry::<MsTeamsConfig>(&webhook, &global)).await.unwrap();
+        deliver(&entry::<MsTeamsV2Config>(&webhook, &global)).await.unwrap();
+        let seen = seen.lock().unwrap().clone();
+        assert_eq!(seen.len(), 8);
+        for seen in seen {
+            let said = body(&seen).to_string();
+            assert!(said.contains("DiskFull") && said.contains("FIRING") && !said.contains("{{"), "{said}");
+        }
     }
 }

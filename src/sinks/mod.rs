@@ -70,7 +70,7 @@ pub use receiver::ReceiverConfig;
 pub use rocketchat::RocketchatConfig;
 pub use slack::SlackConfig;
 pub use telegram::TelegramConfig;
-pub use text::{Text, Texts};
+pub use text::{Templates, Text, Texts};
 pub use victorops::{VictoropsConfig, VictoropsSink};
 pub use webex::WebexConfig;
 pub use webhook::{WebhookConfig, WebhookSink};

@@ -104,7 +104,7 @@ pub(super) fn escape_as_go(json: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Escapes a text as Go's `regexp.QuoteMeta`.
-fn quote_meta(text: &str) -> String {
+pub(super) fn quote_meta(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if r"\.+*?()|[]{}^$".contains(c) {

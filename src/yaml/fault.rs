@@ -81,10 +81,19 @@ fn without_secret(line: &str) -> String {
     line.to_string()
 }
 
+/// A name that is used and must be defined elsewhere, which can be said only when all has been read.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    pub name: String,
+    source: Arc<Source>,
+    at: Position,
+}
+
 /// All that is wrong with one or several files.
 #[derive(Clone, Default, Debug)]
 pub struct Faults {
     list: Vec<Fault>,
+    references: Vec<Reference>,
     source: Arc<Source>,
     any_key: bool,
 }
@@ -115,6 +124,22 @@ impl Faults {
 
     pub fn warn(&mut self, at: Position, message: impl Into<String>) {
         self.push(Severity::Warning, at, message.into());
+    }
+
+    /// Notes that a name is used here, for who knows later whether it is defined.
+    pub fn refer(&mut self, at: Position, name: impl Into<String>) {
+        self.references.push(Reference { name: name.into(), source: self.source.clone(), at });
+    }
+
+    /// The names that were used, in their order; they are not given again.
+    pub fn take_references(&mut self) -> Vec<Reference> {
+        std::mem::take(&mut self.references)
+    }
+
+    /// Something is wrong with a name where it is used.
+    pub fn error_at(&mut self, reference: &Reference, message: impl Into<String>) {
+        let (severity, source, at) = (Severity::Error, reference.source.clone(), reference.at);
+        self.list.push(Fault { severity, source, at, message: message.into() });
     }
 
     /// The node is not what is expected here.
@@ -172,6 +197,7 @@ impl Faults {
     /// Takes over the faults of another reading.
     pub fn extend(&mut self, other: Faults) {
         self.list.extend(other.list);
+        self.references.extend(other.references);
     }
 }
 
