@@ -140,7 +140,7 @@ async fn peer(dir: &Path, config: &str) -> Option<(Peer, String)> {
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .args(["--web.external-url=http://host.example:9093", "--web.route-prefix=/", "--cluster.listen-address="])
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(std::fs::File::create(dir.join("log")).unwrap())
         .spawn();
     let peer = match started {
         Ok(child) => Peer(child),
@@ -154,7 +154,8 @@ async fn peer(dir: &Path, config: &str) -> Option<(Peer, String)> {
     for attempt in 0.. {
         match client().get(format!("{api}/-/ready")).send().await {
             Ok(answer) if answer.status().is_success() => break,
-            _ => assert!(attempt < 500, "{PROGRAM} does not get ready"),
+            _ if attempt < 500 => {}
+            _ => panic!("{PROGRAM} does not get ready: {}", std::fs::read_to_string(dir.join("log")).unwrap()),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -19,7 +19,7 @@ fn slack(far: SocketAddr) -> String {
           image_url: 'http://i/p.png', link_names: true, short_fields: true, \
           fields: [{{title: unit, value: '{{{{ .CommonLabels.unit }}}}'}}, {{title: a, value: b, short: false}}], \
           actions: [{{type: button, text: Go, url: 'http://r', name: gone}}, \
-                    {{type: button, text: Ack, name: ack, value: v, style: danger, confirm: {{text: Sure?, ok_text: y}}}}]}}",
+                    {{type: button, text: Ack, name: ack, value: v, style: danger, confirm: {{text: \"Sure?\", ok_text: y}}}}]}}",
         "ä".repeat(1020)
     )
 }
