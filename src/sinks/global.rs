@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::Address;
+use super::email::check_hello;
 use super::http::{HttpConfig, one_of};
 use super::message::check_secret_url;
+use super::{Smarthost, Text, TlsConfig};
 use crate::section;
 use crate::yaml::{Faults, Node, Secret};
 
@@ -66,19 +68,52 @@ section! {
         pub victorops_api_key_file: Option<PathBuf> = None,
         /// Where Jira's API is: `https://example.atlassian.net/rest/api/3`.
         pub jira_api_url: Option<Address> = None,
+        /// Who mails are from.
+        pub smtp_from: Option<Text> = None,
+        /// The mail server, HOST:PORT.
+        pub smtp_smarthost: Option<Smarthost> = None,
+        /// The name by which the agent introduces itself to mail servers.
+        pub smtp_hello: String = "localhost".to_string(),
+        /// The user at the mail server.
+        pub smtp_auth_username: Option<String> = None,
+        /// The user's password, for AUTH PLAIN and LOGIN.
+        pub smtp_auth_password: Option<Secret> = None,
+        /// A file that holds the password; read for every mail.
+        pub smtp_auth_password_file: Option<PathBuf> = None,
+        /// The user's secret for AUTH CRAM-MD5.
+        pub smtp_auth_secret: Option<Secret> = None,
+        /// A file that holds the secret; read for every mail.
+        pub smtp_auth_secret_file: Option<PathBuf> = None,
+        /// Whom to act for, with AUTH PLAIN.
+        pub smtp_auth_identity: Option<String> = None,
+        /// Whether a mail server that does not offer STARTTLS gets no mail.
+        pub smtp_require_tls: bool = true,
+        /// Whether connections to mail servers are encrypted from the first byte; when not set, they are with port 465.
+        pub smtp_force_implicit_tls: Option<bool> = None,
+        /// How the certificates of mail servers are checked.
+        pub smtp_tls_config: TlsConfig = TlsConfig::default(),
     }
 }
 
-fn check(global: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
-    let g = global;
-    check_secret_url(node, faults, "slack_api_url", &g.slack_api_url, &g.slack_api_url_file);
-    let file = &g.mattermost_webhook_url_file;
-    check_secret_url(node, faults, "mattermost_webhook_url", &g.mattermost_webhook_url, file);
-    let mut one = |key: &str, value: bool, file: bool| one_of(node, faults, key, &format!("{key}_file"), value, file);
-    one("slack_app_token", g.slack_app_token.is_some(), g.slack_app_token_file.is_some());
-    one("rocketchat_token", g.rocketchat_token.is_some(), g.rocketchat_token_file.is_some());
-    one("rocketchat_token_id", g.rocketchat_token_id.is_some(), g.rocketchat_token_id_file.is_some());
-    one("telegram_bot_token", g.telegram_bot_token.is_some(), g.telegram_bot_token_file.is_some());
-    one("opsgenie_api_key", g.opsgenie_api_key.is_some(), g.opsgenie_api_key_file.is_some());
-    one("victorops_api_key", g.victorops_api_key.is_some(), g.victorops_api_key_file.is_some());
+fn check(config: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
+    let c = config;
+    check_hello(&c.smtp_hello, node.get("smtp_hello").map_or(node.at, |n| n.at), faults);
+    for (key, url, file) in [
+        ("slack_api_url", &c.slack_api_url, &c.slack_api_url_file),
+        ("mattermost_webhook_url", &c.mattermost_webhook_url, &c.mattermost_webhook_url_file),
+    ] {
+        check_secret_url(node, faults, key, url, file);
+    }
+    for (key, value, file) in [
+        ("slack_app_token", &c.slack_app_token, &c.slack_app_token_file),
+        ("rocketchat_token", &c.rocketchat_token, &c.rocketchat_token_file),
+        ("rocketchat_token_id", &c.rocketchat_token_id, &c.rocketchat_token_id_file),
+        ("telegram_bot_token", &c.telegram_bot_token, &c.telegram_bot_token_file),
+        ("opsgenie_api_key", &c.opsgenie_api_key, &c.opsgenie_api_key_file),
+        ("victorops_api_key", &c.victorops_api_key, &c.victorops_api_key_file),
+        ("smtp_auth_password", &c.smtp_auth_password, &c.smtp_auth_password_file),
+        ("smtp_auth_secret", &c.smtp_auth_secret, &c.smtp_auth_secret_file),
+    ] {
+        one_of(node, faults, key, &format!("{key}_file"), value.is_some(), file.is_some());
+    }
 }

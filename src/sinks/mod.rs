@@ -6,6 +6,7 @@
 mod address;
 mod context;
 mod discord;
+mod email;
 mod exec;
 mod global;
 mod gotify;
@@ -33,6 +34,7 @@ mod telegram;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
+mod tls;
 mod victorops;
 mod webex;
 mod webhook;
@@ -50,10 +52,13 @@ pub use crate::model::TopProcess;
 pub use address::Address;
 pub use context::{Charts, SinkContext};
 pub use discord::DiscordConfig;
+pub use email::{EmailConfig, Smarthost, ThreadingConfig};
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
 pub use gotify::{GotifyConfig, GotifySink};
-pub use http::{Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, TlsConfig, TlsVersion, without_user};
+pub use http::{
+    Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, Question, TlsConfig, TlsVersion, without_user,
+};
 pub use jira::{JiraConfig, JiraSink};
 pub use log::{LogConfig, LogSink};
 pub use matrix::{MatrixConfig, MatrixSink};

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::{
-    DiscordConfig, ExecConfig, GlobalConfig, GotifyConfig, JiraConfig, LogConfig, MatrixConfig, MattermostConfig,
-    MsTeamsConfig, MsTeamsV2Config, NtfyConfig, OpsgenieConfig, PagerdutyConfig, PushoverConfig, RocketchatConfig,
-    SinkConfig, SlackConfig, TelegramConfig, VictoropsConfig, WebexConfig, WebhookConfig, not_supported,
+    DiscordConfig, EmailConfig, ExecConfig, GlobalConfig, GotifyConfig, JiraConfig, LogConfig, MatrixConfig,
+    MattermostConfig, MsTeamsConfig, MsTeamsV2Config, NtfyConfig, OpsgenieConfig, PagerdutyConfig, PushoverConfig,
+    RocketchatConfig, SinkConfig, SlackConfig, TelegramConfig, VictoropsConfig, WebexConfig, WebhookConfig,
+    not_supported,
 };
 use crate::section;
 use crate::yaml::{Faults, Node};
@@ -50,6 +51,8 @@ section! {
         pub gotify_configs: Vec<GotifyConfig> = Vec::new(),
         /// Each messages to a room of Matrix.
         pub matrix_configs: Vec<MatrixConfig> = Vec::new(),
+        /// Each a mail.
+        pub email_configs: Vec<EmailConfig> = Vec::new(),
         /// Each a command to run.
         pub exec_configs: Vec<ExecConfig> = Vec::new(),
         /// Each JSON lines to a file or standard error.
@@ -78,6 +81,7 @@ macro_rules! sinks {
             ntfy: ntfy_configs,
             gotify: gotify_configs,
             matrix: matrix_configs,
+            email: email_configs,
             exec: exec_configs,
             log: log_configs,
         }

@@ -16,10 +16,10 @@ use std::sync::Once;
 use crate::yaml::Secret;
 
 pub(super) use answer::Answer;
-pub use client::HttpClient;
 pub(super) use client::Outgoing;
+pub use client::{HttpClient, Question};
 pub use config::{Authorization, BasicAuth, Header, HttpConfig, OAuth2, TlsConfig, TlsVersion};
-pub(super) use config::{check_http, is_http, one_of};
+pub(super) use config::{is_http, one_of};
 
 /// A URL as it may be shown: what stands before an @ is a user and a password, wherever somebody put it.
 pub fn without_user(url: &str) -> &str {
