@@ -78,6 +78,10 @@ impl FromYaml for Routes {
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         Vec::from_yaml(node, faults).map(Routes)
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        self.0.as_yaml()
+    }
 }
 
 /// By what alerts are grouped.
@@ -117,6 +121,13 @@ impl FromYaml for GroupBy {
             faults.error(node.at, "'...' means all labels: there can be no others beside it");
         }
         Some(if all { GroupBy::All } else { GroupBy::Labels(names) })
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        match self {
+            GroupBy::All => Value::list([Value::text("...")]),
+            GroupBy::Labels(names) => names.as_yaml(),
+        }
     }
 }
 

@@ -21,6 +21,7 @@
 //! What has to survive a restart are rows in `state/`: the alerts that are known, the log of what was notified, and every
 //! notification from the moment it is due until a sink confirms it.
 
+mod as_alertmanager;
 mod config;
 mod core;
 mod group;

@@ -177,6 +177,14 @@ impl Alerting {
         self.ask(|core, _| (core.receivers(), Actions::default())).await.unwrap_or_default()
     }
 
+    pub async fn retry(&self, _number: u64) -> bool {
+        false
+    }
+
+    pub async fn discard(&self, _number: u64) -> bool {
+        false
+    }
+
     /// False once the task that delivers has ended: after a stop, or because it panicked.
     pub fn is_running(&self) -> bool {
         !self.commands.is_closed()

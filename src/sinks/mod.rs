@@ -50,19 +50,23 @@ use crate::yaml::{Faults, Node};
 
 pub use crate::model::TopProcess;
 pub use address::Address;
-pub use context::{Charts, SinkContext};
+pub use context::{Chart, Charts, SinkContext};
 pub use discord::DiscordConfig;
 pub use email::{EmailConfig, Smarthost, ThreadingConfig};
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
 pub use gotify::{GotifyConfig, GotifySink};
-pub use http::{Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, TlsConfig, TlsVersion, without_user};
+pub use http::{
+    Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, Question, TlsConfig, TlsVersion, without_user,
+};
 pub use jira::{JiraConfig, JiraSink};
 pub use log::{LogConfig, LogSink};
 pub use matrix::{MatrixConfig, MatrixSink};
 pub use mattermost::MattermostConfig;
 pub use msteams::MsTeamsConfig;
 pub use msteamsv2::MsTeamsV2Config;
+#[cfg(test)]
+pub use notification::tests::example;
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status};
 pub use ntfy::{NtfyConfig, NtfySink};
 pub use opsgenie::{OpsgenieConfig, OpsgenieSink};

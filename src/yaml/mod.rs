@@ -36,6 +36,7 @@
 mod fault;
 mod file;
 mod node;
+mod print;
 mod read;
 mod section;
 

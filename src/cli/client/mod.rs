@@ -10,7 +10,7 @@ use clap::Args;
 use tokio::runtime::Runtime;
 
 use super::EXIT_INVALID;
-use crate::sinks::{HttpClient, HttpConfig, without_user};
+use crate::sinks::{HttpClient, HttpConfig, Question, without_user};
 use crate::yaml::{Document, Faults};
 
 pub use answer::{Answer, Point, Refusal, Result as QueryResult, Series, success};
@@ -76,8 +76,13 @@ impl Client {
 
     /// The status and the answer to a POST of the form, or without one to a GET.
     pub fn ask(&self, path: &str, form: Option<String>) -> Result<(u16, Vec<u8>), Failure> {
+        self.send(path, form.map_or(Question::Get, Question::Form))
+    }
+
+    /// The status and the answer.
+    pub fn send(&self, path: &str, question: Question) -> Result<(u16, Vec<u8>), Failure> {
         let url = format!("{}/{path}", self.url);
-        let asked = self.runtime.block_on(self.http.ask(&url, form));
+        let asked = self.runtime.block_on(self.http.ask(&url, question));
         asked.map_err(|why| Failure::other(format!("watchfire: no answer from {why}{}", hint(&why))))
     }
 

@@ -78,6 +78,16 @@ impl Outgoing {
     }
 }
 
+/// What is asked of an API.
+pub enum Question {
+    Get,
+    /// A POST of a form, of JSON, of nothing.
+    Form(String),
+    Json(String),
+    Post,
+    Delete,
+}
+
 /// Makes requests as an `http_config` says.
 pub struct HttpClient {
     config: HttpConfig,
@@ -108,17 +118,21 @@ impl HttpClient {
         HttpClient { config: config.clone(), timeout, tokens, built: Mutex::new(None) }
     }
 
-    /// Asks once, with a form where there is one, and gives the status and the whole of the answer; the error says who has
-    /// not answered, and why.
-    pub async fn ask(&self, url: &str, form: Option<String>) -> Result<(u16, Vec<u8>), String> {
+    /// Asks once, and gives the status and the whole of the answer; the error says who has not answered, and why.
+    pub async fn ask(&self, url: &str, question: Question) -> Result<(u16, Vec<u8>), String> {
         let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let Some(url) = parsed else { return Err(format!("{}: not an http or https URL", without_user(url))) };
         let host = host(&url);
         let of_host = |why: String| format!("{host}: {why}");
         let client = self.client().await.map_err(of_host)?;
-        let request = match form {
-            Some(form) => client.post(url).header("Content-Type", "application/x-www-form-urlencoded").body(form),
-            None => client.get(url),
+        let request = match question {
+            Question::Get => client.get(url),
+            Question::Form(form) => {
+                client.post(url).header("Content-Type", "application/x-www-form-urlencoded").body(form)
+            }
+            Question::Json(json) => client.post(url).header("Content-Type", "application/json").body(json),
+            Question::Post => client.post(url),
+            Question::Delete => client.delete(url),
         };
         let (response, _) = self.answered(request).await.map_err(|failed| match failed {
             Failed::Setup(why) => of_host(why),

@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use super::super::not_supported;
 use crate::section;
-use crate::yaml::{Faults, FromYaml, Node, Secret};
+use crate::yaml::{Faults, FromYaml, Node, Secret, Value};
 
 section! {
     check = check_http;
@@ -173,6 +173,13 @@ impl FromYaml for TlsVersion {
                 None
             }
         }
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Some(Value::text(match self {
+            TlsVersion::Tls12 => "TLS12",
+            TlsVersion::Tls13 => "TLS13",
+        }))
     }
 }
 

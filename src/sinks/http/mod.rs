@@ -16,8 +16,8 @@ use std::sync::Once;
 use crate::yaml::Secret;
 
 pub(super) use answer::Answer;
-pub use client::HttpClient;
 pub(super) use client::Outgoing;
+pub use client::{HttpClient, Question};
 pub use config::{Authorization, BasicAuth, Header, HttpConfig, OAuth2, TlsConfig, TlsVersion};
 pub(super) use config::{is_http, one_of};
 

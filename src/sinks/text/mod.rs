@@ -16,7 +16,7 @@ use super::{DeliveryError, Notification, Reason};
 use crate::model::Timestamp;
 use crate::template::alertmanager::functions;
 use crate::template::{Context, Kind, Limits, Set, Template, TemplateError, Value};
-use crate::yaml::{Faults, FromYaml, Node};
+use crate::yaml::{self, Faults, FromYaml, Node};
 
 pub use files::Templates;
 
@@ -94,6 +94,10 @@ impl FromYaml for Text {
             }
         }
         Some(text)
+    }
+
+    fn as_yaml(&self) -> Option<yaml::Value> {
+        Some(yaml::Value::text(self.as_str()))
     }
 }
 
