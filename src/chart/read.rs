@@ -11,6 +11,8 @@ use crate::promql::{EvalOptions, Query, RangeSeries, Type, Value};
 const SPAN: Duration = Duration::from_secs(3600);
 /// The least that is shown, where history is shorter.
 const LEAST_SPAN_MS: i64 = 60_000;
+/// The last millisecond of the year 9999.
+const LAST_TIME: i64 = 253_402_300_799_999;
 /// Values of a series, about.
 const POINTS: i64 = 720;
 /// Series that are drawn in colours.
@@ -99,7 +101,7 @@ pub fn figure(
         return None;
     }
     let threshold = subject.threshold.or(compared.threshold).filter(|t| t.abs() < 1e300);
-    let until = subject.at.as_millis();
+    let until = Some(subject.at.as_millis()).filter(|at| (0..=LAST_TIME).contains(at))?;
     let anywhere = query.text().contains('@') || query.is_contextual();
     let earliest = Timestamp::from_millis(until) - SPAN;
     let selectors = query.selectors();
@@ -112,7 +114,7 @@ pub fn figure(
     let part = excerpt(history, &wanted, over)?;
     let from = begin(&part, earliest.as_millis(), until);
     // From the end backwards, so that the last value is that of the alert.
-    let step = ((until - from) / POINTS).max(1000).div_ceil_to(1000);
+    let step = step(until - from);
     let from = until - (until - from) / step * step;
     let range = (Timestamp::from_millis(from), Timestamp::from_millis(until));
     let value = query.range(&part, range.0, range.1, Duration::from_millis(step.unsigned_abs()), options).ok()?;
@@ -154,18 +156,12 @@ fn begin(part: &History, earliest: i64, until: i64) -> i64 {
     first.clamp(earliest, (until - LEAST_SPAN_MS).max(earliest))
 }
 
+/// Milliseconds between two values: whole seconds.
+fn step(span: i64) -> i64 {
+    (span / POINTS + 999).div_euclid(1000).max(1) * 1000
+}
+
 /// Whether a series is the alert's: none of its labels is another there.
 fn belongs(series: &Labels, alert: &Labels) -> bool {
     series.iter().all(|(name, value)| name == METRIC_NAME || !alert.has(name) || alert.get(name) == value)
-}
-
-/// Rounding up to a multiple.
-trait DivCeilTo {
-    fn div_ceil_to(self, unit: i64) -> i64;
-}
-
-impl DivCeilTo for i64 {
-    fn div_ceil_to(self, unit: i64) -> i64 {
-        (self + unit - 1) / unit * unit
-    }
 }

@@ -229,6 +229,9 @@ fn digits(value: f64, step: f64) -> String {
     if !value.is_finite() {
         return value.to_string();
     }
+    if value.abs() >= 1e15 {
+        return format!("{value:.2e}");
+    }
     let size = if step > 0.0 { step } else { value.abs() / 100.0 };
     let places = if size > 0.0 { (-size.log10() - 1e-9).ceil().clamp(0.0, 9.0) as usize } else { 0 };
     let text = format!("{value:.places$}");
@@ -335,7 +338,7 @@ mod tests {
     fn values_are_written_as_people_do() {
         for (unit, value, text) in [
             (Unit::Plain, 0.0, "0"),
-            (Unit::Plain, 3.14159, "3.14"),
+            (Unit::Plain, 3.2468, "3.25"),
             (Unit::Plain, -12.0, "\u{2212}12"),
             (Unit::Plain, 4096.0, "4096"),
             (Unit::Plain, 1_234_567.0, "1.23 M"),
@@ -344,6 +347,7 @@ mod tests {
             (Unit::Ratio, 0.973, "97.3%"),
             (Unit::Ratio, 1.0, "100%"),
             (Unit::Percent, 91.0, "91%"),
+            (Unit::Ratio, 1e200, "1.00e202%"),
             (Unit::Bytes, 0.0, "0 B"),
             (Unit::Bytes, 16_106_127_360.0, "15 GiB"),
             (Unit::BytesPerSecond, 1536.0, "1.5 KiB/s"),

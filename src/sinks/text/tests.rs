@@ -212,6 +212,14 @@ fn a_message_whose_template_fails_becomes_a_plain_list_and_a_word_that_fails_is_
 }
 
 #[test]
+fn an_alert_has_a_link_to_its_chart() {
+    let said = fill("{{ range .Alerts.Firing }}{{ .ChartURL }}{{ end }}", &woken());
+    let wanted = "http://host:9100/chart.png?expr=1+-+node_filesystem_avail_bytes+%2F+node_filesystem_size_bytes+%3E+0.9&\
+                  at=1700000060.000&start=1700000000.500&threshold=0.9&l.alertname=DiskFull&l.instance=a&l.severity=page";
+    assert_eq!(said, wanted);
+}
+
+#[test]
 fn the_embedded_templates_call_none_that_is_not_there() {
     assert_eq!(embedded().missing(), []);
 }
