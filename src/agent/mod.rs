@@ -5,6 +5,7 @@
 //! their own. Between them stand [`Shared`] and two channels: commands to the tick thread, alerts from it.
 
 mod clock;
+mod culprits;
 mod heap;
 mod instruments;
 mod kept;
@@ -160,6 +161,7 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
         }),
         false => None,
     };
+    shared.set_alerting(alerting.clone());
     let outlets = Outlets {
         shared: shared.clone(),
         alerting: alerting.clone(),
@@ -283,6 +285,7 @@ fn tell(shared: &Shared, file: &ConfigFile) {
         about.retention = file.history.retention;
         about.config_loaded = Timestamp::now();
         about.config_valid = true;
+        about.alertmanager_config = file.alerting.alertmanager_yaml().into();
     });
 }
 

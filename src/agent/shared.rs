@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::tick::Command;
+use crate::alerting::Alerting;
 use crate::history::SharedHistory;
 use crate::http::{self, About, App, MAX_AGE, Overview};
 use crate::model::{Labels, Section, Snapshot};
@@ -40,6 +41,8 @@ pub struct Shared {
     /// Set once the tick thread has one.
     history: OnceLock<SharedHistory>,
     rules: ArcSwap<Vec<Arc<GroupView>>>,
+    /// Set when the agent has one.
+    alerting: OnceLock<Alerting>,
     about: ArcSwap<About>,
 }
 
@@ -63,6 +66,7 @@ impl Shared {
             alerts: Mutex::default(),
             history: OnceLock::new(),
             rules: ArcSwap::default(),
+            alerting: OnceLock::new(),
             about: ArcSwap::default(),
         }
     }
@@ -70,6 +74,11 @@ impl Shared {
     /// Queries look at this history from now on.
     pub fn set_history(&self, history: SharedHistory) {
         let _ = self.history.set(history);
+    }
+
+    /// Clients may ask of alerts from now on.
+    pub fn set_alerting(&self, alerting: Alerting) {
+        let _ = self.alerting.set(alerting);
     }
 
     /// Changes what clients are told of the agent.
@@ -146,6 +155,10 @@ impl App for Shared {
 
     fn rules(&self) -> Arc<Vec<Arc<GroupView>>> {
         self.rules.load_full()
+    }
+
+    fn alerting(&self) -> Option<Alerting> {
+        self.alerting.get().cloned()
     }
 
     fn about(&self) -> Arc<About> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::matcher::Matchers;
 use crate::section;
-use crate::sinks::{GlobalConfig, LogConfig, ReceiverConfig, not_supported};
+use crate::sinks::{GlobalConfig, LogConfig, ReceiverConfig, Templates, not_supported};
 use crate::yaml::{Faults, FromYaml, Node, Pattern, Value, nearest};
 
 section! {
@@ -16,6 +16,8 @@ section! {
     pub struct AlertingConfig {
         /// What holds for all routes.
         pub global: GlobalConfig = GlobalConfig::default(),
+        /// Files with templates for the texts of messages; relative to this file, globs allowed.
+        pub templates: Templates = Templates::default(),
         /// The root of the routing tree. Without one, every alert goes to the log at once, grouped by its name.
         pub route: Option<RouteConfig> = None,
         /// Who can be told.
@@ -58,7 +60,6 @@ fn alertmanagers_root(key: &str) -> Option<String> {
             "write what suppresses the alert into its expression, for instance: unless on() HOST_IS_DOWN"
         }
         "time_intervals" | "mute_time_intervals" => TIME,
-        "templates" => "a webhook gets all of the alerts as JSON, and a command too: word the message there",
         _ => return None,
     };
     Some(not_supported(key, instead))
@@ -76,6 +77,10 @@ pub struct Routes(pub Vec<RouteConfig>);
 impl FromYaml for Routes {
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         Vec::from_yaml(node, faults).map(Routes)
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        self.0.as_yaml()
     }
 }
 
@@ -116,6 +121,13 @@ impl FromYaml for GroupBy {
             faults.error(node.at, "'...' means all labels: there can be no others beside it");
         }
         Some(if all { GroupBy::All } else { GroupBy::Labels(names) })
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        match self {
+            GroupBy::All => Value::list([Value::text("...")]),
+            GroupBy::Labels(names) => names.as_yaml(),
+        }
     }
 }
 
@@ -366,7 +378,6 @@ receivers:
       - url: http://x
         http_config: {oauth2: {client_id: x}, tls_config: {cert_file: x}}
 inhibit_rules: []
-templates: []
 "#;
         let not = "is a key of Alertmanager's that this version does not support";
         assert_eq!(
@@ -385,10 +396,6 @@ templates: []
                 format!(
                     "a.yaml:15:1: \"inhibit_rules\" {not}: write what suppresses the alert into its expression, for \
                      instance: unless on() HOST_IS_DOWN"
-                ),
-                format!(
-                    "a.yaml:16:1: \"templates\" {not}: a webhook gets all of the alerts as JSON, and a command too: \
-                     word the message there"
                 ),
             ]
         );

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::group::{GroupId, Groups, alert_order};
+use super::known::{Known, Stored};
 use super::log::{Entry, Log, Need, Told, log_key, need};
 use super::plan::{Plan, Target};
 use super::queue::{Attempt, Queue, Row, Verdict};
 use super::route::Route;
+use super::silence::Silences;
 use crate::model::{Labels, Timestamp};
 use crate::rules::Alert;
-use crate::sinks::{DeliveryError, Details, Fingerprint, Notification, NotifiedAlert, Status};
+use crate::sinks::{DeliveryError, Fingerprint, Notification, NotifiedAlert, Status};
 use crate::state::{Batch, Table};
 
 /// The time: everything is counted by the monotonic clock; the wall clock is for messages, and for what is stored.
@@ -78,6 +80,8 @@ pub struct Actions {
     pub attempts: Vec<Attempt>,
     /// What became of notifications, for metrics and the log.
     pub endings: Vec<Report>,
+    /// Alerts that were not taken because too many are known.
+    pub refused: usize,
 }
 
 /// What became of a notification, or of several of one target.
@@ -105,21 +109,11 @@ pub enum Ending {
     TooMany(usize),
 }
 
-/// An alert that is known.
-struct Known {
-    alert: NotifiedAlert,
-    /// When rules last told of it.
-    told: Mono,
-    /// How long that holds at least, from then on.
-    valid_for: Duration,
-    /// How many groups it is in.
-    groups: usize,
-}
-
 pub struct Core {
     plan: Plan,
     alerts: HashMap<Fingerprint, Known>,
     groups: Groups,
+    silences: Silences,
     log: Log,
     queue: Queue,
     /// No alert has to be given up on, and no log entry forgotten, before.
@@ -141,6 +135,7 @@ impl Core {
             plan,
             alerts: HashMap::new(),
             groups: Groups::default(),
+            silences: Silences::default(),
             log: Log::default(),
             queue: Queue::default(),
             next_look: Mono::default(),
@@ -158,8 +153,12 @@ impl Core {
                 Err(_) => tracing::warn!(key, "a row of the queue has no number: left out"),
             }
         }
-        for (_, alert) in read::<NotifiedAlert>(Table::Alerts, &load) {
-            core.alerts.insert(alert.fingerprint(), Known { alert, told: at, valid_for: Duration::ZERO, groups: 0 });
+        for (_, stored) in read::<Stored>(Table::Alerts, &load) {
+            let known = Known::restore(stored, core.plan.resolve_timeout, now);
+            core.alerts.insert(known.alert.fingerprint(), known);
+        }
+        for (id, row) in read(Table::Silences, &load) {
+            core.silences.restore(id, row);
         }
         let mut actions = Actions::default();
         core.regroup(&HashMap::new(), at, &mut actions);
@@ -171,7 +170,7 @@ impl Core {
     pub fn handle(&mut self, event: Event, now: Now) -> Actions {
         let mut actions = Actions::default();
         match event {
-            Event::Alerts(alerts) => alerts.into_iter().for_each(|alert| self.told(alert, now, &mut actions.batch)),
+            Event::Alerts(alerts) => actions.refused = self.told_by_rules(alerts, now, &mut actions.batch),
             Event::Ended(ended) => self.ended(ended, now, &mut actions),
             Event::Plan(plan) => self.replan(*plan, Mono::of(now.mono), &mut actions),
             Event::Stop => {
@@ -187,7 +186,8 @@ impl Core {
 
     /// When [`Core::handle`] has to be called even if nothing happens, as the time since the run began.
     pub fn next_due(&self) -> Option<Duration> {
-        let look = (!self.alerts.is_empty() || !self.log.is_empty()).then_some(self.next_look);
+        let any = !self.alerts.is_empty() || !self.log.is_empty() || !self.silences.is_empty();
+        let look = any.then_some(self.next_look);
         [look, self.groups.next_flush(), self.queue.next_try()].into_iter().flatten().min().map(Mono::since_start)
     }
 
@@ -200,74 +200,6 @@ impl Core {
     /// The number of notifications that wait to be confirmed, and since when (after the run began) the oldest does.
     pub fn queue(&self) -> (usize, Option<Duration>) {
         (self.queue.len(), self.queue.oldest().map(Mono::since_start))
-    }
-
-    /// An alert as rules tell it.
-    fn told(&mut self, alert: Alert, now: Now, batch: &mut Batch) {
-        let valid_for = alert.valid_for;
-        let alert = self.complete(alert);
-        let fingerprint = alert.fingerprint();
-        let routes = self.plan.root.dispatch(&alert.labels);
-        let known = self.alerts.get(&fingerprint);
-        if alert.status() == Status::Resolved
-            && known.is_none()
-            && !self.was_notified(&routes, &alert.labels, fingerprint)
-        {
-            // Nobody was told that it fires: nothing to take back.
-            return;
-        }
-        let as_known = known.is_some_and(|k| (k.alert.starts_at, k.alert.ends_at) == (alert.starts_at, alert.ends_at));
-        if !as_known {
-            batch.put(Table::Alerts, fingerprint.to_string(), &alert);
-        }
-        let at = Mono::of(now.mono);
-        // Since when it fires by the monotonic clock, which does not jump.
-        let starts_at = at.before(Duration::from_millis(now.wall.millis_since(alert.starts_at).max(0).unsigned_abs()));
-        match self.alerts.get_mut(&fingerprint) {
-            Some(known) => (known.alert, known.told, known.valid_for) = (alert.clone(), at, valid_for),
-            None => {
-                self.alerts.insert(fingerprint, Known { alert: alert.clone(), told: at, valid_for, groups: 0 });
-            }
-        }
-        self.next_look = self.next_look.min(at.after(self.plan.resolve_timeout));
-        for route in &routes {
-            self.join(route, &alert.labels, fingerprint, |_| (at.after(route.group_wait), false));
-            // One that has fired for longer than the group would wait has waited enough.
-            let id = (route.id, route.group_labels(&alert.labels));
-            let waited = starts_at.after(route.group_wait) < at;
-            if waited && self.groups.get(&id).is_some_and(|group| !group.flushed && group.next_flush() > at) {
-                self.groups.reschedule(&id, at);
-            }
-        }
-    }
-
-    /// The alert with what every notification has.
-    fn complete(&self, alert: Alert) -> NotifiedAlert {
-        let mut labels = alert.labels.builder();
-        for (name, value) in self.plan.external_labels.iter().filter(|(name, _)| !alert.labels.has(name)) {
-            labels.set(name, value);
-        }
-        NotifiedAlert {
-            labels: labels.build(),
-            annotations: alert.annotations,
-            starts_at: alert.starts_at,
-            ends_at: alert.ends_at,
-            value: alert.value,
-            generator_url: self.plan.generator_url(&alert.expr),
-            expr: alert.expr,
-            details: Details::default(),
-        }
-    }
-
-    fn was_notified(&self, routes: &[Arc<Route>], labels: &Labels, fingerprint: Fingerprint) -> bool {
-        routes.iter().any(|route| {
-            let key = route.group_key(&route.group_labels(labels));
-            let recipients = self.plan.recipients.get(&route.receiver).map(Vec::as_slice).unwrap_or_default();
-            recipients.iter().any(|recipient| {
-                let entry = self.log.get(&log_key(&recipient.target, &key));
-                entry.is_some_and(|entry| entry.told.firing.contains(&fingerprint))
-            })
-        })
     }
 
     /// Puts an alert into its group of a route.
@@ -377,7 +309,14 @@ impl Core {
                 }
                 self.alerts.entry(fingerprint).or_insert_with(|| {
                     batch.put(Table::Alerts, fingerprint.to_string(), alert);
-                    Known { alert: alert.clone(), told: now, valid_for: Duration::ZERO, groups: 0 }
+                    Known {
+                        alert: alert.clone(),
+                        told: now,
+                        updated: alert.ends_at.unwrap_or_default(),
+                        valid_for: Duration::ZERO,
+                        posted: None,
+                        groups: 0,
+                    }
                 });
                 self.join(&route, &alert.labels, fingerprint, |_| (now.after(route.group_interval), true));
             }
@@ -403,15 +342,17 @@ impl Core {
     fn look(&mut self, now: Now, batch: &mut Batch) {
         let at = Mono::of(now.mono);
         self.log.purge(at, |fingerprint| self.alerts.contains_key(fingerprint), batch);
+        self.silences.purge(now.wall, batch);
         let mut next = at.after(PURGE_INTERVAL);
         for (fingerprint, known) in &mut self.alerts {
-            let limit = known.told.after(self.plan.resolve_timeout.max(known.valid_for));
+            let limit = known.limit(self.plan.resolve_timeout);
             if known.alert.ends_at.is_some() {
                 continue;
             }
             if limit <= at {
-                known.alert.ends_at = Some(now.wall.max(known.alert.starts_at));
-                batch.put(Table::Alerts, fingerprint.to_string(), &known.alert);
+                let ends_at = known.posted.map_or(now.wall, |posted| Timestamp::from_millis(posted.until));
+                known.alert.ends_at = Some(ends_at.max(known.alert.starts_at));
+                batch.put(Table::Alerts, fingerprint.to_string(), &known.row());
             } else {
                 next = next.min(limit);
             }
@@ -514,6 +455,9 @@ fn read<V: serde::de::DeserializeOwned>(
     };
     load(table).into_iter().filter_map(parse).collect()
 }
+
+mod ask;
+mod told;
 
 #[cfg(test)]
 mod tests;

@@ -107,9 +107,14 @@ pub(super) fn alert_order(a: &NotifiedAlert, b: &NotifiedAlert) -> Ordering {
             return order;
         }
     }
-    a.labels.len().cmp(&b.labels.len()).then_with(|| {
+    labels_order(&a.labels, &b.labels)
+}
+
+/// Alertmanager's order of label sets: by their number, then label by label.
+pub(super) fn labels_order(a: &Labels, b: &Labels) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| {
         // Of two sets, at the first name that only one has, the one without it comes first.
-        let (mut x, mut y) = (a.labels.iter(), b.labels.iter());
+        let (mut x, mut y) = (a.iter(), b.iter());
         loop {
             match (x.next(), y.next()) {
                 (None, None) => return Ordering::Equal,

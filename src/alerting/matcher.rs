@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::yaml::{Faults, FromYaml, Node, Pattern, Value};
 
 /// Declared in the order in which Alertmanager sorts matchers of the same name and value.
@@ -17,7 +20,12 @@ pub enum MatchOp {
 }
 
 impl MatchOp {
-    fn as_str(self) -> &'static str {
+    /// `!=` and `!~`.
+    pub fn is_negative(self) -> bool {
+        matches!(self, MatchOp::NotEqual | MatchOp::NotRegex)
+    }
+
+    pub fn as_str(self) -> &'static str {
         match self {
             MatchOp::Equal => "=",
             MatchOp::NotEqual => "!=",
@@ -68,6 +76,22 @@ impl Matcher {
     }
 }
 
+/// As it is stored: the name, the operator, the value.
+impl Serialize for Matcher {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (&self.name, self.op.as_str(), &self.value).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Matcher {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (name, op, value) = <(String, String, String)>::deserialize(from)?;
+        let (op, _) =
+            MatchOp::parse(&op).filter(|(_, rest)| rest.is_empty()).ok_or_else(|| D::Error::custom("no operator"))?;
+        Matcher::new(&name, op, &value).map_err(D::Error::custom)
+    }
+}
+
 impl fmt::Display for Matcher {
     /// As Alertmanager prints it, in group keys for instance.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,6 +124,10 @@ impl FromYaml for Matchers {
             }
         }
         Some(Matchers(all))
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Value::list(self.0.iter().map(|matcher| Value::text(matcher.to_string())))
     }
 }
 

@@ -55,10 +55,14 @@ impl Metrics {
             registry.register(Box::new(vec.clone())).map(|()| vec)
         };
         let metrics = Metrics {
-            received: counters("watchfire_alerts_received_total", "Alerts that rules told of.", &["status"])?,
+            received: counters(
+                "watchfire_alerts_received_total",
+                "Alerts that rules and others told of.",
+                &["status"],
+            )?,
             dropped: IntCounter::new(
                 "watchfire_alerts_dropped_total",
-                "Alerts not taken because alerting was too busy; rules tell of them again.",
+                "Alerts not taken because alerting was too busy or knew too many; who told of them tells again.",
             )?,
             alerts: IntGaugeVec::new(
                 Opts::new(

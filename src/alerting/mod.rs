@@ -21,9 +21,11 @@
 //! What has to survive a restart are rows in `state/`: the alerts that are known, the log of what was notified, and every
 //! notification from the moment it is due until a sink confirms it.
 
+mod as_alertmanager;
 mod config;
 mod core;
 mod group;
+mod known;
 mod log;
 mod matcher;
 mod metrics;
@@ -32,6 +34,7 @@ mod plan;
 mod queue;
 mod route;
 mod service;
+mod silence;
 #[cfg(test)]
 mod simulation;
 mod view;

@@ -38,6 +38,8 @@ pub struct Recipient {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub root: Arc<Route>,
+    /// The names of all receivers, in the order of the configuration.
+    pub receivers: Vec<String>,
     /// By receiver.
     pub recipients: BTreeMap<String, Vec<Recipient>>,
     pub resolve_timeout: Duration,
@@ -60,6 +62,7 @@ impl Plan {
         }
         Plan {
             root: Route::root(&route),
+            receivers: receivers.iter().map(|receiver| receiver.name.clone()).collect(),
             recipients,
             resolve_timeout: config.global.resolve_timeout,
             external_labels,

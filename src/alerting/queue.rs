@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::core::Mono;
 use super::log::Told;
 use super::plan::Target;
+use super::view::Undelivered;
 use crate::sinks::{DeliveryError, Fingerprint, Notification, NotifiedAlert, Status};
 use crate::state::{Batch, Table};
 
@@ -75,6 +76,8 @@ struct Waiting {
     refusals: u32,
     not_before: Mono,
     in_flight: bool,
+    /// What the last failure was.
+    error: String,
     /// A try has failed in a way, or may have been cut short by the agent's end, that leaves open whether it arrived.
     may_have_arrived: bool,
 }
@@ -134,6 +137,7 @@ impl Waiting {
             refusals: 0,
             not_before: now,
             in_flight: false,
+            error: String::new(),
             may_have_arrived: false,
         }
     }
@@ -330,6 +334,7 @@ impl Queue {
         let Some(first) = first.filter(|first| first.number == *number && first.in_flight) else {
             return Verdict::Unknown;
         };
+        first.error.clone_from(&error.message);
         let wait = if !error.retry {
             first.refusals += 1;
             REFUSED.wait(first.refusals, jitter)
@@ -373,6 +378,20 @@ impl Queue {
 
     pub fn len(&self) -> usize {
         self.targets.values().flat_map(|lanes| lanes.lanes.values()).map(VecDeque::len).sum()
+    }
+
+    /// What waits, in the order in which it became due.
+    pub fn view(&self) -> Vec<Undelivered> {
+        let mut all: Vec<Undelivered> = Vec::new();
+        for (target, lanes) in &self.targets {
+            all.extend(lanes.lanes.values().flatten().map(|waiting| Undelivered {
+                failures: waiting.failures.saturating_add(waiting.refusals),
+                error: waiting.error.clone(),
+                ..Undelivered::of(waiting.number, target, &waiting.notification)
+            }));
+        }
+        all.sort_unstable_by_key(|waiting| waiting.number);
+        all
     }
 
     /// Since when the oldest notification waits.

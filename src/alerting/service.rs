@@ -20,10 +20,11 @@ use super::metrics::Metrics;
 use super::outage::Outages;
 use super::plan::{Plan, Target};
 use super::queue::Attempt;
+use super::view::{AlertView, GroupView, PostedAlert, Silence, SilenceError, Undelivered};
 use crate::model::{Labels, Timestamp};
 use crate::pool::Pool;
 use crate::rules::Alert;
-use crate::sinks::{Charts, DeliveryError, Reason, Sink, SinkContext, Texts};
+use crate::sinks::{Charts, DeliveryError, Reason, Sink, SinkContext};
 use crate::state::Store;
 
 /// Batches of alerts that may wait for the task: it waits for nothing but the store, and that not for long.
@@ -52,8 +53,12 @@ pub struct Alerting {
 
 type Sinks = BTreeMap<Target, Arc<dyn Sink>>;
 
+/// What is asked of the core, and how the answer goes back once what the core did is stored.
+type Question = Box<dyn FnOnce(&mut Core, Now) -> (Actions, Box<dyn FnOnce() + Send>) + Send>;
+
 enum Command {
     Alerts(Vec<Alert>),
+    Ask(Question),
     Reload(Box<Plan>, Sinks),
     Stop { grace: Duration, done: oneshot::Sender<usize> },
 }
@@ -72,7 +77,7 @@ impl Alerting {
         runtime: &runtime::Handle,
     ) -> prometheus::Result<Alerting> {
         let metrics = Metrics::register(registry)?;
-        let context = SinkContext { pool, texts: Arc::new(Texts::default()), charts: options.charts.clone() };
+        let context = SinkContext { pool, texts: config.templates.texts(), charts: options.charts.clone() };
         let plan = Plan::new(config, options.external_labels, &options.external_url);
         metrics.begin(&plan);
         let (commands, inbox) = mpsc::channel(BACKLOG);
@@ -107,6 +112,79 @@ impl Alerting {
         }
     }
 
+    /// Asks the core; `None` once the agent ends. What it did in answer is stored by then.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Core, Now) -> (T, Actions) + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let question: Question = Box::new(move |core, now| {
+            let (said, actions) = question(core, now);
+            // Who asked may have gone.
+            (actions, Box::new(move || drop(reply.send(said))))
+        });
+        self.commands.send(Command::Ask(question)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// The alerts that are known, in order of their fingerprints.
+    pub async fn alerts(&self) -> Vec<AlertView> {
+        self.ask(|core, now| (core.view_alerts(now), Actions::default())).await.unwrap_or_default()
+    }
+
+    /// The groups of alerts, by their labels and receivers.
+    pub async fn groups(&self) -> Vec<GroupView> {
+        self.ask(|core, now| (core.view_groups(now), Actions::default())).await.unwrap_or_default()
+    }
+
+    /// The silences; ended ones are among them for five days.
+    pub async fn silences(&self) -> Vec<Silence> {
+        self.ask(|core, _| (core.view_silences(), Actions::default())).await.unwrap_or_default()
+    }
+
+    /// Sets a silence, a new one if its identifier is empty. Gives the identifier, which is a new one too where the change
+    /// of a known silence would alter what was silenced so far.
+    ///
+    /// # Errors
+    /// When it makes no sense, is not known, or the agent ends.
+    pub async fn set_silence(&self, silence: Silence) -> Result<String, SilenceError> {
+        self.ask(move |core, now| core.set_silence(silence, now)).await.unwrap_or(Err(SilenceError::Gone))
+    }
+
+    /// Ends a silence now.
+    ///
+    /// # Errors
+    /// When it is not known, or the agent ends.
+    pub async fn expire_silence(&self, id: &str) -> Result<(), SilenceError> {
+        let id = id.to_string();
+        self.ask(move |core, now| core.expire_silence(&id, now)).await.unwrap_or(Err(SilenceError::Gone))
+    }
+
+    /// Takes alerts from elsewhere on the host. `false`: some were refused because too many are known, or the agent ends.
+    pub async fn post(&self, alerts: Vec<PostedAlert>) -> bool {
+        let now = Timestamp::now();
+        alerts.iter().for_each(|alert| self.metrics.received(alert.ends_at.is_some_and(|end| end <= now)));
+        self.ask(move |core, now| core.post(alerts, now)).await == Some(0)
+    }
+
+    /// The notifications that wait to be confirmed, in the order in which they became due.
+    pub async fn undelivered(&self) -> Vec<Undelivered> {
+        self.ask(|core, now| (core.view_undelivered(now), Actions::default())).await.unwrap_or_default()
+    }
+
+    /// The names of the receivers, in the order of the configuration.
+    pub async fn receivers(&self) -> Vec<String> {
+        self.ask(|core, _| (core.receivers(), Actions::default())).await.unwrap_or_default()
+    }
+
+    pub async fn retry(&self, _number: u64) -> bool {
+        false
+    }
+
+    pub async fn discard(&self, _number: u64) -> bool {
+        false
+    }
+
     /// False once the task that delivers has ended: after a stop, or because it panicked.
     pub fn is_running(&self) -> bool {
         !self.commands.is_closed()
@@ -117,7 +195,7 @@ impl Alerting {
         let plan = Plan::new(config, options.external_labels, &options.external_url);
         self.metrics.begin(&plan);
         let context =
-            SinkContext { pool: self.pool.clone(), texts: Arc::new(Texts::default()), charts: options.charts.clone() };
+            SinkContext { pool: self.pool.clone(), texts: config.templates.texts(), charts: options.charts.clone() };
         let command = Command::Reload(Box::new(plan), sinks(config, &context));
         // It fails only after a stop, when no configuration matters any more.
         let _ = self.commands.send(command).await;
@@ -173,6 +251,7 @@ impl Service {
             tokio::select! {
                 command = self.inbox.recv() => match command {
                     Some(Command::Alerts(alerts)) => self.handle(Event::Alerts(alerts)).await,
+                    Some(Command::Ask(question)) => self.answer(question).await,
                     Some(Command::Reload(plan, sinks)) => {
                         self.sinks = sinks;
                         self.handle(Event::Plan(plan)).await;
@@ -197,8 +276,10 @@ impl Service {
         let deadline = Instant::now() + grace;
         // What was told before the stop still counts.
         while let Ok(command) = self.inbox.try_recv() {
-            if let Command::Alerts(alerts) = command {
-                self.handle(Event::Alerts(alerts)).await;
+            match command {
+                Command::Alerts(alerts) => self.handle(Event::Alerts(alerts)).await,
+                Command::Ask(question) => self.answer(question).await,
+                Command::Reload(..) | Command::Stop { .. } => {}
             }
         }
         self.handle(Event::Stop).await;
@@ -231,11 +312,32 @@ impl Service {
         self.act(actions).await;
     }
 
+    async fn answer(&mut self, question: Question) {
+        let (actions, reply) = question(&mut self.core, now(self.began));
+        let changed = !actions.batch.is_empty();
+        self.act(actions).await;
+        if changed {
+            self.settle().await;
+        }
+        reply();
+    }
+
+    /// Waits until the store has all rows, but not for long.
+    async fn settle(&self) {
+        if timeout(STORE_LIMIT, self.store.settled()).await.is_err() {
+            tracing::error!("the store does not answer; what happens meanwhile is known in memory only");
+        }
+    }
+
     async fn act(&mut self, actions: Actions) {
         let since_start = self.began.elapsed();
         for report in &actions.endings {
             self.metrics.ended(&report.target, &report.ending);
             self.outages.say(report, since_start);
+        }
+        if actions.refused > 0 {
+            tracing::error!(alerts = actions.refused, "too many alerts are known: refused");
+            self.metrics.dropped(actions.refused);
         }
         let (queue, oldest) = self.core.queue();
         let oldest = oldest.map(|since| (self.began + since).into_std());
@@ -244,9 +346,7 @@ impl Service {
         if actions.attempts.is_empty() {
             return;
         }
-        if timeout(STORE_LIMIT, self.store.settled()).await.is_err() {
-            tracing::error!("the store does not answer; notifications are delivered from memory");
-        }
+        self.settle().await;
         for attempt in actions.attempts {
             let sink = self.sinks.get(&attempt.target).cloned();
             let notification = Arc::clone(&attempt.notification);

@@ -340,6 +340,8 @@ impl World {
                 valid_for: Duration::from_secs(240),
                 value: 1.0,
                 expr: "x > 1".to_string(),
+                threshold: Some(1.0),
+                top: Vec::new(),
             });
         }
         if !tell.is_empty() {

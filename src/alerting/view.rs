@@ -6,7 +6,7 @@ use std::fmt;
 use super::matcher::Matcher;
 use super::plan::Target;
 use crate::model::{Labels, Timestamp};
-use crate::sinks::{Fingerprint, NotifiedAlert};
+use crate::sinks::{Fingerprint, Notification, NotifiedAlert, Status};
 
 /// An alert and how it stands.
 #[derive(Clone, PartialEq, Debug)]
@@ -123,4 +123,22 @@ pub struct Undelivered {
     pub error: String,
     /// When it was given up; `None` while it waits.
     pub given_up: Option<Timestamp>,
+}
+
+impl Undelivered {
+    /// Of a notification that has not been tried.
+    pub(super) fn of(number: u64, target: &Target, notification: &Notification) -> Undelivered {
+        Undelivered {
+            number,
+            target: target.clone(),
+            group_key: notification.group_key.clone(),
+            alerts: notification.alert_names(),
+            firing: notification.count(Status::Firing),
+            resolved: notification.count(Status::Resolved),
+            at: notification.at,
+            failures: 0,
+            error: String::new(),
+            given_up: None,
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::alerting::Alerting;
 use crate::history::SharedHistory;
 use crate::model::{Labels, Snapshot, Timestamp};
 use crate::rules::GroupView;
@@ -36,6 +37,9 @@ pub trait App: Send + Sync + 'static {
     /// The rules as they stood when they were evaluated last.
     fn rules(&self) -> Arc<Vec<Arc<GroupView>>>;
 
+    /// Who routes and delivers alerts; `None` while the agent starts.
+    fn alerting(&self) -> Option<Alerting>;
+
     /// What clients of the API ask about the agent itself.
     fn about(&self) -> Arc<About>;
 }
@@ -55,6 +59,8 @@ pub struct About {
     /// When the configuration in force was loaded, and whether the last one to be loaded was valid.
     pub config_loaded: Timestamp,
     pub config_valid: bool,
+    /// The section `alerting` in force as an alertmanager.yml, without secrets.
+    pub alertmanager_config: Arc<str>,
 }
 
 /// The agent's state at a glance.

@@ -5,13 +5,15 @@
 //! the web configuration, [`routes`] finds who answers. `/metrics` is [`scrape`]: the freshness rule, the negotiated
 //! format, and one encoding for all who ask for the same.
 //!
-//! `/api/v1` is [`api`]: Prometheus' HTTP API, whose queries run on threads of their own.
+//! `/api/v1` is [`api`]: Prometheus' HTTP API, whose queries run on threads of their own. `/api/v2` is [`api2`]:
+//! Alertmanager's.
 //!
 //! What the server needs from the agent is the trait [`App`]. Nothing here waits for a tick except for a snapshot that is
 //! too old, and nothing in a tick waits for anything here.
 
 mod access;
 mod api;
+mod api2;
 mod app;
 mod base64;
 mod config;

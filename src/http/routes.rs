@@ -11,6 +11,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::api::{self, Api};
+use super::api2;
 use super::instruments::Instruments;
 use super::reply::{Reply, reply, text};
 use super::scrape::Scrape;
@@ -84,7 +85,11 @@ impl<A: App> Routes<A> {
 
     /// The route's name among the metrics' labels.
     pub fn label(&self, path: &str) -> &str {
-        self.find(path).map(|route| route.path.as_str()).or_else(|| api::label(path)).unwrap_or(OTHER)
+        self.find(path)
+            .map(|route| route.path.as_str())
+            .or_else(|| api::label(path))
+            .or_else(|| api2::label(path))
+            .unwrap_or(OTHER)
     }
 
     fn find(&self, path: &str) -> Option<&Route> {
@@ -113,6 +118,9 @@ impl<A: App> Routes<A> {
                     Ok(form) => self.api.answer(&*self.app, &request, &form, self.cors.as_ref()).await,
                     Err(refusal) => refusal,
                 };
+            }
+            if api2::owns(request.uri.path()) {
+                return self.api2(&request, body, peer, access).await;
             }
             return text(StatusCode::NOT_FOUND, "Nothing here; / says what there is.\n");
         };
@@ -143,6 +151,19 @@ impl<A: App> Routes<A> {
         let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
         response
+    }
+
+    /// Alertmanager's API: what is refused is refused before the body is read.
+    async fn api2(&self, request: &Parts, body: Incoming, peer: IpAddr, access: &Access) -> Response<Reply> {
+        let found = match api2::admit(request, || access.may_change(peer, host(request), &request.headers)) {
+            Ok(found) => found,
+            Err(refusal) => return refusal,
+        };
+        let body = match read(request, body).await {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
+        };
+        api2::answer(&found, self.app.alerting(), &self.app.about(), request, &body, self.cors.as_ref()).await
     }
 
     async fn reload(&self) -> Response<Reply> {

@@ -32,7 +32,7 @@ mod tests_world;
 
 pub use alert::{ActiveAlert, Moment, State};
 pub use engine::{Evaluation, Patience, RuleEngine, Settings};
-pub use event::Alert;
+pub use event::{Alert, Culprits};
 pub use file::{read_document, read_file, read_groups};
 pub use files::{read_rule_files, rule_documents};
 pub use saved::{SavedAlert, SavedState, StateChanges};

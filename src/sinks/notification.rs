@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Labels, Timestamp};
+use crate::model::{Labels, Timestamp, TopProcess};
 
 /// A notification. It is stored as it is until a sink confirms it, so a sink gets the same one at every try.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -61,17 +61,6 @@ pub struct Details {
     pub top: Vec<TopProcess>,
     /// How often it has begun to fire of late, where that is so often that its ends are not told one by one.
     pub flapping: Option<u32>,
-}
-
-/// A process that uses much of the host.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct TopProcess {
-    pub pid: u32,
-    pub name: String,
-    /// Of one core, from 0; above 1 for several.
-    pub cpu: f64,
-    /// Resident, in bytes.
-    pub memory: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -22,6 +22,7 @@ use crate::pool::{Pool, PoolConfig};
 /// What a far side saw of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
+    pub method: String,
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -48,6 +49,7 @@ pub(crate) async fn far_side(answers: Vec<Answer>) -> (SocketAddr, Arc<Mutex<Vec
             let service = service_fn(move |request: Request<Incoming>| {
                 let (memory, answers) = (Arc::clone(&memory), answers.clone());
                 async move {
+                    let method = request.method().to_string();
                     let path = request.uri().to_string();
                     let header = |(n, v): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
                         (n.to_string(), v.to_str().unwrap().to_string())
@@ -56,7 +58,7 @@ pub(crate) async fn far_side(answers: Vec<Answer>) -> (SocketAddr, Arc<Mutex<Vec
                     let body = request.into_body().collect().await.unwrap().to_bytes().to_vec();
                     let number = {
                         let mut memory = memory.lock().unwrap();
-                        memory.push(Seen { path, headers, body });
+                        memory.push(Seen { method, path, headers, body });
                         memory.len() - 1
                     };
                     let (status, headers, body) = answers.get(number).or(answers.last()).unwrap().clone();

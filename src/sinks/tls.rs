@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use rustls_platform_verifier::Verifier;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -22,72 +17,11 @@ pub(super) async fn encrypt<S>(config: &TlsConfig, host: &str, stream: S) -> Res
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let name = ServerName::try_from(host.to_string()).map_err(|_| format!("{host:?} is not the name of a server"))?;
+    // The name that is asked for; what the certificate must have is the same unless `server_name` says otherwise.
+    let wanted = if config.server_name.is_empty() { host } else { &config.server_name };
+    let name =
+        ServerName::try_from(wanted.to_string()).map_err(|_| format!("{wanted:?} is not the name of a server"))?;
     let config = config.clone();
-    let client = tokio::task::spawn_blocking(move || client_config(&config)).await.map_err(|e| e.to_string())??;
+    let client = tokio::task::spawn_blocking(move || config.client_config()).await.map_err(|e| e.to_string())??;
     TlsConnector::from(Arc::new(client)).connect(name, stream).await.map_err(|e| format!("TLS failed: {e}"))
-}
-
-fn client_config(config: &TlsConfig) -> Result<ClientConfig, String> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?;
-    let builder = if config.insecure_skip_verify {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
-    } else if let Some(file) = &config.ca_file {
-        let pem = std::fs::read(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(|e| format!("{}: {e}", file.display()))?;
-            roots.add(certificate).map_err(|e| format!("{}: {e}", file.display()))?;
-        }
-        if roots.is_empty() {
-            return Err(format!("{} holds no certificate", file.display()));
-        }
-        builder.with_root_certificates(roots)
-    } else {
-        let verifier = Verifier::new(provider).map_err(|e| format!("cannot use the system's authorities: {e}"))?;
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
-    };
-    Ok(builder.with_no_client_auth())
-}
-
-/// Takes any certificate, as `insecure_skip_verify` asks.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

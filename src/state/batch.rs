@@ -13,13 +13,28 @@ pub enum Table {
     Queue,
     /// What was notified last, by group, receiver and integration.
     NotificationLog,
+    /// Silences, by identifier.
+    Silences,
+    /// Alerts that begin to fire again and again, by fingerprint.
+    Flapping,
+    /// Notifications that were given up, by their number.
+    DeadLetters,
     /// The store's own: its format, its identity, counters.
     Meta,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Table; 5] = [Table::AlertStates, Table::Alerts, Table::Queue, Table::NotificationLog, Table::Meta];
+    pub const ALL: [Table; 8] = [
+        Table::AlertStates,
+        Table::Alerts,
+        Table::Queue,
+        Table::NotificationLog,
+        Table::Silences,
+        Table::Flapping,
+        Table::DeadLetters,
+        Table::Meta,
+    ];
 
     /// The name in the file.
     pub(super) fn name(self) -> &'static str {
@@ -28,6 +43,9 @@ impl Table {
             Table::Alerts => "alerts",
             Table::Queue => "queue",
             Table::NotificationLog => "notification_log",
+            Table::Silences => "silences",
+            Table::Flapping => "flapping",
+            Table::DeadLetters => "dead_letters",
             Table::Meta => "meta",
         }
     }

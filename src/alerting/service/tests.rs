@@ -39,6 +39,8 @@ fn alert(name: &str, resolved: bool) -> Alert {
         valid_for: Duration::from_secs(240),
         value: 1.0,
         expr: "up".to_string(),
+        threshold: None,
+        top: Vec::new(),
     }
 }
 
@@ -233,4 +235,47 @@ async fn exec_and_log_deliver_through_the_same_path() {
     assert_eq!(rig.alerting.shutdown(Duration::from_secs(20)).await, 0);
     assert_eq!(std::fs::read_to_string(out).unwrap(), "firing Disk\n");
     assert!(std::fs::read_to_string(log).unwrap().contains(r#""labels":{"alertname":"Disk"}"#));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_can_ask_post_and_silence_and_what_they_did_survives() {
+    let dir = tempfile::tempdir().unwrap();
+    let (address, memory) = far_side(vec![(200, vec![], "")]).await;
+    let first = rig(dir.path(), &webhook(address), Options::default());
+    let posted = PostedAlert {
+        labels: Labels::from_pairs([("alertname", "Posted")]),
+        annotations: Labels::empty(),
+        starts_at: None,
+        ends_at: None,
+        generator_url: String::new(),
+    };
+    assert!(first.alerting.post(vec![posted.clone()]).await);
+    assert_eq!(seen(&memory, 1).await, ["firing Posted"]);
+    assert_eq!(first.alerting.receivers().await, ["hook"]);
+    let now = Timestamp::now();
+    let silence = Silence {
+        id: String::new(),
+        matchers: crate::alerting::parse_matchers("alertname=Posted").unwrap(),
+        starts_at: now,
+        ends_at: now + Duration::from_secs(600),
+        updated_at: now,
+        created_by: String::new(),
+        comment: String::new(),
+    };
+    let id = first.alerting.set_silence(silence.clone()).await.unwrap();
+    assert_eq!(first.alerting.alerts().await[0].silenced_by, [id.clone()]);
+    let group = first.alerting.groups().await.remove(0);
+    assert_eq!((group.receiver.as_str(), group.alerts[0].receivers.as_slice()), ("hook", &["hook".to_string()][..]));
+    first.alerting.shutdown(Duration::from_secs(5)).await;
+    assert_eq!(first.alerting.expire_silence(&id).await, Err(SilenceError::Gone));
+    assert!(!first.alerting.post(vec![posted]).await && first.alerting.silences().await.is_empty());
+    drop(first);
+
+    let again = rig(dir.path(), &webhook(address), Options::default());
+    let kept = again.alerting.silences().await.remove(0);
+    assert_eq!((kept.id.as_str(), &kept.matchers), (id.as_str(), &silence.matchers));
+    again.alerting.expire_silence(&id).await.unwrap();
+    assert_eq!(again.alerting.expire_silence("nothing").await, Err(SilenceError::NotFound));
+    assert!(again.alerting.silences().await[0].ends_at <= Timestamp::now());
+    again.alerting.shutdown(Duration::from_secs(5)).await;
 }

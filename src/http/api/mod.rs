@@ -28,6 +28,7 @@ use prometheus::Registry;
 use serde::Serialize;
 
 pub use config::{MAX_CONCURRENCY, QueryConfig};
+pub(super) use result::Gzip;
 
 use super::App;
 use super::reply::{Reply, reply, streamed};
@@ -35,7 +36,6 @@ use super::scrape::{gzip_is_taken, worth_compressing};
 use crate::yaml::Pattern;
 use error::{ApiError, Kind};
 use params::Params;
-use result::Gzip;
 use work::Workers;
 
 /// Where all of it is.
@@ -278,7 +278,7 @@ fn success(body: Body, headers: &HeaderMap) -> Response<Reply> {
 }
 
 /// Says to a browser which pages from elsewhere may read the answer: those whose origin `allowed` matches.
-fn set_cors(answer: &mut HeaderMap, request: &HeaderMap, allowed: Option<&Pattern>) {
+pub(super) fn set_cors(answer: &mut HeaderMap, request: &HeaderMap, allowed: Option<&Pattern>) {
     let Some(allowed) = allowed else { return };
     answer.append(VARY, HeaderValue::from_static("Origin"));
     let Some(origin) = request.get(ORIGIN) else { return };

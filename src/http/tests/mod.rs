@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{About, Access, App, Overview, Server, WebConfig, WebHandle};
+use crate::alerting::Alerting;
 use crate::history::{History, HistoryLimits, SharedHistory};
 use crate::model::{Labels, SeriesTable, Snapshot, Timestamp, Writer};
 use crate::rules::GroupView;
@@ -92,6 +93,10 @@ impl App for Agent {
 
     fn rules(&self) -> Arc<Vec<Arc<GroupView>>> {
         Arc::default()
+    }
+
+    fn alerting(&self) -> Option<Alerting> {
+        None
     }
 
     fn about(&self) -> Arc<About> {

@@ -51,7 +51,7 @@ async fn each_alert_is_an_entry_with_all_that_is_known_of_it() {
     let mut n = example();
     n.alerts[0].details.threshold = Some(0.9);
     sink(&path, "the disk\nis full\n").deliver(&n).await.unwrap();
-    let mut receive = || {
+    let receive = || {
         let mut buffer = [0; 4096];
         let length = journal.recv(&mut buffer).unwrap();
         fields(&buffer[..length])

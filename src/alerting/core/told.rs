@@ -1,0 +1,167 @@
+//! Alerts as rules and others tell them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Core, Mono, Now};
+use crate::alerting::known::{Known, Posted};
+use crate::alerting::log::log_key;
+use crate::alerting::route::Route;
+use crate::alerting::view::PostedAlert;
+use crate::model::{Labels, Timestamp};
+use crate::rules::Alert;
+use crate::sinks::{Details, Fingerprint, NotifiedAlert, Status};
+use crate::state::{Batch, Table};
+
+/// Alerts that are known at the same time: what posts too many of them is refused and takes no memory.
+const MAX_KNOWN: usize = 100_000;
+
+/// An alert as somebody tells it.
+struct Telling {
+    alert: NotifiedAlert,
+    /// For how long that holds at least.
+    valid_for: Duration,
+    posted: Option<Posted>,
+}
+
+impl Core {
+    /// Alerts as rules tell them. Gives how many were refused because too many are known.
+    pub(super) fn told_by_rules(&mut self, alerts: Vec<Alert>, now: Now, batch: &mut Batch) -> usize {
+        let mut refused = 0;
+        for alert in alerts {
+            let telling = Telling { valid_for: alert.valid_for, posted: None, alert: self.complete_rules(alert) };
+            refused += usize::from(!self.told(telling, now, batch));
+        }
+        refused
+    }
+
+    /// Alerts from elsewhere on the host, with Alertmanager's rules for what they do not say. Gives how many were refused
+    /// because too many are known.
+    pub(super) fn told_by_others(&mut self, alerts: Vec<PostedAlert>, now: Now, batch: &mut Batch) -> usize {
+        let mut refused = 0;
+        for alert in alerts {
+            let telling = self.complete_posted(alert, now);
+            refused += usize::from(!self.told(telling, now, batch));
+        }
+        refused
+    }
+
+    /// Takes an alert in; `false`: it is refused.
+    fn told(&mut self, telling: Telling, now: Now, batch: &mut Batch) -> bool {
+        let Telling { alert, valid_for, posted } = telling;
+        let fingerprint = alert.fingerprint();
+        let routes = self.plan.root.dispatch(&alert.labels);
+        let known = self.alerts.get(&fingerprint);
+        if known.is_none() {
+            if alert.status() == Status::Resolved && !self.was_notified(&routes, &alert.labels, fingerprint) {
+                // Nobody was told that it fires: nothing to take back.
+                return true;
+            }
+            if self.alerts.len() >= MAX_KNOWN {
+                return false;
+            }
+        }
+        let at = Mono::of(now.mono);
+        // Since when it fires by the monotonic clock, which does not jump.
+        let starts_at = at.before(Duration::from_millis(now.wall.millis_since(alert.starts_at).max(0).unsigned_abs()));
+        let as_known = known.is_some_and(|known| {
+            (known.alert.starts_at, known.alert.ends_at) == (alert.starts_at, alert.ends_at)
+                // A time-out need not be known after a restart.
+                && (known.posted == posted || posted.is_some_and(|p| p.timeout) && known.posted.is_some_and(|k| k.timeout))
+        });
+        let labels = alert.labels.clone();
+        let groups = known.map_or(0, |known| known.groups);
+        let known = Known { alert, told: at, updated: now.wall, valid_for, posted, groups };
+        if !as_known {
+            batch.put(Table::Alerts, fingerprint.to_string(), &known.row());
+        }
+        let limit = known.limit(self.plan.resolve_timeout);
+        self.alerts.insert(fingerprint, known);
+        self.next_look = self.next_look.min(limit);
+        for route in &routes {
+            self.join(route, &labels, fingerprint, |_| (at.after(route.group_wait), false));
+            // One that has fired for longer than the group would wait has waited enough.
+            let id = (route.id, route.group_labels(&labels));
+            let waited = starts_at.after(route.group_wait) < at;
+            if waited && self.groups.get(&id).is_some_and(|group| !group.flushed && group.next_flush() > at) {
+                self.groups.reschedule(&id, at);
+            }
+        }
+        true
+    }
+
+    /// The labels with those that every alert has.
+    fn complete_labels(&self, labels: &Labels) -> Labels {
+        let mut all = labels.builder();
+        for (name, value) in self.plan.external_labels.iter().filter(|(name, _)| !labels.has(name)) {
+            all.set(name, value);
+        }
+        all.build()
+    }
+
+    fn complete_rules(&self, alert: Alert) -> NotifiedAlert {
+        NotifiedAlert {
+            labels: self.complete_labels(&alert.labels),
+            annotations: alert.annotations,
+            starts_at: alert.starts_at,
+            ends_at: alert.ends_at,
+            value: alert.value,
+            generator_url: self.plan.generator_url(&alert.expr),
+            expr: alert.expr,
+            details: Details { threshold: alert.threshold, top: alert.top, ..Details::default() },
+        }
+    }
+
+    fn complete_posted(&self, posted: PostedAlert, now: Now) -> Telling {
+        let PostedAlert { labels, annotations, starts_at, ends_at, generator_url } = posted;
+        let labels = self.complete_labels(&labels);
+        let mut starts_at = starts_at.or(ends_at).unwrap_or(now.wall);
+        let mut timeout = ends_at.is_none();
+        let mut until = ends_at.unwrap_or(now.wall + self.plan.resolve_timeout);
+        let known = self.alerts.get(&Fingerprint::of(&labels));
+        if let Some((known, before)) = known.and_then(|known| Some((known, known.posted?))) {
+            // Two tellings that overlap are one alert.
+            let (known_from, known_until) = (known.alert.starts_at, known.alert.ends_at);
+            let known_until = known_until.unwrap_or(Timestamp::from_millis(before.until));
+            let within = |t: Timestamp| known_from < t && t < known_until;
+            if within(until) || within(starts_at) {
+                starts_at = starts_at.min(known_from);
+                // What ended later counts of two ends; of what still fires, what was said to end later, if it was said.
+                let counts = match until <= now.wall {
+                    true => known.alert.status() == Status::Resolved,
+                    false => !before.timeout,
+                };
+                if counts && known_until > until {
+                    (until, timeout) = (known_until, before.timeout);
+                }
+            }
+        }
+        let resolved = until <= now.wall;
+        let left = u64::try_from(until.millis_since(now.wall)).unwrap_or(0);
+        Telling {
+            alert: NotifiedAlert {
+                labels,
+                annotations,
+                starts_at,
+                ends_at: resolved.then_some(until),
+                value: f64::NAN,
+                generator_url,
+                expr: String::new(),
+                details: Details::default(),
+            },
+            valid_for: Duration::from_millis(left),
+            posted: Some(Posted { until: until.as_millis(), timeout }),
+        }
+    }
+
+    fn was_notified(&self, routes: &[Arc<Route>], labels: &Labels, fingerprint: Fingerprint) -> bool {
+        routes.iter().any(|route| {
+            let key = route.group_key(&route.group_labels(labels));
+            let recipients = self.plan.recipients.get(&route.receiver).map(Vec::as_slice).unwrap_or_default();
+            recipients.iter().any(|recipient| {
+                let entry = self.log.get(&log_key(&recipient.target, &key));
+                entry.is_some_and(|entry| entry.told.firing.contains(&fingerprint))
+            })
+        })
+    }
+}
