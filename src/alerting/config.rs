@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use super::heartbeat::HeartbeatConfig;
 use super::matcher::Matchers;
 use crate::section;
-use crate::sinks::{GlobalConfig, LogConfig, ReceiverConfig, Templates, not_supported};
+use crate::sinks::{AlertmanagerConfig, GlobalConfig, LogConfig, ReceiverConfig, SinkConfig, Templates, not_supported};
 use crate::yaml::{Faults, FromYaml, Node, Pattern, Value, nearest};
 
 section! {
@@ -22,6 +23,10 @@ section! {
         pub route: Option<RouteConfig> = None,
         /// Who can be told.
         pub receivers: Vec<ReceiverConfig> = Vec::new(),
+        /// An outside service that notices when the agent or the host is dead.
+        pub heartbeat: Option<HeartbeatConfig> = None,
+        /// Alertmanagers that every alert is forwarded to, whatever the routes say; as in Prometheus' file.
+        pub alertmanagers: Vec<AlertmanagerConfig> = Vec::new(),
     }
 }
 
@@ -60,6 +65,13 @@ fn alertmanagers_root(key: &str) -> Option<String> {
             "write what suppresses the alert into its expression, for instance: unless on() HOST_IS_DOWN"
         }
         "time_intervals" | "mute_time_intervals" => TIME,
+        "alert_relabel_configs" => {
+            return Some(
+                "\"alert_relabel_configs\" is a key of Prometheus' that this version does not support: choose with routes \
+                 what is forwarded (alertmanager_configs), and set labels in global.external_labels or in the rules"
+                    .to_string(),
+            );
+        }
         _ => return None,
     };
     Some(not_supported(key, instead))
@@ -137,8 +149,13 @@ impl AlertingConfig {
 
     /// The root route and the receivers in force.
     pub(super) fn effective(&self) -> (RouteConfig, Vec<ReceiverConfig>) {
+        let forwarding = self.forwarding().into_iter().map(|_| ReceiverConfig {
+            name: Self::FORWARDING_RECEIVER.to_string(),
+            alertmanager_configs: self.alertmanagers.clone(),
+            ..ReceiverConfig::default()
+        });
         if let Some(route) = &self.route {
-            return (route.clone(), self.receivers.clone());
+            return (route.clone(), self.receivers.iter().cloned().chain(forwarding).collect());
         }
         let route = RouteConfig {
             receiver: Some(Self::DEFAULT_RECEIVER.to_string()),
@@ -151,12 +168,30 @@ impl AlertingConfig {
             log_configs: vec![LogConfig::default()],
             ..ReceiverConfig::default()
         };
-        (route, vec![log])
+        (route, std::iter::once(log).chain(forwarding).collect())
+    }
+
+    /// The name of the receiver that stands for `alertmanagers`.
+    const FORWARDING_RECEIVER: &'static str = "alertmanagers";
+
+    /// The route to `alertmanagers`, which every alert takes whatever else it takes.
+    pub(super) fn forwarding(&self) -> Option<RouteConfig> {
+        (!self.alertmanagers.is_empty()).then(|| RouteConfig {
+            receiver: Some(Self::FORWARDING_RECEIVER.to_string()),
+            // They are grouped there; here only so that one change does not bring all alerts along.
+            group_by: Some(GroupBy::Labels(vec!["alertname".to_string()])),
+            group_wait: Some(Duration::ZERO),
+            ..RouteConfig::default()
+        })
     }
 
     /// Makes relative paths start at `dir`, the directory of the configuration's file.
     pub fn resolve_paths(&mut self, dir: &Path) {
         self.receivers.iter_mut().for_each(|receiver| receiver.resolve_paths(dir));
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.resolve_paths(dir);
+        }
+        self.alertmanagers.iter_mut().for_each(|forwarding| forwarding.resolve_paths(dir));
     }
 }
 
@@ -166,11 +201,27 @@ fn check(config: &mut AlertingConfig, node: &Node, faults: &mut Faults) {
     let receivers = node.get("receivers");
     for (receiver, at) in config.receivers.iter_mut().zip(receivers.map(Node::items).unwrap_or_default()) {
         receiver.inherit(&config.global, at, faults);
+        let resending = receiver.entries().iter().filter(|(_, _, sink)| sink.resend().is_some()).count();
+        if resending > 0 && resending < receiver.entries().len() {
+            let message = "beside alertmanager_configs all sinks of a receiver are told changes within seconds: give \
+                           the others a receiver of their own, and a route with continue to each";
+            faults.warn(at.at, message);
+        }
+    }
+    if let Some(heartbeat) = &mut config.heartbeat {
+        heartbeat.inherit(&config.global);
+    }
+    for forwarding in &mut config.alertmanagers {
+        forwarding.inherit(&config.global, node, faults);
     }
     for receiver in receivers.map(Node::items).unwrap_or_default() {
         let named = receiver.get("name");
         match named.and_then(Node::as_str) {
             None | Some("") => faults.error(receiver.at, "a receiver needs a name"),
+            Some(AlertingConfig::FORWARDING_RECEIVER) if !config.alertmanagers.is_empty() => {
+                let message = "this name is that of the receiver which stands for alertmanagers: take another";
+                faults.error(named.map_or(receiver.at, |n| n.at), message);
+            }
             Some(name) if !names.insert(name) => {
                 faults.error(named.map_or(receiver.at, |n| n.at), format!("there are two receivers named {name:?}"));
             }

@@ -25,6 +25,7 @@ mod as_alertmanager;
 mod config;
 mod core;
 mod group;
+mod heartbeat;
 mod known;
 mod log;
 mod matcher;
@@ -41,6 +42,7 @@ mod view;
 
 pub use config::{AlertingConfig, GroupBy, RouteConfig, Routes};
 pub use core::{Actions, Core, Ended, Ending, Event, Now, Report};
+pub use heartbeat::{HeartbeatConfig, HeartbeatMethod};
 pub use matcher::{MatchOp, Matcher, Matchers, parse_matchers};
 pub use plan::{Plan, Recipient, Target};
 pub use queue::Attempt;

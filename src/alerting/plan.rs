@@ -32,6 +32,8 @@ impl fmt::Display for Target {
 pub struct Recipient {
     pub target: Arc<Target>,
     pub send_resolved: bool,
+    /// How often what fires is told again at least.
+    pub resend: Option<Duration>,
 }
 
 /// Routes, receivers and what goes into every notification.
@@ -57,11 +59,13 @@ impl Plan {
             let sinks = receiver.entries().into_iter().map(|(integration, index, sink)| Recipient {
                 target: Arc::new(Target { receiver: receiver.name.clone(), integration: integration.into(), index }),
                 send_resolved: sink.send_resolved(),
+                resend: sink.resend(),
             });
             recipients.insert(receiver.name.clone(), sinks.collect());
         }
+        let resend = |receiver: &str| recipients.get(receiver)?.iter().filter_map(|recipient| recipient.resend).min();
         Plan {
-            root: Route::root(&route),
+            root: Route::root(&route).beside(config.forwarding().map(|c| Route::root(&c))).hastened(&resend),
             receivers: receivers.iter().map(|receiver| receiver.name.clone()).collect(),
             recipients,
             resolve_timeout: config.global.resolve_timeout,

@@ -134,6 +134,9 @@ impl Config {
 
         // They have no faults, as their tests show, and would name their own file for those of the next.
         let mut groups = if file.stock_rules { rules::stock_groups(&mut Faults::default()) } else { Vec::new() };
+        if file.alerting.heartbeat.is_some() {
+            groups.extend(rules::watchdog_groups(&mut Faults::default()));
+        }
         groups.extend(rules::read_groups(&file.groups, &document.source, &mut faults));
         groups.extend(rules::read_rule_files(&file.rule_files, base, &mut faults));
         if let Some(textfile) = document.root.get("collectors").and_then(|c| c.get("textfile")) {

@@ -5,7 +5,7 @@ use std::fmt;
 use reqwest::Url;
 
 use super::without_user;
-use crate::yaml::{Faults, FromYaml, Node};
+use crate::yaml::{Faults, FromYaml, Node, Value};
 
 /// An http or https URL that other paths are made from.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,6 +58,13 @@ impl FromYaml for Address {
             faults.error(node.at, "not an http or https URL");
         }
         address
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        let mut url = self.0.clone();
+        // They fail for URLs that cannot have any.
+        let _ = (url.set_username(""), url.set_password(None));
+        Some(Value::text(url.as_str()))
     }
 }
 

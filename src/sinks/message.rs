@@ -132,15 +132,24 @@ pub(super) fn fitting<T: Serialize>(
     cut_to(fits)
 }
 
-/// The chart of a notification as a file of a form: that of the first alert that fires, else of the first.
+/// The chart of a notification (PNG): that of the first alert that fires, else of the first.
+pub(super) async fn picture(
+    wanted: bool,
+    charts: Option<&Arc<dyn Charts>>,
+    notification: &Notification,
+) -> Option<Vec<u8>> {
+    let charts = charts.filter(|_| wanted)?;
+    let firing = notification.alerts.iter().find(|alert| alert.status() == Status::Firing);
+    charts.chart(firing.or(notification.alerts.first())?, notification.at).await
+}
+
+/// The same as a file of a form.
 pub(super) async fn chart(
     wanted: bool,
     charts: Option<&Arc<dyn Charts>>,
     notification: &Notification,
 ) -> Option<multipart::Part> {
-    let charts = charts.filter(|_| wanted)?;
-    let firing = notification.alerts.iter().find(|alert| alert.status() == Status::Firing);
-    let png = charts.chart(firing.or(notification.alerts.first())?, notification.at).await?;
+    let png = picture(wanted, charts, notification).await?;
     multipart::Part::bytes(png).file_name(CHART).mime_str("image/png").ok()
 }
 

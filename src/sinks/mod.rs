@@ -4,6 +4,8 @@
 //! Each sink's configuration stands beside it, with Alertmanager's keys where Alertmanager has the sink.
 
 mod address;
+mod alertmanager;
+mod aws;
 mod context;
 mod desktop;
 mod discord;
@@ -33,6 +35,7 @@ mod rocketchat;
 mod service;
 mod severity;
 mod slack;
+mod sns;
 mod syslog;
 mod telegram;
 #[cfg(test)]
@@ -54,7 +57,9 @@ use crate::yaml::{Faults, Node};
 
 pub use crate::model::TopProcess;
 pub use address::Address;
-pub use context::{Charts, SinkContext};
+pub use alertmanager::{AlertmanagerConfig, AlertmanagerSink, Alertmanagers, Targets};
+pub use aws::Sigv4;
+pub use context::{Chart, Charts, SinkContext};
 pub use desktop::DesktopConfig;
 pub use discord::DiscordConfig;
 pub use email::{EmailConfig, Smarthost, ThreadingConfig};
@@ -71,6 +76,8 @@ pub use matrix::{MatrixConfig, MatrixSink};
 pub use mattermost::MattermostConfig;
 pub use msteams::MsTeamsConfig;
 pub use msteamsv2::MsTeamsV2Config;
+#[cfg(test)]
+pub use notification::tests::example;
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status};
 pub use ntfy::{NtfyConfig, NtfySink};
 pub use opsgenie::{OpsgenieConfig, OpsgenieSink};
@@ -80,6 +87,7 @@ pub use pushover::PushoverConfig;
 pub use receiver::ReceiverConfig;
 pub use rocketchat::RocketchatConfig;
 pub use slack::SlackConfig;
+pub use sns::{SnsConfig, SnsSink};
 pub use syslog::{SyslogAddress, SyslogConfig};
 pub use telegram::TelegramConfig;
 pub use text::{Templates, Text, Texts};
@@ -91,6 +99,12 @@ pub use webhook::{WebhookConfig, WebhookSink};
 pub trait SinkConfig: fmt::Debug + Send + Sync {
     /// Whether resolved alerts are told too.
     fn send_resolved(&self) -> bool;
+
+    /// How often what fires is told again however seldom its route says, where the far side forgets what it does not hear
+    /// of. Such a far side does the grouping and repeating itself, so changes are told it at once.
+    fn resend(&self) -> Option<Duration> {
+        None
+    }
 
     /// Takes from `global` what the entry, which stands at `node`, does not say itself, and says what is missing then.
     fn inherit(&mut self, _global: &GlobalConfig, _node: &Node, _faults: &mut Faults) {}

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::{
-    DesktopConfig, DiscordConfig, EmailConfig, ExecConfig, GlobalConfig, GotifyConfig, JiraConfig, JournaldConfig,
-    LogConfig, MatrixConfig, MattermostConfig, MsTeamsConfig, MsTeamsV2Config, NtfyConfig, OpsgenieConfig,
-    PagerdutyConfig, PushoverConfig, RocketchatConfig, SinkConfig, SlackConfig, SyslogConfig, TelegramConfig,
-    VictoropsConfig, WebexConfig, WebhookConfig, not_supported,
+    AlertmanagerConfig, DesktopConfig, DiscordConfig, EmailConfig, ExecConfig, GlobalConfig, GotifyConfig, JiraConfig,
+    JournaldConfig, LogConfig, MatrixConfig, MattermostConfig, MsTeamsConfig, MsTeamsV2Config, NtfyConfig,
+    OpsgenieConfig, PagerdutyConfig, PushoverConfig, RocketchatConfig, SinkConfig, SlackConfig, SnsConfig,
+    SyslogConfig, TelegramConfig, VictoropsConfig, WebexConfig, WebhookConfig, not_supported,
 };
 use crate::section;
 use crate::yaml::{Faults, Node};
@@ -53,6 +53,10 @@ section! {
         pub matrix_configs: Vec<MatrixConfig> = Vec::new(),
         /// Each a mail.
         pub email_configs: Vec<EmailConfig> = Vec::new(),
+        /// Each one Alertmanager, or several, that alerts are forwarded to.
+        pub alertmanager_configs: Vec<AlertmanagerConfig> = Vec::new(),
+        /// Each a message of AWS' Simple Notification Service.
+        pub sns_configs: Vec<SnsConfig> = Vec::new(),
         /// Each a command to run.
         pub exec_configs: Vec<ExecConfig> = Vec::new(),
         /// Each JSON lines to a file or standard error.
@@ -88,6 +92,8 @@ macro_rules! sinks {
             gotify: gotify_configs,
             matrix: matrix_configs,
             email: email_configs,
+            alertmanager: alertmanager_configs,
+            sns: sns_configs,
             exec: exec_configs,
             log: log_configs,
             syslog: syslog_configs,

@@ -17,10 +17,9 @@ pub(super) async fn encrypt<S>(config: &TlsConfig, host: &str, stream: S) -> Res
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    // The name that is asked for; what the certificate must have is the same unless `server_name` says otherwise.
-    let wanted = if config.server_name.is_empty() { host } else { &config.server_name };
-    let name =
-        ServerName::try_from(wanted.to_string()).map_err(|_| format!("{wanted:?} is not the name of a server"))?;
+    // The name that is asked for, too: one machine may stand for several servers.
+    let name = if config.server_name.is_empty() { host } else { &config.server_name };
+    let name = ServerName::try_from(name.to_string()).map_err(|_| format!("{name:?} is not the name of a server"))?;
     let config = config.clone();
     let client = tokio::task::spawn_blocking(move || config.client_config()).await.map_err(|e| e.to_string())??;
     TlsConnector::from(Arc::new(client)).connect(name, stream).await.map_err(|e| format!("TLS failed: {e}"))

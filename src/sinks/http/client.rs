@@ -14,7 +14,7 @@ use super::tls::Stamp;
 use super::{install_crypto, proxy, secret, without_user};
 
 /// A request to the far side.
-pub(in crate::sinks) struct Outgoing {
+pub(crate) struct Outgoing {
     method: Method,
     /// Never shown but for its host.
     url: String,
@@ -146,12 +146,7 @@ impl HttpClient {
 
     /// Posts JSON, and reads the answer's status as confirmation or failure. `id` goes into the header
     /// `Idempotency-Key`.
-    pub(in crate::sinks) async fn post_json(
-        &self,
-        url: &str,
-        id: &str,
-        body: Vec<u8>,
-    ) -> Result<Delivered, DeliveryError> {
+    pub(crate) async fn post_json(&self, url: &str, id: &str, body: Vec<u8>) -> Result<Delivered, DeliveryError> {
         let answer = self.send(Outgoing::json(url, body).header("Idempotency-Key", id)).await?;
         Ok(Delivered { answer: answer.status.to_string() })
     }
@@ -161,7 +156,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// Who did not take it, and why.
-    pub(in crate::sinks) async fn send(&self, outgoing: Outgoing) -> Result<Answer, DeliveryError> {
+    pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Answer, DeliveryError> {
         // What a parser says of a URL may quote it.
         let url = Url::parse(&outgoing.url)
             .ok()

@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use super::super::not_supported;
 use crate::section;
-use crate::yaml::{Faults, FromYaml, Node, Secret};
+use crate::yaml::{Faults, FromYaml, Node, Secret, Value};
 
 section! {
     check = check_http;
@@ -174,6 +174,13 @@ impl FromYaml for TlsVersion {
             }
         }
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Some(Value::plain(match self {
+            TlsVersion::Tls12 => "TLS12",
+            TlsVersion::Tls13 => "TLS13",
+        }))
+    }
 }
 
 /// Prometheus' references to a manager of secrets.
@@ -204,14 +211,7 @@ fn foreign_oauth2(key: &str) -> Option<String> {
 }
 
 /// Of two keys for one thing at most one may be given.
-pub(in crate::sinks) fn one_of(
-    node: &Node,
-    faults: &mut Faults,
-    value: &str,
-    file: &str,
-    has_value: bool,
-    has_file: bool,
-) {
+pub(crate) fn one_of(node: &Node, faults: &mut Faults, value: &str, file: &str, has_value: bool, has_file: bool) {
     if has_value && has_file {
         faults.error(
             node.get(file).map_or(node.at, |n| n.at),
@@ -221,12 +221,12 @@ pub(in crate::sinks) fn one_of(
 }
 
 /// Whether it is a URL of HTTP. What a parser says of a URL may quote it, so nothing more is said.
-pub(in crate::sinks) fn is_http(url: &str) -> bool {
+pub(crate) fn is_http(url: &str) -> bool {
     Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 /// What the keys of `http_config` cannot say each for itself. `node` is where they stand.
-pub(in crate::sinks) fn check_http(config: &mut HttpConfig, node: &Node, faults: &mut Faults) {
+pub(crate) fn check_http(config: &mut HttpConfig, node: &Node, faults: &mut Faults) {
     one_of(
         node,
         faults,

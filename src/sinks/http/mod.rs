@@ -16,10 +16,11 @@ use std::sync::Once;
 use crate::yaml::Secret;
 
 pub(super) use answer::Answer;
-pub(super) use client::Outgoing;
+pub(crate) use client::Outgoing;
 pub use client::{HttpClient, Question};
+pub(super) use config::check_http;
 pub use config::{Authorization, BasicAuth, Header, HttpConfig, OAuth2, TlsConfig, TlsVersion};
-pub(super) use config::{is_http, one_of};
+pub(crate) use config::{is_http, one_of};
 
 /// A URL as it may be shown: what stands before an @ is a user and a password, wherever somebody put it.
 pub fn without_user(url: &str) -> &str {
@@ -27,7 +28,7 @@ pub fn without_user(url: &str) -> &str {
 }
 
 /// A secret, from the configuration or from its file.
-pub(super) fn secret(value: Option<&Secret>, file: Option<&Path>) -> Result<String, String> {
+pub(crate) fn secret(value: Option<&Secret>, file: Option<&Path>) -> Result<String, String> {
     match (value, file) {
         (_, Some(file)) => match std::fs::read_to_string(file) {
             Ok(text) => Ok(text.trim().to_string()),

@@ -9,12 +9,7 @@ use crate::template::{Value, json};
 /// What Go writes instead of what it does not let through.
 const REFUSED: &str = "ZgotmplZ";
 
-/// Between tags.
-pub fn html(text: &str) -> String {
-    attribute(text, false)
-}
-
-/// In quotes. `html`: it is HTML already, so its character references stay.
+/// Between tags and in quotes. `html`: it is HTML already, so its character references stay.
 pub fn attribute(text: &str, html: bool) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
