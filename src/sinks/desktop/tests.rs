@@ -120,6 +120,18 @@ async fn a_group_is_one_bubble_that_changes_with_it() {
 }
 
 #[tokio::test]
+async fn what_alerts_say_is_no_markup_for_a_desktop_that_has_it_and_plain_for_one_that_has_none() {
+    for (capabilities, said) in [(&["body-markup"] as &[&str], "disk &lt;full&gt; &amp;"), (&[], "disk <full> &")] {
+        let Some(session) = Session::start(None, capabilities) else { return };
+        let (config, _) = read(&format!("bus: unix:path={}/bus\n", session.dir.path().display()));
+        config.build(&context()).deliver(&example()).await.unwrap();
+        let seen = session.seen();
+        assert!(seen[0]["body"].as_str().unwrap().contains(said), "{}", seen[0]["body"]);
+        assert!(seen[0]["summary"].as_str().unwrap().contains("DiskFull"), "{}", seen[0]["summary"]);
+    }
+}
+
+#[tokio::test]
 async fn root_shows_it_to_another_user_on_the_users_own_bus() {
     if !geteuid().is_root() {
         eprintln!("skipped: only root can act for another user");

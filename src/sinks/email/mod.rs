@@ -182,9 +182,11 @@ impl SinkConfig for EmailConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        let ca = self.tls_config.as_mut().and_then(|tls| tls.ca_file.as_mut());
-        for path in [self.auth_password_file.as_mut(), self.auth_secret_file.as_mut(), ca].into_iter().flatten() {
+        for path in [&mut self.auth_password_file, &mut self.auth_secret_file].into_iter().flatten() {
             *path = dir.join(&path);
+        }
+        if let Some(tls) = &mut self.tls_config {
+            tls.resolve_paths(dir);
         }
     }
 

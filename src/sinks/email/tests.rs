@@ -164,6 +164,23 @@ async fn a_mail_has_both_texts_and_the_picture_in_its_place() {
 }
 
 #[tokio::test]
+async fn what_is_said_by_default_is_who_and_what_and_has_the_picture_in_it() {
+    let Some(server) = Server::start("none", json!({})) else { return };
+    sink_with(&server.entry("require_tls: false\n"), true).deliver(&example()).await.unwrap();
+    let mail = server.mail();
+    assert!(header(&mail, "Subject").contains("DiskFull"), "{}", header(&mail, "Subject"));
+    let part = |n: usize| mail["parts"][n]["text"].as_str().unwrap();
+    assert!(part(1).contains("disk <full> & \"loud\""), "{}", part(1));
+    assert!(part(3).contains("disk &lt;full&gt;") && part(3).contains("cid:chart"), "{}", part(3));
+    assert_eq!(bytes(&mail["parts"][4]), picture());
+    // Without a picture, there is no place for one.
+    sink(&server.entry("require_tls: false\n")).deliver(&example()).await.unwrap();
+    let mails = server.mails();
+    assert_eq!(types(&mails[1]), ["multipart/alternative", "text/plain", "text/html"]);
+    assert!(!mails[1]["parts"][2]["text"].as_str().unwrap().contains("cid:chart"));
+}
+
+#[tokio::test]
 async fn a_picture_that_the_text_has_no_place_for_is_a_file() {
     let Some(server) = Server::start("none", json!({})) else { return };
     let entry = server.entry("require_tls: false\nhtml: ''\ntext: See the chart.\nheaders: {Subject: x}\n");
@@ -191,6 +208,9 @@ async fn tls_from_the_start_and_every_way_to_log_in() {
         let entry = server.entry(&format!(
             "{TEXTS}headers: {{Subject: x}}\nforce_implicit_tls: true\nauth_username: watch\n{credentials}\n"
         ));
+        // The certificate is for a name, not for the address.
+        let entry =
+            entry.replacen("localhost:", "127.0.0.1:", 1).replacen("{ca_file", "{server_name: localhost, ca_file", 1);
         sink(&entry).deliver(&example()).await.unwrap();
         let mail = server.mail();
         assert_eq!((&mail["mechanism"], &mail["authenticated"]), (&json!(offered), &json!(true)));

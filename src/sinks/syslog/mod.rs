@@ -118,9 +118,7 @@ impl SinkConfig for SyslogConfig {
     }
 
     fn resolve_paths(&mut self, dir: &std::path::Path) {
-        if let Some(path) = &mut self.tls_config.ca_file {
-            *path = dir.join(&path);
-        }
+        self.tls_config.resolve_paths(dir);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {

@@ -70,6 +70,21 @@ async fn a_long_message_is_cut_where_a_receiver_would_and_has_no_line_breaks() {
 }
 
 #[tokio::test]
+async fn each_message_is_of_its_own_alert_by_default() {
+    let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let (config, _) = read(&format!("address: udp://{}\n", receiver.local_addr().unwrap()));
+    let mut n = example();
+    n.alerts[1].annotations = Labels::from_pairs([("summary", "the other disk")]);
+    config.build(&context()).deliver(&n).await.unwrap();
+    for (summary, not) in [("disk <full>", "the other disk"), ("the other disk", "disk <full>")] {
+        let mut buffer = [0; 4096];
+        let length = receiver.recv(&mut buffer).await.unwrap();
+        let text = std::str::from_utf8(&buffer[..length]).unwrap();
+        assert!(text.contains(summary) && !text.contains(not), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_receiver_it_is_tried_again() {
     let port = Free::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for address in [format!("tcp://127.0.0.1:{port}"), "unix:///no/such/log".to_string()] {
