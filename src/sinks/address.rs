@@ -87,6 +87,8 @@ mod tests {
         for text in ["ftp://a", "a.example", "https://", ""] {
             assert_eq!(Address::new(text), None, "{text}");
         }
-        assert_eq!(format!("{:?}", Address::new("https://me:hunter2@a.example/x").unwrap()), "\"a.example/x\"");
+        let address = Address::new("https://me:hunter2@a.example/x").unwrap();
+        assert_eq!(format!("{address:?}"), "\"a.example/x\"");
+        assert_eq!(address.as_yaml(), Some(Value::text("https://a.example/x")));
     }
 }

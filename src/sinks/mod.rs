@@ -69,6 +69,7 @@ pub use gotify::{GotifyConfig, GotifySink};
 pub use http::{
     Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, Question, TlsConfig, TlsVersion, without_user,
 };
+pub(crate) use http::{Outgoing, is_http, one_of, secret};
 pub use jira::{JiraConfig, JiraSink};
 pub use journald::JournaldConfig;
 pub use log::{LogConfig, LogSink};

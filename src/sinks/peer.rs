@@ -2,6 +2,7 @@
 //! webhook what its notification is, and our sinks are given the same one.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,6 +17,8 @@ use super::{
 };
 use crate::model::{Labels, Timestamp};
 
+mod chats;
+
 struct Peer(Child);
 
 impl Drop for Peer {
@@ -25,26 +28,32 @@ impl Drop for Peer {
     }
 }
 
-/// The entries, with FAR for the far side and LONG for a text that is too long everywhere.
-const PAGERDUTY: &str = r#"{routing_key: 'R{{ len .Alerts }}', url: 'http://FAR/pd', client: us, client_url: 'http://us',
-    description: '{{ .CommonLabels.unit }} LONG', severity: '{{ .CommonLabels.severity }}', class: disk,
-    details: {firing: '{{ range .Alerts.Firing }}{{ .Labels.SortedPairs.Values | join ", " }};{{ end }}',
-      resolved: '{{ range .Alerts.Resolved }}{{ .Labels.instance }};{{ end }}', more: '{{ .CommonAnnotations.summary }}'},
-    component: sda, group: '{{ .GroupLabels.alertname | toLower }}', source: host,
-    links: [{href: 'http://l?a=1&b=2', text: runbook}, {href: '{{ .CommonLabels.nothing }}', text: nowhere}],
-    images: [{src: 'http://i/p.png', alt: a picture}, {alt: nothing}]}"#;
-const OPSGENIE: &str = r#"{api_key: 'G{{ len .Alerts }}', api_url: 'http://FAR/og', message: '{{ .Status }} LONG', source: us,
-    description: '{{ .CommonAnnotations.summary }}', entity: sda, details: {severity: sev1, more: '{{ .ExternalURL }}'},
-    tags: ' a,,{{ .CommonLabels.severity }}', actions: look, note: n, priority: P1, update_alerts: true,
-    responders: [{name: 'db,{{ .CommonLabels.severity }}', type: teams}, {username: me, type: user},
-      {id: '{{ .CommonLabels.nothing }}', type: '{{ .CommonLabels.nothing }}'}]}"#;
-const VICTOROPS: &str = r#"{api_url: 'http://FAR/vo', api_key: k7, routing_key: 'db {{ .CommonLabels.severity }}',
-    entity_display_name: '{{ .CommonLabels.unit }}', state_message: '{{ .CommonAnnotations.summary }} LONG',
-    monitoring_tool: us, message_type: '{{ if eq .CommonLabels.severity "page" }}WARNING{{ end }}',
-    custom_fields: {shelf: '{{ len .Alerts.Firing }}'}}"#;
+fn pagerduty(far: SocketAddr) -> String {
+    format!(
+        "{{routing_key: R7, url: 'http://{far}/pd', client: us, client_url: 'http://us', description: '{}', \
+          details: {{firing: 'a <b> & \"c\" \u{2028}', resolved: '', num_firing: '1', num_resolved: '0', more: ''}}, \
+          severity: critical, class: disk, component: sda, group: db, source: host, \
+          links: [{{href: 'http://l?a=1&b=2', text: runbook}}, {{text: nowhere}}], \
+          images: [{{src: 'http://i/p.png', alt: a picture}}, {{alt: nothing}}]}}",
+        "ä".repeat(1100)
+    )
+}
 
-fn entry(text: &str, far: SocketAddr) -> String {
-    text.replace("FAR", &far.to_string()).replace("LONG", &"ü".repeat(21_000))
+fn opsgenie(far: SocketAddr) -> String {
+    format!(
+        "{{api_key: G7, api_url: 'http://{far}/og', message: '{}', description: all of it, source: us, entity: sda, \
+          details: {{severity: sev1, more: x}}, tags: ' a,,b', actions: look, note: n, priority: P1, \
+          update_alerts: true, responders: [{{name: 'db,web', type: teams}}, {{username: me, type: user}}]}}",
+        "ö".repeat(140)
+    )
+}
+
+fn victorops(far: SocketAddr) -> String {
+    format!(
+        "{{api_url: 'http://{far}/vo', api_key: k7, routing_key: 'db team', entity_display_name: 'disk <full>', \
+          state_message: '{}', monitoring_tool: us, message_type: WARNING, custom_fields: {{shelf: '3'}}}}",
+        "ü".repeat(21_000)
+    )
 }
 
 fn config(far: SocketAddr) -> String {
@@ -52,9 +61,9 @@ fn config(far: SocketAddr) -> String {
         "route: {{receiver: all, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}\n\
          receivers:\n- name: all\n  webhook_configs: [{{url: 'http://{far}/hook'}}]\n  \
          pagerduty_configs: [{}]\n  opsgenie_configs: [{}]\n  victorops_configs: [{}]\n",
-        entry(PAGERDUTY, far),
-        entry(OPSGENIE, far),
-        entry(VICTOROPS, far)
+        pagerduty(far),
+        opsgenie(far),
+        victorops(far)
     )
 }
 
@@ -120,61 +129,72 @@ async fn arrived(memory: &Mutex<Vec<Seen>>, from: usize, to: usize) -> Vec<Seen>
     seen
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn incident_services_are_asked_byte_for_byte_what_alertmanager_asks_them() {
+/// Debian's Alertmanager with this configuration, and where its API is; `None` where it is not installed.
+async fn peer(dir: &Path, config: &str) -> Option<(Peer, String)> {
     const PROGRAM: &str = "prometheus-alertmanager";
-    let dir = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (far, theirs) = far_side(vec![(200, vec![], "{}")]).await;
-    std::fs::write(dir.path().join("am.yml"), config(far)).unwrap();
+    std::fs::write(dir.join("am.yml"), config).unwrap();
     let started = Command::new(PROGRAM)
-        .arg(format!("--config.file={}", dir.path().join("am.yml").display()))
-        .arg(format!("--storage.path={}", dir.path().join("am").display()))
+        .arg(format!("--config.file={}", dir.join("am.yml").display()))
+        .arg(format!("--storage.path={}", dir.join("am").display()))
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .args(["--web.external-url=http://host.example:9093", "--web.route-prefix=/", "--cluster.listen-address="])
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(std::fs::File::create(dir.join("log")).unwrap())
         .spawn();
-    let _peer = match started {
+    let peer = match started {
         Ok(child) => Peer(child),
         Err(error) => {
             assert!(std::env::var_os("WATCHFIRE_REQUIRE_PEERS").is_none(), "{PROGRAM}: {error}");
             eprintln!("skipped: {PROGRAM} cannot be run: {error}");
-            return;
+            return None;
         }
     };
-    let client = client();
     let api = format!("http://127.0.0.1:{port}");
     for attempt in 0.. {
-        match client.get(format!("{api}/-/ready")).send().await {
+        match client().get(format!("{api}/-/ready")).send().await {
             Ok(answer) if answer.status().is_success() => break,
-            _ => assert!(attempt < 500, "{PROGRAM} does not get ready"),
+            _ if attempt < 500 => {}
+            _ => panic!("{PROGRAM} does not get ready: {}", std::fs::read_to_string(dir.join("log")).unwrap()),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    Some((peer, api))
+}
+
+/// Tells it of two alerts.
+async fn post(api: &str, starts_at: Timestamp, ends_at: Option<Timestamp>) {
+    let alert = |instance: &str| {
+        let mut alert = json!({
+            "labels": {"alertname": "Disk", "instance": instance, "severity": "page", "unit": "°C & <b>"},
+            "annotations": {"summary": "a"}, "startsAt": starts_at.to_string(),
+        });
+        if let Some(ends_at) = ends_at {
+            alert["endsAt"] = ends_at.to_string().into();
+        }
+        alert
+    };
+    let post = client().post(format!("{api}/api/v2/alerts")).header("Content-Type", "application/json");
+    let answer = post.body(json!([alert("a"), alert("b")]).to_string()).send().await.unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn incident_services_are_asked_byte_for_byte_what_alertmanager_asks_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (far, theirs) = far_side(vec![(200, vec![], "{}")]).await;
+    let Some((_peer, api)) = peer(dir.path(), &config(far)).await else { return };
 
     let (our_far, ours) = far_side(vec![(200, vec![], "{}")]).await;
     let sinks: [Arc<dyn Sink>; 3] = [
-        Arc::new(PagerdutySink::new(&read::<PagerdutyConfig>(&entry(PAGERDUTY, our_far), "{}").0, Arc::default())),
-        Arc::new(OpsgenieSink::new(&read::<OpsgenieConfig>(&entry(OPSGENIE, our_far), "{}").0, Arc::default())),
-        Arc::new(VictoropsSink::new(&read::<VictoropsConfig>(&entry(VICTOROPS, our_far), "{}").0, Arc::default())),
+        Arc::new(PagerdutySink::new(&read::<PagerdutyConfig>(&pagerduty(our_far), "{}").0, Arc::default())),
+        Arc::new(OpsgenieSink::new(&read::<OpsgenieConfig>(&opsgenie(our_far), "{}").0, Arc::default())),
+        Arc::new(VictoropsSink::new(&read::<VictoropsConfig>(&victorops(our_far), "{}").0, Arc::default())),
     ];
     let starts_at = Timestamp::now();
     // Firing: a webhook, an event, three for Opsgenie, one for VictorOps. Resolved: one each.
     for (ends_at, from, to) in [(None, 0, 6), (Some(Timestamp::now()), 6, 10)] {
-        let alert = |instance: &str| {
-            let mut alert = json!({
-                "labels": {"alertname": "Disk", "instance": instance, "severity": "page", "unit": "°C & <b>"},
-                "annotations": {"summary": "a <b> & \"c\"\n\u{2028}"}, "startsAt": starts_at.to_string(),
-            });
-            if let Some(ends_at) = ends_at {
-                alert["endsAt"] = Timestamp::to_string(&ends_at).into();
-            }
-            alert
-        };
-        let post = client.post(format!("{api}/api/v2/alerts")).header("Content-Type", "application/json");
-        let answer = post.body(json!([alert("a"), alert("b")]).to_string()).send().await.unwrap();
-        assert!(answer.status().is_success(), "{answer:?}");
+        post(&api, starts_at, ends_at).await;
         let theirs = arrived(&theirs, from, to).await;
         let told = notification(&theirs.iter().find(|s| s.path == "/hook").unwrap().body);
         for sink in &sinks {

@@ -108,4 +108,8 @@ impl FromYaml for JiraText {
     fn key_paths(path: &str, paths: &mut Vec<String>) {
         JiraField::key_paths(path, paths);
     }
+
+    fn as_yaml(&self) -> Option<yaml::Value> {
+        self.0.as_yaml()
+    }
 }

@@ -24,7 +24,7 @@
 
 use crate::model::{Labels, Timestamp};
 use crate::sinks::payload::quote_meta;
-use crate::sinks::{Notification, NotifiedAlert, TopProcess};
+use crate::sinks::{Details, Notification, NotifiedAlert, TopProcess};
 use crate::template::Value;
 use crate::template::alertmanager::{alerts, kv, time, zero_time};
 
@@ -48,6 +48,30 @@ pub(super) fn of(notification: &Notification) -> Value {
             ("Chart", false.into()),
         ],
     )
+}
+
+/// What templates see of an alert that fires and one that is resolved, to try them with.
+pub(super) fn example() -> Value {
+    let now = Timestamp::now();
+    let example = |ends_at: Option<Timestamp>| NotifiedAlert {
+        labels: Labels::from_pairs([("alertname", "Example"), ("severity", "warning")]),
+        annotations: Labels::from_pairs([("summary", "an example")]),
+        starts_at: now,
+        ends_at,
+        value: 1.0,
+        generator_url: String::new(),
+        expr: String::new(),
+        details: Details::default(),
+    };
+    of(&Notification {
+        id: String::new(),
+        receiver: "example".to_string(),
+        group_key: String::new(),
+        group_labels: Labels::from_pairs([("alertname", "Example")]),
+        at: now,
+        external_url: String::new(),
+        alerts: vec![example(None), example(Some(now))],
+    })
 }
 
 fn alert(alert: &NotifiedAlert, of: &Notification) -> Value {

@@ -180,6 +180,16 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_is_not_there_is_a_warning_before_anything_is_sent() {
+        let (_, faults) = read(&[], "text: 'on {{ .Hots }}'\n");
+        assert!(
+            faults.contains("warning: the template will fail: can't evaluate field Hots in type template.Data"),
+            "{faults}"
+        );
+        assert_eq!(read(&[], "text: '{{ (index .Alerts.Firing 3).Labels.a }} {{ .CommonLabels.nope }}'\n").1, "");
+    }
+
+    #[test]
     fn a_text_that_is_no_template_is_a_fault_at_its_place() {
         let (_, faults) = read(&[], "text: 'abc {{ .Status | nope }}'\n");
         assert!(faults.starts_with("a.yaml:1:"), "{faults}");

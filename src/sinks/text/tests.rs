@@ -142,6 +142,24 @@ fn every_name_of_alertmanager_is_there_and_works_for_one_alert_and_for_many() {
 }
 
 #[test]
+fn the_default_texts_of_all_sinks_call_templates_that_are_there() {
+    use crate::sinks::ReceiverConfig;
+    use crate::yaml::Document;
+
+    let keys = ReceiverConfig::KEYS.iter().filter(|key| key.ends_with("_configs"));
+    let yaml: String = keys.map(|key| format!("{key}: [{{}}]\n")).collect();
+    // Addresses that are missing are no matter here.
+    let receiver: ReceiverConfig =
+        Document::parse("a.yaml", &yaml, &mut Faults::default()).read(&mut Faults::default());
+    let shown = format!("{receiver:?}").replace("\\\"", "\"");
+    let called: Vec<&str> = shown.split("template \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(called.len() > 30, "{shown}");
+    for name in called {
+        assert!(embedded().has(name), "{name}");
+    }
+}
+
+#[test]
 fn short_texts_fit_into_the_services_that_take_little() {
     let mut n = woken();
     n.alerts = n.alerts.iter().cycle().take(40).cloned().collect();
@@ -270,7 +288,8 @@ mod alertmanager {
 
     /// Scripts are escaped a little harder than there.
     fn alike(output: &str) -> String {
-        output.replace("\\/", "/")
+        let marks = "()[]{}=;:,.".chars();
+        marks.fold(output.replace("\\/", "/"), |text, c| text.replace(&format!("\\u{:04x}", c as u32), &c.to_string()))
     }
 
     #[test]

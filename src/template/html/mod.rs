@@ -9,6 +9,8 @@
 mod escapers;
 mod place;
 mod scan;
+#[cfg(test)]
+mod tests;
 
 use super::ast::{ExprKind, Pipe};
 use super::escape::{html as go_html, url_query};
