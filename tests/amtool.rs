@@ -259,6 +259,8 @@ alerting:
     opsgenie_configs: [{tags: a, responders: [{name: ops, type: team}]}, {api_key_file: /run/key}]
     victorops_configs: [{routing_key: r, custom_fields: {a: b}}]
     email_configs: [{to: a@example.org, headers: {Subject: "{{ .Status }}: \"x\""}, tls_config: {server_name: mail}}]
+    sns_configs:
+    - {topic_arn: 'arn:aws:sns:us-east-1:123456789012:t', sigv4: {region: us-east-1, access_key: a, secret_key: hidden}}
     exec_configs: [{command: [x]}]
     ntfy_configs: [{topic: hidden}]
 "#;

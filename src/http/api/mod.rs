@@ -8,7 +8,7 @@ mod chart;
 mod config;
 mod error;
 mod host;
-mod json;
+pub(super) mod json;
 mod params;
 mod query;
 mod result;

@@ -8,6 +8,7 @@ use super::error::{NOT_OF_TYPE, Refusal};
 use super::time::{Given, Printed};
 use super::{Brain, Map, Name, Params};
 use crate::alerting::{AlertView, GroupView, Matcher, PostedAlert};
+use crate::http::api::json;
 use crate::model::{Labels, Timestamp};
 use crate::yaml::Pattern;
 
@@ -63,9 +64,16 @@ fn shown<'a>(view: &'a AlertView, muted_by: &'a [String]) -> Shown<'a> {
         updated_at: Printed(view.updated_at),
         generator_url: &view.alert.generator_url,
         labels: Map(&view.alert.labels),
-        value: (!view.alert.value.is_nan()).then(|| view.alert.value.to_string()),
+        value: (!view.alert.value.is_nan()).then(|| number(view.alert.value)),
         flapping: view.alert.details.flapping,
     }
+}
+
+/// As the other API prints values.
+fn number(value: f64) -> String {
+    let mut out = Vec::new();
+    json::number(&mut out, value);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 fn is_suppressed(view: &AlertView) -> bool {

@@ -123,7 +123,7 @@ fn agent() -> Agent {
     silenced.silenced_by.push(id(1));
     let mut inhibited = alert(&[("alertname", "Mem")], &["web"]);
     inhibited.inhibited_by.push(Fingerprint(26));
-    inhibited.alert.value = 1.5;
+    inhibited.alert.value = f64::INFINITY;
     inhibited.alert.generator_url = "http://h/graph".to_string();
     let mut over = alert(&[("alertname", "Old")], &["web"]);
     over.ends_at = Timestamp::from_millis(5000);
@@ -190,7 +190,7 @@ async fn alerts_are_listed_as_alertmanager_lists_them() {
             "updatedAt": "1970-01-01T00:00:02.000Z",
             "generatorURL": "http://h/graph",
             "labels": {"alertname": "Mem"},
-            "value": "1.5",
+            "value": "+Inf",
         })
     );
     let disk = list.as_array().unwrap().iter().find(|a| a["labels"]["alertname"] == "Disk").unwrap();
