@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::tick::Command;
 use crate::alerting::Alerting;
+use crate::chart::Drawer;
 use crate::history::SharedHistory;
 use crate::http::{self, About, App, MAX_AGE, Overview};
 use crate::model::{Labels, Section, Snapshot};
@@ -40,6 +41,7 @@ pub struct Shared {
     alerts: Mutex<Arc<Alerts>>,
     /// Set once the tick thread has one.
     history: OnceLock<SharedHistory>,
+    charts: Arc<Drawer>,
     rules: ArcSwap<Vec<Arc<GroupView>>>,
     /// Set when the agent has one.
     alerting: OnceLock<Alerting>,
@@ -65,14 +67,16 @@ impl Shared {
             overview: Mutex::default(),
             alerts: Mutex::default(),
             history: OnceLock::new(),
+            charts: Arc::default(),
             rules: ArcSwap::default(),
             alerting: OnceLock::new(),
             about: ArcSwap::default(),
         }
     }
 
-    /// Queries look at this history from now on.
+    /// Queries and charts look at this history from now on.
     pub fn set_history(&self, history: SharedHistory) {
+        self.charts.set_history(history.clone());
         let _ = self.history.set(history);
     }
 
@@ -153,6 +157,10 @@ impl App for Shared {
         self.history.get().cloned()
     }
 
+    fn charts(&self) -> Arc<Drawer> {
+        self.charts.clone()
+    }
+
     fn rules(&self) -> Arc<Vec<Arc<GroupView>>> {
         self.rules.load_full()
     }
@@ -215,6 +223,8 @@ fn shown(labels: &Labels, alert: &ActiveAlert, target: &Labels) -> http::ActiveA
         since: alert.active_at.wall,
         summary: alert.annotations.get("summary").to_string(),
         labels: if others.is_empty() { String::new() } else { others.to_string() },
+        all_labels: labels.clone(),
+        note: "",
     }
 }
 

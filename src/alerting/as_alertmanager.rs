@@ -91,19 +91,17 @@ const SINKS: &[Known] = &[
     ("webex_configs", "api_url message room_id", &[&["room_id"]]),
 ];
 
-/// The keys within these two, wherever they stand.
-const HTTP: &[&str] = &[
-    "basic_auth",
-    "authorization",
-    "oauth2",
-    "bearer_token",
-    "bearer_token_file",
-    "tls_config",
-    "follow_redirects",
-    "enable_http2",
-    "proxy_url",
+/// The keys within these, wherever they stand.
+const WITHIN: &[(&str, &str)] = &[
+    (
+        "http_config",
+        "basic_auth authorization oauth2 bearer_token bearer_token_file tls_config follow_redirects enable_http2 proxy_url",
+    ),
+    ("basic_auth", "username password password_file"),
+    ("authorization", "type credentials credentials_file"),
+    ("oauth2", "client_id client_secret client_secret_file scopes token_url endpoint_params tls_config proxy_url"),
+    ("tls_config", "ca_file cert_file key_file server_name insecure_skip_verify min_version"),
 ];
-const TLS: &[&str] = &["ca_file", "cert_file", "key_file", "server_name", "insecure_skip_verify", "min_version"];
 
 const SECRET: &str = "<secret>";
 /// Where only a URL is taken; nobody has this name (RFC 6761).
@@ -170,8 +168,13 @@ fn only_receiver(receiver: &Value) -> Value {
 
 fn only_entry(entry: &Value, (_, keys, required): &Known) -> Value {
     let known = |key: &str| keys.split(' ').chain(OF_ALL).any(|known| known == key);
-    let mut kept: Vec<(&str, Option<Value>)> =
-        entries(entry).filter(|(key, _)| known(key)).map(|(key, value)| (key, Some(kept_below(key, value)))).collect();
+    // What was not given is missing there.
+    let is_given = |key: &str, value: &Value| {
+        let is_required = required.iter().any(|alternatives| alternatives.contains(&key));
+        !is_required || !matches!(value, Value::Scalar { text, .. } if text.is_empty() || text == "0")
+    };
+    let given = entries(entry).filter(|(key, value)| known(key) && is_given(key, value));
+    let mut kept: Vec<(&str, Option<Value>)> = given.map(|(key, value)| (key, Some(kept_below(key, value)))).collect();
     for alternatives in *required {
         let there = kept.iter().any(|(key, _)| alternatives.contains(key));
         if !there && let Some(key) = alternatives.first() {
@@ -187,21 +190,27 @@ fn only_entry(entry: &Value, (_, keys, required): &Known) -> Value {
     Value::mapping(kept).unwrap_or(Value::Mapping(Vec::new()))
 }
 
-/// What Alertmanager knows of a key's value.
+/// What Alertmanager knows of a key's value, and what of it may be shown.
 fn kept_below(key: &str, value: &Value) -> Value {
-    let is_secret = matches!(value, Value::Scalar { text, .. } if text == SECRET);
-    match key {
-        "http_config" | "tls_config" => {
-            let keys = if key == "http_config" { HTTP } else { TLS };
-            let below = entries(value).filter(|(key, _)| keys.contains(key));
-            Value::mapping(below.map(|(key, value)| (key, Some(kept_below(key, value)))))
-                .unwrap_or(Value::Mapping(Vec::new()))
-        }
-        "oauth2" => Value::mapping(entries(value).map(|(key, value)| (key, Some(kept_below(key, value)))))
-            .unwrap_or(Value::Mapping(Vec::new())),
-        "url" | "proxy_url" if is_secret => Value::text(SECRET_URL),
+    if let Some((_, known)) = WITHIN.iter().find(|(name, _)| *name == key) {
+        let kept = entries(value).filter(|(key, _)| known.split(' ').any(|known| known == *key));
+        let kept = kept.map(|(key, value)| (key, Some(kept_below(key, value))));
+        return Value::mapping(kept).unwrap_or(Value::Mapping(Vec::new()));
+    }
+    match (key, value) {
+        ("url" | "proxy_url", Value::Scalar { text, .. }) if text == SECRET => Value::text(SECRET_URL),
+        ("url" | "api_url" | "token_url", Value::Scalar { text, .. }) => Value::text(without_credentials(text)),
         _ => value.clone(),
     }
+}
+
+/// A URL without what stands before the @ of its host.
+fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_string() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
 }
 
 #[cfg(test)]

@@ -96,9 +96,18 @@ fn labels(alert: &Value) -> Labels {
     Labels::from_pairs(labels.map(|(name, value)| (name, value.as_str().unwrap_or_default())))
 }
 
+/// Where it is, as rules and scripts say it.
+fn host(labels: &Labels) -> &str {
+    let all = ["instance", "host", "node"].map(|name| labels.get(name));
+    all.into_iter().find(|host| !host.is_empty()).unwrap_or_default()
+}
+
 /// What the columns before it do not say.
 fn others(labels: &Labels) -> String {
-    let others = labels.iter().filter(|(name, _)| !matches!(*name, "alertname" | "instance" | "severity" | "job"));
+    let said = |name: &str, value: &str| {
+        matches!(name, "alertname" | "instance" | "severity" | "job") || value == host(labels)
+    };
+    let others = labels.iter().filter(|(name, value)| !said(name, value));
     let others: Vec<String> = others.map(|(name, value)| format!("{name}={}", printable(value))).collect();
     others.join(" ")
 }
@@ -136,7 +145,7 @@ fn alerts(alerts: &[Value], now: Timestamp, width: Option<usize>) -> String {
             let row = vec![
                 printable(labels.get("alertname")),
                 printable(labels.get("severity")),
-                printable(labels.get("instance")),
+                printable(host(&labels)),
                 Age(since, now).to_string(),
                 rounded(alert["value"].as_str().unwrap_or_default()),
                 state.clone(),
@@ -150,7 +159,18 @@ fn alerts(alerts: &[Value], now: Timestamp, width: Option<usize>) -> String {
     sorted.sort_by(|a, b| (a.0, b.1, &a.2).cmp(&(b.0, a.1, &b.2)));
     let rows: Vec<Vec<String>> =
         std::iter::once(names.map(str::to_string).to_vec()).chain(sorted.into_iter().map(|(_, _, row)| row)).collect();
-    table(&rows, &[3, 4], width)
+    let (rows, kept) = without_empty(rows);
+    let numbers: Vec<usize> = kept.iter().enumerate().filter(|(_, was)| matches!(was, 3 | 4)).map(|(n, _)| n).collect();
+    table(&rows, &numbers, width)
+}
+
+/// Columns in which something stands below the name, and which those are.
+fn without_empty(rows: Vec<Vec<String>>) -> (Vec<Vec<String>>, Vec<usize>) {
+    let columns = rows.first().map_or(0, Vec::len);
+    let is_used = |n: &usize| rows.iter().skip(1).any(|row| row.get(*n).is_some_and(|cell| !cell.is_empty()));
+    let kept: Vec<usize> = (0..columns).filter(is_used).collect();
+    let narrowed = rows.iter().map(|row| kept.iter().filter_map(|n| row.get(*n).cloned()).collect()).collect();
+    (narrowed, kept)
 }
 
 fn notifications(notifications: &[Value], now: Timestamp, width: Option<usize>) -> String {
@@ -201,12 +221,14 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "ALERT        SEVERITY  HOST     FOR     VALUE  STATE                RECEIVERS  LABELS",
-                "                                 0s            firing",
-                "Disk\\u{1b}  page      h:1    1m 0s  0.933333  firing, flapping     web, db    mountpoint=/",
-                "Quiet                  h:1      10s            silenced, inhibited  web",
+                "ALERT       SEVERITY  HOST    FOR     VALUE  STATE                RECEIVERS  LABELS",
+                "                               0s            firing",
+                "Disk\\u{1b}  page      h:1   1m 0s  0.933333  firing, flapping     web, db    mountpoint=/",
+                "Quiet                 h:1     10s            silenced, inhibited  web",
             ]
         );
+        let bare = [json!({"labels": {"alertname": "A"}, "startsAt": "1970-01-01T00:01:00.000Z", "receivers": []})];
+        assert_eq!(alerts(&bare, Timestamp::from_millis(70_000), None), "ALERT  FOR  STATE\nA      10s  firing\n");
         assert_eq!(alerts(&[], Timestamp::default(), None), "no alerts\n");
     }
 

@@ -180,7 +180,7 @@ mod tests {
         let rows = [["NAME", "N", "TEXT"], ["a", "10", "a long text that goes on and on"]];
         let rows = rows.map(|row| row.map(str::to_string).to_vec());
         assert_eq!(table(&rows, &[1], None), "NAME   N  TEXT\na     10  a long text that goes on and on\n");
-        assert_eq!(table(&rows, &[1], Some(32)), "NAME   N  TEXT\na     10  a long text that goes …\n");
+        assert_eq!(table(&rows, &[1], Some(32)), "NAME   N  TEXT\na     10  a long text that goes…\n");
     }
 
     #[test]

@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "ID    STATE    WHEN             AUTHOR  MATCHERS       COMMENT",
+                "ID    STATE    WHEN             AUTHOR  MATCHERS      COMMENT",
                 "d6c5  active   ends in 59m 0s   ada     a=\"x\" b!~\"y\"  a\\nb",
                 "d6c5  pending  begins in 1m 0s  ada     a=\"x\" b!~\"y\"  a\\nb",
                 "d6c5  expired  ended 30s ago    ada     a=\"x\" b!~\"y\"  a\\nb",

@@ -302,8 +302,17 @@ impl<'m> Input<'m> {
 
     /// The end of an array that begins here, whose elements are aligned to 8.
     pub fn array_end(&mut self) -> Result<usize, Malformed> {
+        self.end_of_array(8)
+    }
+
+    /// The end of an array of strings that begins here.
+    pub fn strings_end(&mut self) -> Result<usize, Malformed> {
+        self.end_of_array(4)
+    }
+
+    fn end_of_array(&mut self, alignment: usize) -> Result<usize, Malformed> {
         let length = self.u32()? as usize;
-        self.align(8)?;
+        self.align(alignment)?;
         let end = self.at.checked_add(length).ok_or(Self::SHORT)?;
         if end > self.bytes.len() { Err(Self::SHORT) } else { Ok(end) }
     }
@@ -379,6 +388,7 @@ mod tests {
             if let Ok(message) = Message::parse(bytes) {
                 let mut body = message.body;
                 let _ = body.clone().array_end();
+                let _ = body.clone().strings_end();
                 let _ = body.clone().variant();
                 while body.string().is_ok() {}
             }

@@ -16,7 +16,7 @@ use super::instruments::Instruments;
 use super::reply::{Reply, reply, text};
 use super::scrape::Scrape;
 use super::users::Login;
-use super::{Access, App, WebConfig, front};
+use super::{Access, App, WebConfig, front, standing};
 use crate::model::Timestamp;
 use crate::yaml::Pattern;
 
@@ -34,6 +34,7 @@ enum Handler {
     Healthy,
     Ready,
     Reload,
+    Chart,
 }
 
 #[derive(Debug)]
@@ -68,6 +69,7 @@ impl<A: App> Routes<A> {
             route("/-/healthy", READ, Handler::Healthy),
             route("/-/ready", READ, Handler::Ready),
             route("/-/reload", CHANGE, Handler::Reload),
+            route("/chart.png", READ, Handler::Chart),
         ];
         Routes {
             app,
@@ -131,13 +133,14 @@ impl<A: App> Routes<A> {
             return too_large();
         }
         match route.handler {
-            Handler::Front => self.front(),
+            Handler::Front => self.front().await,
             Handler::Metrics => {
                 self.scrape.answer(&*self.app, request.uri.query(), &request.headers, instruments).await
             }
             Handler::Healthy => text(StatusCode::OK, "Watchfire is healthy.\n"),
             Handler::Ready if self.app.ready() => text(StatusCode::OK, "Watchfire is ready.\n"),
             Handler::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "Watchfire is not ready.\n"),
+            Handler::Chart => self.api.chart(&*self.app, &request).await,
             Handler::Reload => match access.may_change(peer, host(&request), &request.headers) {
                 Ok(()) => self.reload().await,
                 Err(why) => text(StatusCode::FORBIDDEN, why),
@@ -145,8 +148,13 @@ impl<A: App> Routes<A> {
         }
     }
 
-    fn front(&self) -> Response<Reply> {
-        let page = front::page(&self.app.overview(), &self.telemetry_path, self.app.ready(), Timestamp::now());
+    async fn front(&self) -> Response<Reply> {
+        let (mut overview, now) = (self.app.overview(), Timestamp::now());
+        if let Some(alerting) = self.app.alerting() {
+            let (views, undelivered) = (alerting.alerts().await, alerting.undelivered().await);
+            standing::add(&mut overview, &views, &undelivered, &self.app.about().external_labels, now);
+        }
+        let page = front::page(&overview, &self.telemetry_path, self.app.ready(), now);
         let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", page);
         let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));

@@ -5,7 +5,7 @@ use std::fmt;
 use reqwest::Url;
 
 use super::without_user;
-use crate::yaml::{Faults, FromYaml, Node};
+use crate::yaml::{Faults, FromYaml, Node, Value};
 
 /// An http or https URL that other paths are made from.
 #[derive(Clone, PartialEq, Eq)]
@@ -59,6 +59,13 @@ impl FromYaml for Address {
         }
         address
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        let mut url = self.0.clone();
+        // They fail for URLs that cannot have any.
+        let _ = (url.set_username(""), url.set_password(None));
+        Some(Value::text(url.as_str()))
+    }
 }
 
 #[cfg(test)]
@@ -80,6 +87,8 @@ mod tests {
         for text in ["ftp://a", "a.example", "https://", ""] {
             assert_eq!(Address::new(text), None, "{text}");
         }
-        assert_eq!(format!("{:?}", Address::new("https://me:hunter2@a.example/x").unwrap()), "\"a.example/x\"");
+        let address = Address::new("https://me:hunter2@a.example/x").unwrap();
+        assert_eq!(format!("{address:?}"), "\"a.example/x\"");
+        assert_eq!(address.as_yaml(), Some(Value::text("https://a.example/x")));
     }
 }

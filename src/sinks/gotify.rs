@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::address::Address;
 use super::http::{Outgoing, one_of};
-use super::service::{Fill, TIMEOUT, Urgency, client, cut, resolve};
+use super::message::{Message, TIMEOUT, cut, resolve, template};
+use super::service::{Urgency, client};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Sink, SinkConfig,
     SinkContext, Text, Texts,
@@ -35,14 +36,14 @@ section! {
         /// A file that holds it; read for every notification.
         pub token_file: Option<PathBuf> = None,
         /// The title.
-        pub title: Text = Text::new(r#"{{ template "gotify.default.title" . }}"#),
+        pub title: Text = template("gotify.default.title"),
         /// The message.
-        pub message: Text = Text::new(r#"{{ template "gotify.default.message" . }}"#),
+        pub message: Text = template("gotify.default.message"),
         /// From 0 to 10; phones make a sound from 4 on and insist from 8 on. Else by the label `severity` of what fires:
         /// critical 10, error 8, warning 5, info 2; what is resolved has 2.
         pub priority: Text = Text::default(),
         /// The URL that a tap opens.
-        pub click: Text = Text::new(r#"{{ template "gotify.default.click" . }}"#),
+        pub click: Text = template("gotify.default.click"),
         /// Whether the message is Markdown.
         pub markdown: bool = false,
         /// Whether resolved alerts are told too.
@@ -79,7 +80,7 @@ impl SinkConfig for GotifyConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [&mut self.token_file], self.http_config.as_mut());
+        resolve(dir, [&mut self.token_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
@@ -99,7 +100,7 @@ impl GotifySink {
     }
 
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
-        let fill = Fill::new(&self.texts, notification);
+        let fill = Message::new(&self.texts, notification);
         let message = self.message(&fill, notification)?;
         let token = fill.secret("token", self.config.token.as_ref(), self.config.token_file.as_deref())?;
         let url = self.config.url.as_ref().map(|server| server.below(["message"]).to_string()).unwrap_or_default();
@@ -108,12 +109,12 @@ impl GotifySink {
             // Not in `Authorization`, which may be for a proxy before it.
             .secret_header("X-Gotify-Key", &token, &token);
         let answer = self.client.send(request).await?;
-        Ok(Delivered { answer: answer.status.to_string() })
+        Ok(answer.delivered())
     }
 
-    fn message(&self, fill: &Fill<'_>, about: &Notification) -> Result<Value, DeliveryError> {
+    fn message(&self, fill: &Message<'_>, about: &Notification) -> Result<Value, DeliveryError> {
         let config = &self.config;
-        let priority = read_priority(&fill.text(&config.priority)?).unwrap_or(match Urgency::of(about) {
+        let priority = read_priority(&fill.plain(&config.priority)?).unwrap_or(match Urgency::of(about) {
             Urgency::Low => 2,
             Urgency::Normal => 5,
             Urgency::High => 8,
@@ -121,13 +122,13 @@ impl GotifySink {
         });
         let kind = if config.markdown { "text/markdown" } else { "text/plain" };
         let mut extras = json!({ "client::display": { "contentType": kind } });
-        let click = fill.text(&config.click)?;
+        let click = fill.plain(&config.click)?;
         if let (false, Some(extras)) = (click.is_empty(), extras.as_object_mut()) {
             extras.insert("client::notification".to_string(), json!({ "click": { "url": click } }));
         }
         Ok(json!({
-            "title": cut(fill.text(&config.title)?, MAX_TITLE),
-            "message": cut(fill.text(&config.message)?, MAX_MESSAGE),
+            "title": cut(fill.plain(&config.title)?, MAX_TITLE),
+            "message": cut(fill.plain(&config.message)?, MAX_MESSAGE),
             "priority": priority,
             "extras": extras,
         }))

@@ -18,13 +18,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::multipart::Form;
 use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::address::Address;
 use super::http::{Answer, Outgoing};
-use super::service::{Fill, TIMEOUT, chart, chart_form, client, cut, group_hash, resolve};
+use super::message::{Message, TIMEOUT, chart, cut, resolve, template};
+use super::service::{client, group_hash};
 use super::{
     Charts, Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Reason, Sink,
     SinkConfig, SinkContext, Status, Text, Texts,
@@ -61,7 +63,7 @@ section! {
         /// Labels, beside the one by which the issue is found again.
         pub labels: Vec<Text> = Vec::new(),
         /// The priority, by its name; none where that comes out empty.
-        pub priority: Text = Text::new(r#"{{ template "jira.default.priority" . }}"#),
+        pub priority: Text = template("jira.default.priority"),
         /// More fields of the issue, as Jira's API takes them; the texts in them may be templates.
         pub fields: BTreeMap<String, Field> = BTreeMap::new(),
         /// The transition that opens a closed issue again, by its name.
@@ -112,7 +114,7 @@ impl SinkConfig for JiraConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [], self.http_config.as_mut());
+        resolve(dir, [], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
@@ -161,16 +163,16 @@ struct Transition {
 impl JiraSink {
     pub fn new(config: &JiraConfig, texts: Arc<Texts>, charts: Option<Arc<dyn Charts>>) -> JiraSink {
         let client = client(config.http_config.as_ref(), config.timeout);
-        JiraSink { client, config: config.clone(), texts, charts: charts.filter(|_| config.chart) }
+        JiraSink { client, config: config.clone(), texts, charts }
     }
 
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
         let Some(api) = &self.config.api_url else {
             return Err(DeliveryError::lasting(Reason::Other, "no api_url"));
         };
-        let fill = Fill::new(&self.texts, notification);
+        let fill = Message::new(&self.texts, notification);
         let label = format!("ALERT{{{}}}", group_hash(notification));
-        let project = fill.text(&self.config.project)?;
+        let project = fill.plain(&self.config.project)?;
         let firing = notification.status() == Status::Firing;
         let Some(issue) = self.search(api, &project, &label, firing).await? else {
             if !firing {
@@ -238,7 +240,7 @@ impl JiraSink {
     async fn create(
         &self,
         api: &Address,
-        fill: &Fill<'_>,
+        fill: &Message<'_>,
         project: &str,
         label: String,
         about: &Notification,
@@ -247,12 +249,13 @@ impl JiraSink {
         let body = json!({ "fields": fields });
         let answer = self.ask(Method::POST, api.below(["issue"]), Some(body), &about.id).await?;
         let Ok(issue) = read::<Issue>(&answer) else {
-            return Ok(Delivered { answer: answer.status.to_string() });
+            return Ok(answer.delivered());
         };
-        if let Some(form) = chart(self.charts.as_ref(), about).await.and_then(|png| chart_form("file", png)) {
+        if let Some(part) = chart(self.config.chart, self.charts.as_ref(), about).await {
             let url = api.below(["issue", issue.key.as_str(), "attachments"]);
             // Without this header the request is taken for one that another site has a browser make.
-            let request = Outgoing::multipart(url, form).header("X-Atlassian-Token", "no-check");
+            let request =
+                Outgoing::multipart(url, Form::new().part("file", part)).header("X-Atlassian-Token", "no-check");
             // The issue is there: a picture that is missing does not undo it.
             if let Err(error) = self.client.send(request).await {
                 tracing::debug!(issue = issue.key, %error, "the chart was not attached");
@@ -264,7 +267,7 @@ impl JiraSink {
     /// The fields of the issue. Not all are for one that is there already.
     fn fields(
         &self,
-        fill: &Fill<'_>,
+        fill: &Message<'_>,
         project: &str,
         label: String,
         new: bool,
@@ -272,12 +275,12 @@ impl JiraSink {
         let config = &self.config;
         let mut labels = vec![label];
         for label in &config.labels {
-            labels.push(fill.text(label)?);
+            labels.push(fill.plain(label)?);
         }
         labels.sort_unstable();
         let mut fields = Map::new();
         fields.insert("project".to_string(), json!({ "key": project }));
-        fields.insert("issuetype".to_string(), json!({ "name": fill.text(&config.issue_type)? }));
+        fields.insert("issuetype".to_string(), json!({ "name": fill.plain(&config.issue_type)? }));
         fields.insert("labels".to_string(), json!(labels));
         if new || config.summary.0.enable_update {
             fields.insert("summary".to_string(), json!(cut(config.summary.filled(fill, SUMMARY)?, MAX_SUMMARY)));
@@ -288,7 +291,7 @@ impl JiraSink {
                 config.api_url.as_ref().is_some_and(|api| api.url().path().trim_end_matches('/').ends_with("/3"));
             fields.insert("description".to_string(), if version_3 { document(&text) } else { json!(text) });
         }
-        let priority = fill.text(&config.priority)?;
+        let priority = fill.plain(&config.priority)?;
         if !priority.is_empty() {
             fields.insert("priority".to_string(), json!({ "name": priority }));
         }

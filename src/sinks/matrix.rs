@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 use super::address::Address;
 use super::http::{Answer, Outgoing, one_of};
-use super::service::{CHART_NAME, Fill, TIMEOUT, chart, client_with_own_key, cut_bytes, resolve};
+use super::message::{CHART, Message, TIMEOUT, cut_bytes, picture, resolve, template};
+use super::service::client_with_own_key;
 use super::{
     Charts, Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Reason, Sink,
     SinkConfig, SinkContext, Text, Texts,
@@ -40,9 +41,9 @@ section! {
         /// The room, by its id (`!abc:example.org`), not an alias. The user must be in it.
         pub room_id: Text = Text::default(),
         /// The message.
-        pub text: Text = Text::new(r#"{{ template "matrix.default.text" . }}"#),
+        pub text: Text = template("matrix.default.text"),
         /// The message in HTML, for those who see it; none when it comes out empty.
-        pub html: Text = Text::new(r#"{{ template "matrix.default.html" . }}"#),
+        pub html: Text = template("matrix.default.html"),
         /// `m.text`, or `m.notice`, with which most apps make no sound.
         pub msgtype: Text = Text::new("m.text"),
         /// Whether a chart follows.
@@ -87,7 +88,7 @@ impl SinkConfig for MatrixConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [&mut self.access_token_file], self.http_config.as_mut());
+        resolve(dir, [&mut self.access_token_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
@@ -113,7 +114,7 @@ impl MatrixSink {
     pub fn new(config: &MatrixConfig, texts: Arc<Texts>, charts: Option<Arc<dyn Charts>>) -> MatrixSink {
         MatrixSink {
             client: client_with_own_key(config.http_config.as_ref(), config.timeout),
-            charts: charts.filter(|_| config.chart),
+            charts,
             config: config.clone(),
             texts,
         }
@@ -124,22 +125,22 @@ impl MatrixSink {
         let Some(server) = &config.homeserver_url else {
             return Err(DeliveryError::lasting(Reason::Other, "no homeserver_url"));
         };
-        let fill = Fill::new(&self.texts, notification);
+        let fill = Message::new(&self.texts, notification);
         let token = fill.secret("access_token", config.access_token.as_ref(), config.access_token_file.as_deref())?;
-        let room = Room { server, id: fill.text(&config.room_id)?, token };
+        let room = Room { server, id: fill.plain(&config.room_id)?, token };
         let answer = self.put(&room, &notification.id, &self.message(&fill)?).await?;
-        if let Some(png) = chart(self.charts.as_ref(), notification).await
+        if let Some(png) = picture(self.config.chart, self.charts.as_ref(), notification).await
             && let Err(error) = self.put_picture(&room, &notification.id, png).await
         {
             tracing::debug!(%error, "the room does not get the chart");
         }
-        Ok(Delivered { answer: answer.status.to_string() })
+        Ok(answer.delivered())
     }
 
     /// The content of the event.
-    fn message(&self, fill: &Fill<'_>) -> Result<Value, DeliveryError> {
+    fn message(&self, fill: &Message<'_>) -> Result<Value, DeliveryError> {
         let config = &self.config;
-        let (kind, text) = (fill.text(&config.msgtype)?, fill.text(&config.text)?);
+        let (kind, text) = (fill.plain(&config.msgtype)?, fill.plain(&config.text)?);
         let plain = |text: &str| json!({ "msgtype": kind, "body": text });
         let html = fill.html(&config.html)?;
         let formatted = json!({
@@ -166,7 +167,7 @@ impl MatrixSink {
     async fn put_picture(&self, room: &Room<'_>, id: &str, png: Vec<u8>) -> Result<(), DeliveryError> {
         let size = png.len();
         let mut url: Url = room.server.below(["_matrix", "media", "v3", "upload"]);
-        url.query_pairs_mut().append_pair("filename", CHART_NAME);
+        url.query_pairs_mut().append_pair("filename", CHART);
         let upload = Outgoing::new(Method::POST, url, png).header("Content-Type", "image/png");
         let answer = self.ask(room, upload).await?;
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
@@ -174,7 +175,7 @@ impl MatrixSink {
             return Err(DeliveryError::lasting(Reason::ServerError, "no content_uri in the answer to an upload"));
         };
         let content = json!({
-            "msgtype": "m.image", "body": CHART_NAME, "url": uri, "info": { "mimetype": "image/png", "size": size },
+            "msgtype": "m.image", "body": CHART, "url": uri, "info": { "mimetype": "image/png", "size": size },
         });
         self.put(room, &format!("{id}-chart"), &content).await.map(drop)
     }
@@ -182,18 +183,8 @@ impl MatrixSink {
     async fn ask(&self, room: &Room<'_>, request: Outgoing) -> Result<Answer, DeliveryError> {
         let authorization = format!("Bearer {}", room.token);
         let request = request.secret_header("Authorization", authorization, &room.token);
-        self.client.send(request).await.map_err(|error| DeliveryError {
-            retry_after: error.retry_after.or_else(|| retry_after(&error.message)),
-            ..error
-        })
+        self.client.send(request).await
     }
-}
-
-/// What servers before version 1.10 of the specification say in the answer's JSON instead of in `Retry-After`.
-fn retry_after(message: &str) -> Option<Duration> {
-    let (_, rest) = message.split_once("\"retry_after_ms\"")?;
-    let digits = rest.trim_start_matches([':', ' ']).split(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok().map(Duration::from_millis)
 }
 
 impl Sink for MatrixSink {

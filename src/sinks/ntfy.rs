@@ -18,7 +18,8 @@ use serde_json::{Map, Value};
 
 use super::address::Address;
 use super::http::{Outgoing, one_of};
-use super::service::{CHART_NAME, Fill, TIMEOUT, Urgency, chart, client, client_with_own_key, cut, cut_bytes, resolve};
+use super::message::{CHART, Message, TIMEOUT, cut, cut_bytes, picture, resolve, template};
+use super::service::{Urgency, client, client_with_own_key};
 use super::{
     Charts, Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Reason, Sink,
     SinkConfig, SinkContext, Text, Texts,
@@ -44,16 +45,16 @@ section! {
         /// A file that holds it; read for every notification.
         pub token_file: Option<PathBuf> = None,
         /// The title.
-        pub title: Text = Text::new(r#"{{ template "ntfy.default.title" . }}"#),
+        pub title: Text = template("ntfy.default.title"),
         /// The message.
-        pub message: Text = Text::new(r#"{{ template "ntfy.default.message" . }}"#),
+        pub message: Text = template("ntfy.default.message"),
         /// From 1 to 5, or `min`, `low`, `default`, `high`, `max`. Else by the label `severity` of what fires: critical 5,
         /// error 4, warning 3, info 2; what is resolved has 2.
         pub priority: Text = Text::default(),
         /// Tags; those that are names of emojis are shown as such.
-        pub tags: Vec<Text> = vec![Text::new(r#"{{ template "ntfy.default.tags" . }}"#)],
+        pub tags: Vec<Text> = vec![template("ntfy.default.tags")],
         /// The URL that a tap opens.
-        pub click: Text = Text::new(r#"{{ template "ntfy.default.click" . }}"#),
+        pub click: Text = template("ntfy.default.click"),
         /// The URL of an icon.
         pub icon: Text = Text::default(),
         /// Up to three buttons.
@@ -125,7 +126,7 @@ impl SinkConfig for NtfyConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [&mut self.token_file], self.http_config.as_mut());
+        resolve(dir, [&mut self.token_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
@@ -142,7 +143,7 @@ pub struct NtfySink {
 
 /// A message as ntfy takes it in JSON.
 #[derive(Serialize)]
-struct Message {
+struct Push {
     topic: String,
     title: String,
     message: String,
@@ -163,23 +164,18 @@ impl NtfySink {
     pub fn new(config: &NtfyConfig, texts: Arc<Texts>, charts: Option<Arc<dyn Charts>>) -> NtfySink {
         let token = config.token.is_some() || config.token_file.is_some();
         let client = if token { client_with_own_key } else { client };
-        NtfySink {
-            client: client(config.http_config.as_ref(), config.timeout),
-            charts: charts.filter(|_| config.chart),
-            config: config.clone(),
-            texts,
-        }
+        NtfySink { client: client(config.http_config.as_ref(), config.timeout), charts, config: config.clone(), texts }
     }
 
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
-        let fill = Fill::new(&self.texts, notification);
+        let fill = Message::new(&self.texts, notification);
         let message = self.message(&fill, notification)?;
         let (token, file) = (self.config.token.as_ref(), self.config.token_file.as_deref());
         let token = match (token, file) {
             (None, None) => None,
             _ => Some(fill.secret("token", token, file)?),
         };
-        if let Some(png) = chart(self.charts.as_ref(), notification).await {
+        if let Some(png) = picture(self.config.chart, self.charts.as_ref(), notification).await {
             match self.request(with_picture(&self.config.url, &message, png), token.as_deref()).await {
                 // Who cannot be reached at all will not take the text either.
                 Err(error) if error.reason != Reason::Other => {
@@ -200,17 +196,17 @@ impl NtfySink {
             None => request,
         };
         let answer = self.client.send(request).await?;
-        Ok(Delivered { answer: answer.status.to_string() })
+        Ok(answer.delivered())
     }
 
-    fn message(&self, fill: &Fill<'_>, about: &Notification) -> Result<Message, DeliveryError> {
+    fn message(&self, fill: &Message<'_>, about: &Notification) -> Result<Push, DeliveryError> {
         let config = &self.config;
         let mut tags = Vec::new();
         for tag in &config.tags {
-            tags.push(fill.text(tag)?);
+            tags.push(fill.plain(tag)?);
         }
         tags.retain(|tag| !tag.is_empty());
-        let priority = read_priority(&fill.text(&config.priority)?).unwrap_or(match Urgency::of(about) {
+        let priority = read_priority(&fill.plain(&config.priority)?).unwrap_or(match Urgency::of(about) {
             Urgency::Low => 2,
             Urgency::Normal => 3,
             Urgency::High => 4,
@@ -220,14 +216,14 @@ impl NtfySink {
         for action in &config.actions {
             actions.extend(action.filled(fill)?);
         }
-        Ok(Message {
-            topic: fill.text(&config.topic)?,
-            title: cut(fill.text(&config.title)?, MAX_TITLE),
-            message: cut_bytes(fill.text(&config.message)?, MAX_MESSAGE),
+        Ok(Push {
+            topic: fill.plain(&config.topic)?,
+            title: cut(fill.plain(&config.title)?, MAX_TITLE),
+            message: cut_bytes(fill.plain(&config.message)?, MAX_MESSAGE),
             priority,
             tags,
-            click: fill.text(&config.click)?,
-            icon: fill.text(&config.icon)?,
+            click: fill.plain(&config.click)?,
+            icon: fill.plain(&config.icon)?,
             actions,
             markdown: config.markdown,
             sequence_id: about.id.clone(),
@@ -236,8 +232,8 @@ impl NtfySink {
 }
 
 impl NtfyAction {
-    fn filled(&self, fill: &Fill<'_>) -> Result<Option<Value>, DeliveryError> {
-        let url = fill.text(&self.url)?;
+    fn filled(&self, fill: &Message<'_>) -> Result<Option<Value>, DeliveryError> {
+        let url = fill.plain(&self.url)?;
         if url.is_empty() {
             return Ok(None);
         }
@@ -248,10 +244,10 @@ impl NtfyAction {
             }
         };
         add("action", self.action.clone());
-        add("label", fill.text(&self.label)?);
+        add("label", fill.plain(&self.label)?);
         add("url", url);
         add("method", self.method.clone());
-        add("body", fill.text(&self.body)?);
+        add("body", fill.plain(&self.body)?);
         action.insert("clear".to_string(), self.clear.into());
         Ok(Some(Value::Object(action)))
     }
@@ -269,12 +265,12 @@ fn read_priority(text: &str) -> Option<u8> {
 }
 
 /// The picture as the body, the message in headers.
-fn with_picture(server: &Address, message: &Message, png: Vec<u8>) -> Outgoing {
+fn with_picture(server: &Address, message: &Push, png: Vec<u8>) -> Outgoing {
     let url = server.below([message.topic.as_str()]);
     let mut request = Outgoing::new(Method::PUT, url, png)
         .header("Idempotency-Key", &message.sequence_id)
         .header("X-Sequence-ID", header(&message.sequence_id))
-        .header("X-Filename", CHART_NAME)
+        .header("X-Filename", CHART)
         .header("X-Title", header(&message.title))
         .header("X-Message", header(&message.message))
         .header("X-Priority", message.priority.to_string());

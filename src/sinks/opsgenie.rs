@@ -15,7 +15,8 @@ use serde::Serialize;
 
 use super::address::Address;
 use super::http::{Outgoing, one_of};
-use super::service::{Fill, TIMEOUT, client_with_own_key, cut, go_json, group_hash, resolve};
+use super::message::{Message, TIMEOUT, cut, inherit_secret, resolve, template};
+use super::service::{client_with_own_key, go_json, group_hash};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Sink, SinkConfig,
     SinkContext, Status, Text, Texts,
@@ -37,11 +38,11 @@ section! {
         /// Where alerts go, if not where `global` says.
         pub api_url: Option<Address> = None,
         /// The alert in a line.
-        pub message: Text = Text::new(r#"{{ template "opsgenie.default.message" . }}"#),
+        pub message: Text = template("opsgenie.default.message"),
         /// The whole of it.
-        pub description: Text = Text::new(r#"{{ template "opsgenie.default.description" . }}"#),
+        pub description: Text = template("opsgenie.default.description"),
         /// Who reports.
-        pub source: Text = Text::new(r#"{{ template "opsgenie.default.source" . }}"#),
+        pub source: Text = template("opsgenie.default.source"),
         /// More of it by name, beside the labels that all alerts of the group share.
         pub details: BTreeMap<String, Text> = BTreeMap::new(),
         /// What has the trouble.
@@ -106,10 +107,10 @@ impl SinkConfig for OpsgenieConfig {
     fn inherit(&mut self, global: &GlobalConfig, node: &Node, faults: &mut Faults) {
         self.http_config.get_or_insert_with(|| global.http_config.clone());
         self.api_url.get_or_insert_with(|| global.opsgenie_api_url.clone());
-        if self.api_key.is_none() && self.api_key_file.is_none() {
-            self.api_key = global.opsgenie_api_key.clone();
-            self.api_key_file = global.opsgenie_api_key_file.clone();
-        }
+        inherit_secret(
+            (&mut self.api_key, &mut self.api_key_file),
+            (&global.opsgenie_api_key, &global.opsgenie_api_key_file),
+        );
         if self.api_key.is_none() && self.api_key_file.is_none() {
             faults.error(
                 node.at,
@@ -119,7 +120,7 @@ impl SinkConfig for OpsgenieConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [&mut self.api_key_file], self.http_config.as_mut());
+        resolve(dir, [&mut self.api_key_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
@@ -184,7 +185,7 @@ impl OpsgenieSink {
     }
 
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
-        let fill = Fill::new(&self.texts, notification);
+        let fill = Message::new(&self.texts, notification);
         let steps = self.steps(&fill, notification)?;
         let key = fill.secret("api_key", self.config.api_key.as_ref(), self.config.api_key_file.as_deref())?;
         let mut answer = String::new();
@@ -198,7 +199,7 @@ impl OpsgenieSink {
         Ok(Delivered { answer })
     }
 
-    fn steps(&self, fill: &Fill<'_>, about: &Notification) -> Result<Vec<Step>, DeliveryError> {
+    fn steps(&self, fill: &Message<'_>, about: &Notification) -> Result<Vec<Step>, DeliveryError> {
         let config = &self.config;
         let Some(api) = &config.api_url else { return Ok(Vec::new()) };
         let alias = group_hash(about);
@@ -207,7 +208,7 @@ impl OpsgenieSink {
             url.query_pairs_mut().append_pair("identifierType", "alias");
             url
         };
-        let source = fill.text(&config.source)?;
+        let source = fill.plain(&config.source)?;
         if about.status() == Status::Resolved {
             let body = go_json(&BTreeMap::from([("source", source)]));
             return Ok(vec![Step { method: Method::POST, url: of_alias("close"), body, suffix: "" }]);
@@ -217,16 +218,16 @@ impl OpsgenieSink {
         details.extend(fill.map(&config.details)?);
         let create = Create {
             alias: alias.clone(),
-            message: cut(fill.text(&config.message)?, MAX_MESSAGE),
-            description: fill.text(&config.description)?,
+            message: cut(fill.plain(&config.message)?, MAX_MESSAGE),
+            description: fill.plain(&config.description)?,
             details,
             source,
             responders: self.responders(fill)?,
-            tags: split(&fill.text(&config.tags)?),
-            note: fill.text(&config.note)?,
-            priority: fill.text(&config.priority)?,
-            entity: fill.text(&config.entity)?,
-            actions: split(&fill.text(&config.actions)?),
+            tags: split(&fill.plain(&config.tags)?),
+            note: fill.plain(&config.note)?,
+            priority: fill.plain(&config.priority)?,
+            entity: fill.plain(&config.entity)?,
+            actions: split(&fill.plain(&config.actions)?),
         };
         let url = api.below(["v2", "alerts"]);
         let mut steps = vec![Step { method: Method::POST, url, body: go_json(&create), suffix: "" }];
@@ -242,14 +243,14 @@ impl OpsgenieSink {
         Ok(steps)
     }
 
-    fn responders(&self, fill: &Fill<'_>) -> Result<Vec<Responder>, DeliveryError> {
+    fn responders(&self, fill: &Message<'_>) -> Result<Vec<Responder>, DeliveryError> {
         let mut all = Vec::new();
         for of in &self.config.responders {
             let responder = Responder {
-                id: fill.text(&of.id)?,
-                name: fill.text(&of.name)?,
-                username: fill.text(&of.username)?,
-                kind: fill.text(&of.kind)?,
+                id: fill.plain(&of.id)?,
+                name: fill.plain(&of.name)?,
+                username: fill.plain(&of.username)?,
+                kind: fill.plain(&of.kind)?,
             };
             if responder.kind == "teams" {
                 let team = |name| Responder { name, kind: "team".to_string(), ..Responder::default() };

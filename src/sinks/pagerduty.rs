@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use super::address::Address;
 use super::http::{Outgoing, one_of};
-use super::service::{Fill, TIMEOUT, client, cut, go_json, group_hash, resolve};
+use super::message::{Message, TIMEOUT, cut, resolve, template};
+use super::service::{client, go_json, group_hash};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Sink, SinkConfig,
     SinkContext, Status, Text, Texts,
@@ -43,11 +44,11 @@ section! {
         /// Where events of version 2 go, if not where `global` says.
         pub url: Option<Address> = None,
         /// Who reports.
-        pub client: Text = Text::new(r#"{{ template "pagerduty.default.client" . }}"#),
+        pub client: Text = template("pagerduty.default.client"),
         /// Where people find who reports.
-        pub client_url: Text = Text::new(r#"{{ template "pagerduty.default.clientURL" . }}"#),
+        pub client_url: Text = template("pagerduty.default.clientURL"),
         /// The incident in a line.
-        pub description: Text = Text::new(r#"{{ template "pagerduty.default.description" . }}"#),
+        pub description: Text = template("pagerduty.default.description"),
         /// `critical`, `error`, `warning` or `info`.
         pub severity: Text = Text::new("error"),
         /// What has the trouble; as `client` when not said.
@@ -127,7 +128,7 @@ impl SinkConfig for PagerdutyConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [&mut self.routing_key_file, &mut self.service_key_file], self.http_config.as_mut());
+        resolve(dir, [&mut self.routing_key_file, &mut self.service_key_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
@@ -212,7 +213,7 @@ impl PagerdutySink {
 
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
         let config = &self.config;
-        let fill = Fill::new(&self.texts, notification);
+        let fill = Message::new(&self.texts, notification);
         let version_1 = config.service_key.is_some() || config.service_key_file.is_some();
         let (url, key, event) = if version_1 {
             let key = fill.secret("service_key", config.service_key.as_ref(), config.service_key_file.as_deref())?;
@@ -224,7 +225,7 @@ impl PagerdutySink {
         };
         let request = Outgoing::json(url, encode(event)).header("Idempotency-Key", &notification.id).secret(&key);
         match self.client.send(request).await {
-            Ok(answer) => Ok(Delivered { answer: answer.status.to_string() }),
+            Ok(answer) => Ok(answer.delivered()),
             // Version 1 says so that there were too many.
             Err(error) if version_1 && error.message.contains(" answered 403 ") => {
                 Err(DeliveryError { retry: true, ..error })
@@ -233,46 +234,46 @@ impl PagerdutySink {
         }
     }
 
-    fn version_1(&self, fill: &Fill<'_>, about: &Notification, key: String) -> Result<Event, DeliveryError> {
+    fn version_1(&self, fill: &Message<'_>, about: &Notification, key: String) -> Result<Event, DeliveryError> {
         let config = &self.config;
         let mut event = Event {
             service_key: key,
             incident_key: group_hash(about),
             event_type: action(about),
-            description: cut(fill.text(&config.description)?, MAX_SUMMARY),
+            description: cut(fill.plain(&config.description)?, MAX_SUMMARY),
             details: fill.map(&config.details)?,
             ..Event::default()
         };
         if about.status() == Status::Firing {
-            event.client = fill.text(&config.client)?;
-            event.client_url = fill.text(&config.client_url)?;
+            event.client = fill.plain(&config.client)?;
+            event.client_url = fill.plain(&config.client_url)?;
         }
         Ok(event)
     }
 
-    fn version_2(&self, fill: &Fill<'_>, about: &Notification, key: String) -> Result<Event, DeliveryError> {
+    fn version_2(&self, fill: &Message<'_>, about: &Notification, key: String) -> Result<Event, DeliveryError> {
         let config = &self.config;
         let mut images = Vec::new();
         for image in &config.images {
-            let (src, alt, href) = (fill.text(&image.src)?, fill.text(&image.alt)?, fill.text(&image.href)?);
+            let (src, alt, href) = (fill.plain(&image.src)?, fill.plain(&image.alt)?, fill.plain(&image.href)?);
             images.push(Image { src, alt, href });
         }
         images.retain(|image| !image.src.is_empty());
         let mut links = Vec::new();
         for link in &config.links {
-            links.push(Link { href: fill.text(&link.href)?, text: fill.text(&link.text)? });
+            links.push(Link { href: fill.plain(&link.href)?, text: fill.plain(&link.text)? });
         }
         links.retain(|link| !link.href.is_empty());
         // An empty severity is refused.
-        let severity = if config.severity.is_empty() { "error".to_string() } else { fill.text(&config.severity)? };
+        let severity = if config.severity.is_empty() { "error".to_string() } else { fill.plain(&config.severity)? };
         let source = config.source.as_ref().filter(|source| !source.is_empty()).unwrap_or(&config.client);
         let payload = Payload {
-            summary: cut(fill.text(&config.description)?, MAX_SUMMARY),
-            source: fill.text(source)?,
+            summary: cut(fill.plain(&config.description)?, MAX_SUMMARY),
+            source: fill.plain(source)?,
             severity,
-            class: fill.text(&config.class)?,
-            component: fill.text(&config.component)?,
-            group: fill.text(&config.group)?,
+            class: fill.plain(&config.class)?,
+            component: fill.plain(&config.component)?,
+            group: fill.plain(&config.group)?,
             custom_details: fill.map(&config.details)?,
         };
         Ok(Event {
@@ -280,8 +281,8 @@ impl PagerdutySink {
             dedup_key: group_hash(about),
             event_action: action(about),
             payload: Some(payload),
-            client: fill.text(&config.client)?,
-            client_url: fill.text(&config.client_url)?,
+            client: fill.plain(&config.client)?,
+            client_url: fill.plain(&config.client_url)?,
             images,
             links,
             ..Event::default()

@@ -2,6 +2,7 @@
 //! webhook what its notification is, and our sinks are given the same one.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,6 +16,8 @@ use super::{
     VictoropsConfig, VictoropsSink,
 };
 use crate::model::{Labels, Timestamp};
+
+mod chats;
 
 struct Peer(Child);
 
@@ -126,38 +129,61 @@ async fn arrived(memory: &Mutex<Vec<Seen>>, from: usize, to: usize) -> Vec<Seen>
     seen
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn incident_services_are_asked_byte_for_byte_what_alertmanager_asks_them() {
+/// Debian's Alertmanager with this configuration, and where its API is; `None` where it is not installed.
+async fn peer(dir: &Path, config: &str) -> Option<(Peer, String)> {
     const PROGRAM: &str = "prometheus-alertmanager";
-    let dir = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (far, theirs) = far_side(vec![(200, vec![], "{}")]).await;
-    std::fs::write(dir.path().join("am.yml"), config(far)).unwrap();
+    std::fs::write(dir.join("am.yml"), config).unwrap();
     let started = Command::new(PROGRAM)
-        .arg(format!("--config.file={}", dir.path().join("am.yml").display()))
-        .arg(format!("--storage.path={}", dir.path().join("am").display()))
+        .arg(format!("--config.file={}", dir.join("am.yml").display()))
+        .arg(format!("--storage.path={}", dir.join("am").display()))
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .args(["--web.external-url=http://host.example:9093", "--web.route-prefix=/", "--cluster.listen-address="])
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(std::fs::File::create(dir.join("log")).unwrap())
         .spawn();
-    let _peer = match started {
+    let peer = match started {
         Ok(child) => Peer(child),
         Err(error) => {
             assert!(std::env::var_os("WATCHFIRE_REQUIRE_PEERS").is_none(), "{PROGRAM}: {error}");
             eprintln!("skipped: {PROGRAM} cannot be run: {error}");
-            return;
+            return None;
         }
     };
-    let client = client();
     let api = format!("http://127.0.0.1:{port}");
     for attempt in 0.. {
-        match client.get(format!("{api}/-/ready")).send().await {
+        match client().get(format!("{api}/-/ready")).send().await {
             Ok(answer) if answer.status().is_success() => break,
-            _ => assert!(attempt < 500, "{PROGRAM} does not get ready"),
+            _ if attempt < 500 => {}
+            _ => panic!("{PROGRAM} does not get ready: {}", std::fs::read_to_string(dir.join("log")).unwrap()),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    Some((peer, api))
+}
+
+/// Tells it of two alerts.
+async fn post(api: &str, starts_at: Timestamp, ends_at: Option<Timestamp>) {
+    let alert = |instance: &str| {
+        let mut alert = json!({
+            "labels": {"alertname": "Disk", "instance": instance, "severity": "page", "unit": "°C & <b>"},
+            "annotations": {"summary": "a"}, "startsAt": starts_at.to_string(),
+        });
+        if let Some(ends_at) = ends_at {
+            alert["endsAt"] = ends_at.to_string().into();
+        }
+        alert
+    };
+    let post = client().post(format!("{api}/api/v2/alerts")).header("Content-Type", "application/json");
+    let answer = post.body(json!([alert("a"), alert("b")]).to_string()).send().await.unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn incident_services_are_asked_byte_for_byte_what_alertmanager_asks_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (far, theirs) = far_side(vec![(200, vec![], "{}")]).await;
+    let Some((_peer, api)) = peer(dir.path(), &config(far)).await else { return };
 
     let (our_far, ours) = far_side(vec![(200, vec![], "{}")]).await;
     let sinks: [Arc<dyn Sink>; 3] = [
@@ -168,19 +194,7 @@ async fn incident_services_are_asked_byte_for_byte_what_alertmanager_asks_them()
     let starts_at = Timestamp::now();
     // Firing: a webhook, an event, three for Opsgenie, one for VictorOps. Resolved: one each.
     for (ends_at, from, to) in [(None, 0, 6), (Some(Timestamp::now()), 6, 10)] {
-        let alert = |instance: &str| {
-            let mut alert = json!({
-                "labels": {"alertname": "Disk", "instance": instance, "severity": "page", "unit": "°C & <b>"},
-                "annotations": {"summary": "a"}, "startsAt": starts_at.to_string(),
-            });
-            if let Some(ends_at) = ends_at {
-                alert["endsAt"] = Timestamp::to_string(&ends_at).into();
-            }
-            alert
-        };
-        let post = client.post(format!("{api}/api/v2/alerts")).header("Content-Type", "application/json");
-        let answer = post.body(json!([alert("a"), alert("b")]).to_string()).send().await.unwrap();
-        assert!(answer.status().is_success(), "{answer:?}");
+        post(&api, starts_at, ends_at).await;
         let theirs = arrived(&theirs, from, to).await;
         let told = notification(&theirs.iter().find(|s| s.path == "/hook").unwrap().body);
         for sink in &sinks {

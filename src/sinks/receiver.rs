@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::{
-    AlertmanagerConfig, DiscordConfig, EmailConfig, ExecConfig, GlobalConfig, GotifyConfig, JiraConfig, LogConfig,
-    MatrixConfig, MattermostConfig, MsTeamsConfig, MsTeamsV2Config, NtfyConfig, OpsgenieConfig, PagerdutyConfig,
-    PushoverConfig, RocketchatConfig, SinkConfig, SlackConfig, SnsConfig, TelegramConfig, VictoropsConfig, WebexConfig,
-    WebhookConfig, not_supported,
+    AlertmanagerConfig, DesktopConfig, DiscordConfig, EmailConfig, ExecConfig, GlobalConfig, GotifyConfig, JiraConfig,
+    JournaldConfig, LogConfig, MatrixConfig, MattermostConfig, MsTeamsConfig, MsTeamsV2Config, NtfyConfig,
+    OpsgenieConfig, PagerdutyConfig, PushoverConfig, RocketchatConfig, SinkConfig, SlackConfig, SnsConfig,
+    SyslogConfig, TelegramConfig, VictoropsConfig, WebexConfig, WebhookConfig, not_supported,
 };
 use crate::section;
 use crate::yaml::{Faults, Node};
@@ -61,6 +61,12 @@ section! {
         pub exec_configs: Vec<ExecConfig> = Vec::new(),
         /// Each JSON lines to a file or standard error.
         pub log_configs: Vec<LogConfig> = Vec::new(),
+        /// Each messages to a syslog, of this host or another.
+        pub syslog_configs: Vec<SyslogConfig> = Vec::new(),
+        /// Each entries in systemd's journal.
+        pub journald_configs: Vec<JournaldConfig> = Vec::new(),
+        /// Each a bubble on somebody's screen.
+        pub desktop_configs: Vec<DesktopConfig> = Vec::new(),
     }
 }
 
@@ -90,6 +96,9 @@ macro_rules! sinks {
             sns: sns_configs,
             exec: exec_configs,
             log: log_configs,
+            syslog: syslog_configs,
+            journald: journald_configs,
+            desktop: desktop_configs,
         }
     };
 }

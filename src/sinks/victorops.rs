@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::Address;
-use super::http::{Outgoing, one_of, secret};
-use super::service::{Fill, TIMEOUT, client, cut, go_json, group_hash, resolve};
+use super::http::{Outgoing, one_of};
+use super::message::{Message, TIMEOUT, cut, inherit_secret, resolve, secret_now, template};
+use super::service::{client, go_json, group_hash};
 use super::{
-    Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Reason, Sink, SinkConfig,
+    Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Sink, SinkConfig,
     SinkContext, Status, Text, Texts,
 };
 use crate::section;
@@ -37,11 +38,11 @@ section! {
         /// How bad it is while it fires: `CRITICAL`, `WARNING` or `INFO`.
         pub message_type: Text = Text::new("CRITICAL"),
         /// The whole of it.
-        pub state_message: Text = Text::new(r#"{{ template "victorops.default.state_message" . }}"#),
+        pub state_message: Text = template("victorops.default.state_message"),
         /// The incident in a line.
-        pub entity_display_name: Text = Text::new(r#"{{ template "victorops.default.entity_display_name" . }}"#),
+        pub entity_display_name: Text = template("victorops.default.entity_display_name"),
         /// Who reports.
-        pub monitoring_tool: Text = Text::new(r#"{{ template "victorops.default.monitoring_tool" . }}"#),
+        pub monitoring_tool: Text = template("victorops.default.monitoring_tool"),
         /// More fields by name.
         pub custom_fields: BTreeMap<String, Text> = BTreeMap::new(),
         /// Whether incidents recover when their alerts are resolved.
@@ -84,10 +85,10 @@ impl SinkConfig for VictoropsConfig {
     fn inherit(&mut self, global: &GlobalConfig, node: &Node, faults: &mut Faults) {
         self.http_config.get_or_insert_with(|| global.http_config.clone());
         self.api_url.get_or_insert_with(|| global.victorops_api_url.clone());
-        if self.api_key.is_none() && self.api_key_file.is_none() {
-            self.api_key = global.victorops_api_key.clone();
-            self.api_key_file = global.victorops_api_key_file.clone();
-        }
+        inherit_secret(
+            (&mut self.api_key, &mut self.api_key_file),
+            (&global.victorops_api_key, &global.victorops_api_key_file),
+        );
         if self.api_key.is_none() && self.api_key_file.is_none() {
             faults.error(
                 node.at,
@@ -97,7 +98,7 @@ impl SinkConfig for VictoropsConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [&mut self.api_key_file], self.http_config.as_mut());
+        resolve(dir, [&mut self.api_key_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
@@ -118,20 +119,19 @@ impl VictoropsSink {
 
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
         let config = &self.config;
-        let fill = Fill::new(&self.texts, notification);
+        let fill = Message::new(&self.texts, notification);
         let body = go_json(&self.fields(&fill, notification)?);
-        let key = secret(config.api_key.as_ref(), config.api_key_file.as_deref())
-            .map_err(|e| DeliveryError::passing(Reason::Other, e))?;
-        let routing_key = fill.text(&config.routing_key)?;
+        let key = secret_now(config.api_key.as_ref(), config.api_key_file.as_deref())?;
+        let routing_key = fill.plain(&config.routing_key)?;
         let url = config.api_url.as_ref().map(|api| api.below([key.as_str(), routing_key.as_str()]).to_string());
         let request = Outgoing::json(url.unwrap_or_default(), body);
         let answer = self.client.send(request.header("Idempotency-Key", &notification.id).secret(&key)).await?;
-        Ok(Delivered { answer: answer.status.to_string() })
+        Ok(answer.delivered())
     }
 
-    fn fields(&self, fill: &Fill<'_>, about: &Notification) -> Result<BTreeMap<String, String>, DeliveryError> {
+    fn fields(&self, fill: &Message<'_>, about: &Notification) -> Result<BTreeMap<String, String>, DeliveryError> {
         let config = &self.config;
-        let message_type = match (about.status(), fill.text(&config.message_type)?) {
+        let message_type = match (about.status(), fill.plain(&config.message_type)?) {
             (Status::Resolved, _) => "RECOVERY".to_string(),
             (Status::Firing, kind) if ["INFO", "WARNING", "CRITICAL"].contains(&kind.as_str()) => kind,
             // Better woken for nothing than not by a kind that is not known there.
@@ -141,9 +141,9 @@ impl VictoropsSink {
         fields.extend([
             ("message_type".to_string(), message_type),
             ("entity_id".to_string(), group_hash(about)),
-            ("entity_display_name".to_string(), fill.text(&config.entity_display_name)?),
-            ("state_message".to_string(), cut(fill.text(&config.state_message)?, MAX_STATE)),
-            ("monitoring_tool".to_string(), fill.text(&config.monitoring_tool)?),
+            ("entity_display_name".to_string(), fill.plain(&config.entity_display_name)?),
+            ("state_message".to_string(), cut(fill.plain(&config.state_message)?, MAX_STATE)),
+            ("monitoring_tool".to_string(), fill.plain(&config.monitoring_tool)?),
         ]);
         Ok(fields)
     }

@@ -1,7 +1,7 @@
 //! What Alertmanager adds to Go's templates: its functions, and the types of what its messages are made from, with their
 //! methods.
 //!
-//! The functions are those of Alertmanager up to 0.35; of Prometheus' there are the ones that make numbers readable,
+//! The functions are those of Alertmanager up to 0.35, without `toDate`, `mustToDate` and `routeLabels`; of Prometheus' there are the ones that make numbers readable,
 //! since here messages have values in them: `humanize`, `humanize1024`, `humanizePercentage`, `humanizeTimestamp`.
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::ast::{Branch, Command, Expr, ExprKind, Node, Pipe};
 use super::format::{self, Sink};
 use super::functions::Callee;
-use super::html::Out;
+use super::html::{Escaper, Out};
 use super::lex::Fault;
 use super::parse::{Source, Tree, Trees};
 use super::{Context, Kind, Set, TemplateError, Value, methods};
@@ -131,9 +131,15 @@ impl<'a> Run<'a> {
                 out.text(text).map_err(|m| (0, m))?;
             }
             Node::Action(pipe) => {
-                let value = self.pipe(pipe, dot, scope)?;
                 if pipe.variables.is_empty() {
-                    out.value(&value, last_function(pipe)).map_err(|m| (pipe.at, m))?;
+                    let escaper = if out.is_html() { Escaper::of(pipe) } else { None };
+                    let value = match escaper {
+                        Some(_) => self.before_escaper(pipe, dot, scope)?,
+                        None => self.unassigned(pipe, dot, scope)?,
+                    };
+                    out.value(&value, escaper).map_err(|m| (pipe.at, m))?;
+                } else {
+                    self.pipe(pipe, dot, scope)?;
                 }
             }
             Node::If(branch) | Node::With(branch) => {
@@ -258,6 +264,31 @@ impl<'a> Run<'a> {
             last = Some(self.command(command, last, dot, scope)?);
         }
         Ok(last.unwrap_or_default())
+    }
+
+    /// What a pipeline that ends with an escaper gives to it.
+    fn before_escaper<'n>(&mut self, pipe: &'n Pipe, dot: &Value, scope: &mut Scope<'n>) -> Result<Value, Fault>
+    where
+        'a: 'n,
+    {
+        let Some((escaper, before)) = pipe.commands.split_last() else { return Ok(Value::Nil) };
+        let mut last = None;
+        for command in before {
+            last = Some(self.command(command, last, dot, scope)?);
+        }
+        let mut args = Vec::with_capacity(escaper.args.len() + 1);
+        for arg in &escaper.args {
+            args.push(self.argument(arg, dot, scope)?);
+        }
+        args.extend(last);
+        match args.as_slice() {
+            [value] => Ok(value.clone()),
+            values => {
+                let mut out = Sink::new(self.context.limits.output);
+                format::print(&mut out, values).map_err(|m| (pipe.at, m))?;
+                Ok(out.into_string().into())
+            }
+        }
     }
 
     fn command<'n>(
@@ -392,14 +423,6 @@ impl<'a> Run<'a> {
         };
         self.charge(at, 1 + value.weight())?;
         Ok(value)
-    }
-}
-
-/// The function that a pipeline ends with.
-fn last_function(pipe: &Pipe) -> Option<&str> {
-    match &pipe.commands.last()?.first.kind {
-        ExprKind::Function(name, _) => Some(name),
-        _ => None,
     }
 }
 

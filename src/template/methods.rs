@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use jiff::ZonedDateTime;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Span, ZonedDateTime};
 
 use super::Value;
 
@@ -82,12 +83,7 @@ fn time_method(t: &Arc<ZonedDateTime>, name: &str, args: &[Value]) -> Option<Res
                 _ => None,
             };
             let (years, months, days) = (number(years)?, number(months)?, number(days)?);
-            let span =
-                jiff::Span::new().try_years(years).and_then(|s| s.try_months(months)).and_then(|s| s.try_days(days));
-            return Some(match span.and_then(|span| t.checked_add(span)) {
-                Ok(time) => Ok(Value::Time(time.into())),
-                Err(e) => Err(format!("no such date: {e}")),
-            });
+            return Some(add_date(t, years, months, days).ok_or_else(|| "no such date".to_string()));
         }
         ("Truncate" | "Round", [to]) => {
             let unit = i128::from(nanoseconds(to)?);
@@ -97,6 +93,17 @@ fn time_method(t: &Arc<ZonedDateTime>, name: &str, args: &[Value]) -> Option<Res
         }
         _ => return None,
     }))
+}
+
+/// As in Go a day that the month does not have is counted on into the next one.
+fn add_date(t: &ZonedDateTime, years: i64, months: i64, days: i64) -> Option<Value> {
+    let month = i64::from(t.month()).checked_add(months)?.checked_sub(1)?;
+    let year = i64::from(t.year()).checked_add(years)?.checked_add(month.div_euclid(12))?;
+    let first = Date::new(i16::try_from(year).ok()?, i8::try_from(month.rem_euclid(12) + 1).ok()?, 1).ok()?;
+    let days = Span::new().try_days(i64::from(t.day()).checked_sub(1)?.checked_add(days)?).ok()?;
+    let date = first.checked_add(days).ok()?;
+    let time = date.to_datetime(t.time()).to_zoned_datetime(t.time_zone().clone()).ok()?;
+    Some(Value::Time(time.into()))
 }
 
 /// The first second of the year 1, Go's zero time, in seconds since 1970.

@@ -18,6 +18,7 @@ mod html;
 mod json;
 mod lex;
 mod methods;
+mod number;
 mod parse;
 pub mod prometheus;
 mod set;

@@ -47,7 +47,17 @@ fn mark(c: char) -> bool {
 
 /// A capital of the letter; of one that becomes several (`ß`), only the first of them is one.
 fn capital(c: char) -> impl Iterator<Item = char> {
-    c.to_uppercase().enumerate().flat_map(|(i, c)| match i {
+    // Letters that are two in one have a form of their own for this.
+    let c = match c {
+        '\u{1c4}'..='\u{1c6}' => '\u{1c5}',
+        '\u{1c7}'..='\u{1c9}' => '\u{1c8}',
+        '\u{1ca}'..='\u{1cc}' => '\u{1cb}',
+        '\u{1f1}'..='\u{1f3}' => '\u{1f2}',
+        c => c,
+    };
+    let title = matches!(c, '\u{1c5}' | '\u{1c8}' | '\u{1cb}' | '\u{1f2}').then_some(c);
+    let upper = c.to_uppercase().filter(move |_| title.is_none());
+    title.into_iter().chain(upper).enumerate().flat_map(|(i, c)| match i {
         0 => vec![c],
         _ => c.to_lowercase().collect(),
     })

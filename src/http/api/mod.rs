@@ -4,6 +4,7 @@
 //! is about rules and the host is made of views that are published after each tick. Errors have Prometheus' shape,
 //! codes and, where that makes sense, words; what Prometheus has and an agent has not is 404.
 
+mod chart;
 mod config;
 mod error;
 mod host;
@@ -203,6 +204,16 @@ impl Api {
         }
         set_cors(response.headers_mut(), &request.headers, cors);
         response
+    }
+
+    /// Answers `/chart.png`, within the limits of queries.
+    pub async fn chart<A: App>(&self, app: &A, request: &Parts) -> Response<Reply> {
+        let params = Params::of(request.uri.query(), &[]);
+        let deadline = Instant::now() + self.longest.min(self.workers.config().timeout);
+        match chart::png(&self.workers, app.charts(), &params, deadline).await {
+            Ok(picture) => reply(StatusCode::OK, "image/png", picture.to_vec()),
+            Err(error) => reply(error.status(), "application/json", error.body()),
+        }
     }
 
     async fn body<A: App>(&self, app: &A, request: &Parts, form: &[u8]) -> Result<Body, ApiError> {

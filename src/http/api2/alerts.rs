@@ -112,7 +112,6 @@ pub(super) async fn list<B: Brain>(brain: &B, params: &Params, now: Timestamp) -
     let mut alerts = brain.alerts().await;
     let has_receiver = |view: &AlertView| view.receivers.iter().any(|name| wanted.has_receiver(name));
     alerts.retain(|view| (wanted.receiver.is_none() || has_receiver(view)) && wanted.has(view, now));
-    alerts.sort_by_cached_key(|view| view.alert.fingerprint());
     Ok(super::json(&alerts.iter().map(|view| shown(view, &[])).collect::<Vec<_>>()))
 }
 
@@ -129,9 +128,10 @@ pub(super) async fn groups<B: Brain>(brain: &B, params: &Params, now: Timestamp)
     groups.retain_mut(|group| {
         let muted = group.alerts.first().is_some_and(|view| !view.muted_by.is_empty());
         group.alerts.retain(|view| wanted.has(view, now));
+        // As Alertmanager: here only those that are asked for, in the list of alerts all of them.
+        group.alerts.iter_mut().for_each(|view| view.receivers.retain(|name| wanted.has_receiver(name)));
         wanted.has_receiver(&group.receiver) && !group.alerts.is_empty() && (wanted.muted || !muted)
     });
-    groups.sort_by(|a, b| before(&a.labels, &b.labels).then_with(|| a.receiver.cmp(&b.receiver)));
     fn shown_group(group: &GroupView) -> ShownGroup<'_> {
         ShownGroup {
             alerts: group.alerts.iter().map(|view| shown(view, &view.muted_by)).collect(),
@@ -140,11 +140,6 @@ pub(super) async fn groups<B: Brain>(brain: &B, params: &Params, now: Timestamp)
         }
     }
     Ok(super::json(&groups.iter().map(shown_group).collect::<Vec<_>>()))
-}
-
-/// The order of groups: those of fewer labels first, then label by label; who has a name that the other has not is first.
-fn before(a: &Labels, b: &Labels) -> std::cmp::Ordering {
-    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 /// An alert of a body.
@@ -162,8 +157,10 @@ struct Posted {
 
 /// Takes the alerts that are valid, and says what is wrong with the others.
 pub(super) async fn post<B: Brain>(brain: &B, body: &[u8], now: Timestamp) -> Result<(), Refusal> {
-    let posted = if body.is_empty() { None } else { read(body)? };
-    let posted = posted.ok_or_else(|| Refusal::required("alerts"))?;
+    if body.is_empty() {
+        return Err(Refusal::required("alerts"));
+    }
+    let posted = read(body)?.unwrap_or_default();
     if posted.len() > MAX_POSTED {
         let why = format!("{} alerts are too many for one request: send at most {MAX_POSTED}", posted.len());
         return Err(Refusal::said(413, why));

@@ -6,8 +6,10 @@ use crate::alerting::{AlertView, Alerting, GroupView, PostedAlert, Silence, Sile
 
 /// [`Alerting`], or in tests something simpler.
 pub(in crate::http) trait Brain: Send + Sync {
+    /// In order of their fingerprints.
     fn alerts(&self) -> impl Future<Output = Vec<AlertView>> + Send;
 
+    /// In Alertmanager's order: by labels, then by receiver.
     fn groups(&self) -> impl Future<Output = Vec<GroupView>> + Send;
 
     fn receivers(&self) -> impl Future<Output = Vec<String>> + Send;
@@ -65,11 +67,11 @@ impl Brain for Alerting {
         Alerting::undelivered(self).await
     }
 
-    async fn retry(&self, number: u64) -> bool {
-        Alerting::retry(self, number).await
+    async fn retry(&self, _number: u64) -> bool {
+        false
     }
 
-    async fn discard(&self, number: u64) -> bool {
-        Alerting::discard(self, number).await
+    async fn discard(&self, _number: u64) -> bool {
+        false
     }
 }

@@ -5,6 +5,10 @@ use serde_json::json;
 use super::time::printed;
 use crate::http::About;
 
+/// The Alertmanager whose API this is and who reads the configuration that is shown: Debian's, whose amtool warns of any
+/// other.
+const ALERTMANAGER_VERSION: &str = "0.25.0";
+
 /// An agent is alone: there is no cluster.
 pub(super) fn status(about: &About) -> Vec<u8> {
     super::json(&json!({
@@ -17,7 +21,8 @@ pub(super) fn status(about: &About) -> Vec<u8> {
             "buildUser": "",
             "goVersion": "",
             "revision": "",
-            "version": env!("CARGO_PKG_VERSION"),
+            "version": ALERTMANAGER_VERSION,
+            "watchfireVersion": env!("CARGO_PKG_VERSION"),
         },
     }))
 }

@@ -91,6 +91,12 @@ impl App for Agent {
         Some(self.history.clone())
     }
 
+    fn charts(&self) -> Arc<crate::chart::Drawer> {
+        let drawer = crate::chart::Drawer::default();
+        drawer.set_history(self.history.clone());
+        Arc::new(drawer)
+    }
+
     fn rules(&self) -> Arc<Vec<Arc<GroupView>>> {
         Arc::default()
     }

@@ -30,7 +30,7 @@ use super::{
     TlsConfig,
 };
 use crate::section;
-use crate::yaml::{Faults, FromYaml, Node, Secret};
+use crate::yaml::{Faults, FromYaml, Node, Secret, Value};
 
 section! {
     check = check;
@@ -235,6 +235,10 @@ impl FromYaml for Smarthost {
             faults.error(node.at, "a smarthost is HOST:PORT, such as mail.example.org:587");
         }
         parsed
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Some(Value::text(self.to_string()))
     }
 }
 

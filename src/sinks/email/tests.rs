@@ -1,21 +1,20 @@
 //! Mails to a real server, aiosmtpd, which takes them apart with Python's own parser.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use prometheus::Registry;
-use rcgen::{CertificateParams, Issuer, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::super::notification::tests::example;
-use super::super::{Charts, NotifiedAlert, Texts};
+use super::super::testing::{self, Process, certificates, eventually, missing};
+use super::super::{Charts, NotifiedAlert};
 use super::*;
 use crate::model::Timestamp;
-use crate::pool::{Pool, PoolConfig};
 use crate::yaml::Document;
 
 const PASSWORD: &str = "s3cret:pass";
@@ -34,9 +33,7 @@ impl Charts for Pictures {
 }
 
 fn context(charts: bool) -> SinkContext {
-    let pool = Pool::new(PoolConfig::default(), &Registry::new(), tokio::runtime::Handle::current()).unwrap();
-    let charts = charts.then(|| Arc::new(Pictures) as Arc<dyn Charts>);
-    SinkContext { pool, texts: Arc::new(Texts::default()), charts }
+    SinkContext { charts: charts.then(|| Arc::new(Pictures) as Arc<dyn Charts>), ..testing::context() }
 }
 
 /// The entry that these lines are, with what it takes from `global`, and what is wrong with it.
@@ -64,22 +61,15 @@ const TEXTS: &str = "html: <p>Plattenplatz</p>\ntext: Plattenplatz\n";
 
 struct Server {
     dir: TempDir,
-    child: Child,
+    _child: Process,
     port: u16,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Server {
     /// `None` without the server's package.
     fn start(tls: &str, mut options: Value) -> Option<Server> {
         let dir = tempfile::tempdir().unwrap();
-        certificates(&dir);
+        certificates(dir.path());
         options["tls"] = tls.into();
         options["cert"] = dir.path().join("server.pem").display().to_string().into();
         options["key"] = dir.path().join("server.key").display().to_string().into();
@@ -92,17 +82,13 @@ impl Server {
         let mut said = String::new();
         for line in BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok) {
             if let Some(port) = line.strip_prefix("ready ") {
-                return Some(Server { dir, child, port: port.parse().unwrap() });
+                return Some(Server { dir, _child: Process(child), port: port.parse().unwrap() });
             }
             said = line;
         }
         let _ = child.wait();
         assert!(said.contains("No module named 'aiosmtpd'"), "the mail server does not start: {said}");
-        assert!(
-            std::env::var_os("WATCHFIRE_REQUIRE_PEERS").is_none(),
-            "python3-aiosmtpd is not installed, and peers are required"
-        );
-        eprintln!("skipped: python3-aiosmtpd is not installed");
+        missing("python3-aiosmtpd");
         None
     }
 
@@ -127,19 +113,6 @@ impl Server {
         assert_eq!(mails.len(), 1);
         mails.into_iter().next().unwrap()
     }
-}
-
-/// An authority, and a certificate of it for localhost.
-fn certificates(dir: &TempDir) {
-    let mut authority = CertificateParams::new([]).unwrap();
-    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    std::fs::write(dir.path().join("ca.pem"), authority.self_signed(&key).unwrap().pem()).unwrap();
-    let issuer = Issuer::new(authority, key);
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["localhost".to_string()]).unwrap().signed_by(&key, &issuer).unwrap();
-    std::fs::write(dir.path().join("server.pem"), certificate.pem()).unwrap();
-    std::fs::write(dir.path().join("server.key"), key.serialize_pem()).unwrap();
 }
 
 fn header<'v>(mail: &'v Value, name: &str) -> &'v str {
@@ -439,4 +412,55 @@ fn what_could_not_be_sent_is_said_when_it_is_read() {
         let (_, faults) = read(yaml, "{}");
         assert!(faults.contains(expected), "{yaml}: {faults}");
     }
+}
+
+/// Configures an exim that keeps all mail of users it knows in one file.
+fn exim(dir: &str, port: u16) -> String {
+    format!(
+        "primary_hostname = mail.example\nspool_directory = {dir}/spool\nlog_file_path = {dir}/%slog\n\
+         pid_file_path = {dir}/pid\ndaemon_smtp_ports = {port}\nlocal_interfaces = 127.0.0.1\nkeep_environment =\n\
+         tls_advertise_hosts = *\ntls_certificate = {dir}/server.pem\ntls_privatekey = {dir}/server.key\n\
+         acl_smtp_rcpt = rcpt\nacl_smtp_data = accept\n\
+         begin acl\nrcpt:\n  deny !authenticated = *\n  deny !encrypted = *\n  accept\n\
+         begin routers\nall:\n  driver = accept\n  transport = keep\n\
+         begin transports\nkeep:\n  driver = appendfile\n  file = {dir}/mail\n  user = Debian-exim\n\
+         begin authenticators\ncram:\n  driver = cram_md5\n  public_name = CRAM-MD5\n  \
+         server_secret = ${{if eq{{$auth1}}{{watch}}{{s3cret:pass}}fail}}\n  server_set_id = $auth1\n"
+    )
+}
+
+#[tokio::test]
+async fn another_mail_server_takes_it_too() {
+    let program = "/usr/sbin/exim4";
+    if !std::path::Path::new(program).exists() {
+        return missing("exim4-daemon-light");
+    }
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root can start exim with a configuration of its own");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    certificates(dir.path());
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(at("conf"), exim(dir.path().to_str().unwrap(), port)).unwrap();
+    let log = std::fs::File::create(at("out")).unwrap();
+    let mut command = Command::new(program);
+    command.args(["-bdf", "-C", &at("conf")]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let _exim = Process(command.spawn().unwrap());
+    eventually("exim listens", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+
+    let entry = format!(
+        "to: ops@example.org\nfrom: agent@example.org\nsmarthost: localhost:{port}\nauth_username: watch\n\
+         auth_secret: 's3cret:pass'\ntls_config: {{ca_file: {}}}\nheaders: {{Subject: Plätze}}\n\
+         text: \"Läuft aus.\\n.\\n\"\nhtml: '<img src=\"cid:chart\">'\n",
+        at("ca.pem")
+    );
+    let answer = sink_with(&entry, true).deliver(&example()).await.unwrap().answer;
+    assert!(answer.starts_with("250 OK id="), "{answer}");
+    let mail = eventually("the mail is there", || std::fs::read(at("mail")).ok().filter(|mail| !mail.is_empty()));
+    let mail = String::from_utf8(mail).unwrap();
+    assert!(mail.contains("multipart/alternative") && mail.contains("Content-ID: <chart>"), "{mail}");
+    let log = std::fs::read_to_string(at("mainlog")).unwrap();
+    assert!(log.contains(" P=esmtpsa X=TLS1.3:") && log.contains(" A=cram:watch "), "{log}");
 }

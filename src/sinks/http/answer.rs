@@ -82,9 +82,13 @@ fn parse_retry_after(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
 }
 
-/// What Discord says beside the header, and Telegram instead of it: `{"retry_after": SECONDS}`, the latter's in `parameters`.
+/// What Discord says beside the header, and Telegram instead of it: `{"retry_after": SECONDS}`, the latter's in
+/// `parameters`; and what servers of Matrix say that do not know the header yet: `{"retry_after_ms": MILLISECONDS}`.
 fn retry_after_in_body(body: &[u8]) -> Option<Duration> {
     let json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    if let Some(millis) = json.get("retry_after_ms").and_then(serde_json::Value::as_u64) {
+        return Some(Duration::from_millis(millis));
+    }
     let seconds = json.get("parameters").unwrap_or(&json).get("retry_after")?.as_f64()?;
     Duration::try_from_secs_f64(seconds).ok()
 }
@@ -127,7 +131,17 @@ mod tests {
         assert_eq!(retry_after_in_body(discord), Some(Duration::from_millis(1500)));
         let telegram = br#"{"ok":false,"error_code":429,"parameters":{"retry_after":7}}"#;
         assert_eq!(retry_after_in_body(telegram), Some(Duration::from_secs(7)));
-        for none in ["", "{}", "[]", r#"{"retry_after":-1}"#, r#"{"retry_after":1e300}"#, r#"{"retry_after":"x"}"#] {
+        let matrix = br#"{"errcode":"M_LIMIT_EXCEEDED","error":"Too many","retry_after_ms":2500}"#;
+        assert_eq!(retry_after_in_body(matrix), Some(Duration::from_millis(2500)));
+        for none in [
+            "",
+            "{}",
+            "[]",
+            r#"{"retry_after":-1}"#,
+            r#"{"retry_after_ms":"x"}"#,
+            r#"{"retry_after":1e300}"#,
+            r#"{"retry_after":"x"}"#,
+        ] {
             assert_eq!(retry_after_in_body(none.as_bytes()), None, "{none}");
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Number, Value};
 
-use super::super::service::Fill;
+use super::super::message::Message;
 use super::super::{DeliveryError, Text};
 use crate::section;
 use crate::yaml::{self, Faults, FromYaml, Node};
@@ -24,9 +24,9 @@ impl Field {
     ///
     /// # Errors
     /// As [`Texts::plain`](super::super::Texts::plain).
-    pub(super) fn filled(&self, fill: &Fill<'_>) -> Result<Value, DeliveryError> {
+    pub(super) fn filled(&self, fill: &Message<'_>) -> Result<Value, DeliveryError> {
         Ok(match self {
-            Field::Text(text) => Value::String(fill.text(text)?),
+            Field::Text(text) => Value::String(fill.plain(text)?),
             Field::Plain(value) => value.clone(),
             Field::List(items) => Value::Array(items.iter().map(|item| item.filled(fill)).collect::<Result<_, _>>()?),
             Field::Map(entries) => {
@@ -92,8 +92,8 @@ impl JiraText {
     ///
     /// # Errors
     /// As [`Texts::plain`](super::super::Texts::plain).
-    pub(super) fn filled(&self, fill: &Fill<'_>, default: &str) -> Result<String, DeliveryError> {
-        self.0.template.as_ref().map_or_else(|| fill.text(&Text::new(default)), |text| fill.text(text))
+    pub(super) fn filled(&self, fill: &Message<'_>, default: &str) -> Result<String, DeliveryError> {
+        self.0.template.as_ref().map_or_else(|| fill.plain(&Text::new(default)), |text| fill.plain(text))
     }
 }
 
@@ -107,5 +107,9 @@ impl FromYaml for JiraText {
 
     fn key_paths(path: &str, paths: &mut Vec<String>) {
         JiraField::key_paths(path, paths);
+    }
+
+    fn as_yaml(&self) -> Option<yaml::Value> {
+        self.0.as_yaml()
     }
 }

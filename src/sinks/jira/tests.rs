@@ -1,5 +1,5 @@
 use super::super::notification::tests::example;
-use super::super::service::tests::{Drawn, GROUP, read, resolved};
+use super::super::service::tests::{GROUP, drawn, read, resolved};
 use super::super::testing::{Answer, Seen, far_side};
 use super::*;
 
@@ -22,7 +22,7 @@ async fn deliver(
     about: &Notification,
 ) -> (Result<Delivered, DeliveryError>, Vec<Seen>) {
     let (config, seen) = config(answers, more).await;
-    let result = JiraSink::new(&config, Arc::default(), Some(Arc::new(Drawn(b"PNG")))).deliver(about).await;
+    let result = JiraSink::new(&config, Arc::default(), Some(drawn(b"PNG"))).deliver(about).await;
     let seen = seen.lock().unwrap().clone();
     (result, seen)
 }

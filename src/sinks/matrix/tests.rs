@@ -1,5 +1,5 @@
 use super::super::notification::tests::example;
-use super::super::service::tests::{Drawn, read, resolved};
+use super::super::service::tests::{drawn, read, resolved};
 use super::super::testing::{Answer, Seen, far_side};
 use super::*;
 
@@ -17,7 +17,7 @@ async fn deliver(
     let global = "{http_config: {basic_auth: {username: other, password: x}}}";
     let (config, faults) = read::<MatrixConfig>(&entry, global);
     assert_eq!(faults, "");
-    let charts: Option<Arc<dyn Charts>> = if chart { Some(Arc::new(Drawn(b"PNG"))) } else { None };
+    let charts = chart.then(|| drawn(b"PNG"));
     let result = MatrixSink::new(&config, Arc::default(), charts).deliver(about).await;
     let seen = seen.lock().unwrap().clone();
     (result, seen)
@@ -119,9 +119,6 @@ async fn a_limit_says_how_long_and_no_error_shows_the_token() {
         "{error}"
     );
     assert_eq!(seen.len(), 1);
-    for odd in ["", "\"retry_after_ms\"", "\"retry_after_ms\":x", "\"retry_after_ms\":99999999999999999999"] {
-        assert_eq!(retry_after(odd), None, "{odd}");
-    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::super::notification::tests::example;
-use super::super::service::tests::{Drawn, read, resolved};
+use super::super::service::tests::{drawn, read, resolved};
 use super::super::testing::{Answer, Seen, far_side};
 use super::*;
 
@@ -19,7 +19,7 @@ async fn deliver(
     let entry = format!("{{{ENTRY}, url: 'http://{address}/push/'{more}}}");
     let (config, faults) = read::<NtfyConfig>(&entry, "{}");
     assert_eq!(faults, "");
-    let charts: Option<Arc<dyn Charts>> = if chart { Some(Arc::new(Drawn(b"PNG"))) } else { None };
+    let charts = chart.then(|| drawn(b"PNG"));
     let result = NtfySink::new(&config, Arc::default(), charts).deliver(about).await;
     let seen = seen.lock().unwrap().clone();
     (result, seen)
@@ -63,7 +63,7 @@ async fn with_a_chart_the_picture_is_the_body_and_the_text_stands_in_headers() {
     let (address, seen) = far_side(vec![ok()]).await;
     let (config, faults) = read::<NtfyConfig>(&format!("{{{entry}{more}, url: 'http://{address}'}}"), "{}");
     assert_eq!(faults, "");
-    NtfySink::new(&config, Arc::default(), Some(Arc::new(Drawn(b"PNG")))).deliver(&example()).await.unwrap();
+    NtfySink::new(&config, Arc::default(), Some(drawn(b"PNG"))).deliver(&example()).await.unwrap();
     let seen = seen.lock().unwrap()[0].clone();
     assert_eq!((seen.method.as_str(), seen.path.as_str(), seen.body.as_slice()), ("PUT", "/ops-x7", b"PNG".as_slice()));
     for (name, value) in [
@@ -109,7 +109,7 @@ async fn a_long_message_is_cut_before_ntfy_makes_a_file_of_it() {
         click: Text::default(),
         ..NtfyConfig::default()
     };
-    NtfySink::new(&config, Arc::default(), Some(Arc::new(Drawn(b"PNG")))).deliver(&example()).await.unwrap();
+    NtfySink::new(&config, Arc::default(), Some(drawn(b"PNG"))).deliver(&example()).await.unwrap();
     NtfySink::new(&config, Arc::default(), None).deliver(&example()).await.unwrap();
     let seen = seen.lock().unwrap().clone();
     assert!(seen[0].headers.iter().all(|(_, value)| value.len() < 6000));

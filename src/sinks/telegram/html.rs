@@ -1,6 +1,7 @@
 //! Telegram's HTML: how long it is to who reads it, and cutting it without breaking it.
 
-use super::super::message::ELLIPSIS;
+/// What shows that a text has been cut, as in Alertmanager.
+const ELLIPSIS: char = '…';
 
 /// Telegram does not parse more bytes than this; some are left for closing tags.
 const MAX_BYTES: usize = (1 << 15) - 1024;

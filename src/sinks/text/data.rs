@@ -19,11 +19,12 @@
 //! | `.ValueText`, `.ThresholdText` | both as people read them: `97%`, `1.5GiB`; empty where there is none |
 //! | `.Expr` | the expression |
 //! | `.Top` | the processes that used most of the host, each with `Pid`, `Name`, `Cpu` (of one core), `Memory` (bytes) |
+//! | `.ChartURL` | a link to a picture of the expression over the last hour; empty for an alert that came from elsewhere |
 //! | `.Flapping` | how often it began to fire of late, where that is too often; else nil |
 
 use crate::model::{Labels, Timestamp};
 use crate::sinks::payload::quote_meta;
-use crate::sinks::{Notification, NotifiedAlert, TopProcess};
+use crate::sinks::{Details, Notification, NotifiedAlert, TopProcess};
 use crate::template::Value;
 use crate::template::alertmanager::{alerts, kv, time, zero_time};
 
@@ -36,7 +37,7 @@ pub(super) fn of(notification: &Notification) -> Value {
         vec![
             ("Receiver", quote_meta(&notification.receiver).into()),
             ("Status", notification.status().as_str().into()),
-            ("Alerts", alerts(notification.alerts.iter().map(alert).collect())),
+            ("Alerts", alerts(notification.alerts.iter().map(|a| alert(a, notification)).collect())),
             ("GroupLabels", kv(&notification.group_labels)),
             ("CommonLabels", kv(&notification.common_labels())),
             ("CommonAnnotations", kv(&notification.common_annotations())),
@@ -49,7 +50,31 @@ pub(super) fn of(notification: &Notification) -> Value {
     )
 }
 
-fn alert(alert: &NotifiedAlert) -> Value {
+/// What templates see of an alert that fires and one that is resolved, to try them with.
+pub(super) fn example() -> Value {
+    let now = Timestamp::now();
+    let example = |ends_at: Option<Timestamp>| NotifiedAlert {
+        labels: Labels::from_pairs([("alertname", "Example"), ("severity", "warning")]),
+        annotations: Labels::from_pairs([("summary", "an example")]),
+        starts_at: now,
+        ends_at,
+        value: 1.0,
+        generator_url: String::new(),
+        expr: String::new(),
+        details: Details::default(),
+    };
+    of(&Notification {
+        id: String::new(),
+        receiver: "example".to_string(),
+        group_key: String::new(),
+        group_labels: Labels::from_pairs([("alertname", "Example")]),
+        at: now,
+        external_url: String::new(),
+        alerts: vec![example(None), example(Some(now))],
+    })
+}
+
+fn alert(alert: &NotifiedAlert, of: &Notification) -> Value {
     let threshold = alert.details.threshold;
     let labels = |labels: &Labels| kv(labels);
     let time_of = |at: Timestamp| time(at).unwrap_or_else(|_| zero_time());
@@ -68,6 +93,7 @@ fn alert(alert: &NotifiedAlert) -> Value {
             ("ValueText", readable(alert.value, threshold, &alert.expr).into()),
             ("ThresholdText", threshold.map_or(String::new(), |t| readable(t, threshold, &alert.expr)).into()),
             ("Expr", alert.expr.as_str().into()),
+            ("ChartURL", alert.chart_url(&of.external_url, of.at).into()),
             ("Top", Value::List(alert.details.top.iter().map(process).collect())),
             ("Flapping", alert.details.flapping.map_or(Value::Nil, |n| Value::Int(n.into()))),
         ],

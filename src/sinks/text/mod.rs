@@ -84,7 +84,18 @@ impl FromYaml for Text {
         match &text.0.template {
             Ok(template) => {
                 // Whether they are there can be said when the files of templates have been read.
-                for call in template.calls() {
+                let calls = template.calls();
+                // What a field's name that is mistaken does can be said at once; what is in files of templates cannot.
+                if calls.iter().all(|call| embedded().has(&call.name))
+                    && text.as_str().contains("{{")
+                    && let Err(error) = run(template, embedded(), &data::example(), Kind::Text)
+                    && error.file.is_none()
+                    && error.message.starts_with(NO_FIELD)
+                {
+                    let at = faults.place(node, error.line, error.column);
+                    faults.warn(at, format!("the template will fail: {}", error.message));
+                }
+                for call in calls {
                     faults.refer(faults.place(node, call.line, call.column), call.name);
                 }
             }
@@ -100,6 +111,9 @@ impl FromYaml for Text {
         Some(yaml::Value::text(self.as_str()))
     }
 }
+
+/// How the message of such an error begins.
+const NO_FIELD: &str = "can't evaluate field";
 
 /// The templates that texts can call.
 #[derive(Clone, Default, Debug)]

@@ -9,12 +9,7 @@ use crate::template::{Value, json};
 /// What Go writes instead of what it does not let through.
 const REFUSED: &str = "ZgotmplZ";
 
-/// Between tags.
-pub fn html(text: &str) -> String {
-    attribute(text, false)
-}
-
-/// In quotes. `html`: it is HTML already, so its character references stay.
+/// Between tags and in quotes. `html`: it is HTML already, so its character references stay.
 pub fn attribute(text: &str, html: bool) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
@@ -127,7 +122,8 @@ pub fn js_value(value: &Value, shown: &str, limit: usize) -> Result<String, Stri
     Ok(if word(json.chars().next()) || word(json.chars().last()) { format!(" {json} ") } else { json })
 }
 
-/// In a string of a script. `template`: one between backquotes, in which there may be expressions, too.
+/// In a string of a script. `template`: one between backquotes, in which there may be expressions, too. Where it is no
+/// string after all (a quote in a regular expression before it), it can still neither call nor set anything.
 pub fn js_string(text: &str, template: bool) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut units = [0; 2];
@@ -145,7 +141,8 @@ pub fn js_string(text: &str, template: bool) -> String {
             '\n' => out.push_str("\\n"),
             '\u{c}' => out.push_str("\\f"),
             '\r' => out.push_str("\\r"),
-            '"' | '&' | '\'' | '+' | '<' | '>' | '`' | '\u{2028}' | '\u{2029}' => {
+            '"' | '&' | '\'' | '+' | '<' | '>' | '`' | '\u{2028}' | '\u{2029}' | '(' | ')' | '[' | ']' | '{' | '}'
+            | '=' | ';' | ':' | ',' | '.' => {
                 out.push_str(&format!("\\u{:04x}", c as u32));
             }
             c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
