@@ -31,16 +31,16 @@ fn an_outside_service_is_called_and_when_it_does_not_acknowledge_others_hear_of_
     eventually("three calls", SOON, || (service.posts_to("/ping/TOKEN123").len() >= 3).then_some(()));
     assert!(service.posts().iter().all(|post| post.head.starts_with("POST ")));
     agent.wait_for("watchfire_heartbeat_last_success_timestamp_seconds", &[], |at| at > 1e9);
+    agent.wait_for("watchfire_heartbeat_sent_total", &[], |sent| sent >= 3.0);
     let metrics = agent.metrics();
     assert_eq!(metrics.value("watchfire_heartbeat_failed_total", &[]), Some(0.0));
-    assert!(metrics.value("watchfire_heartbeat_sent_total", &[]).is_some_and(|n| n >= 3.0));
     let fires = [("alertname", "Watchdog"), ("alertstate", "firing")];
     assert_eq!(metrics.value("ALERTS", &fires), Some(1.0));
 
     service.behave(Behaviour::Answer(500));
     let told = hook.wait_for_alert("WatchfireHeartbeatNotAcknowledged", "firing");
     assert_eq!(told.json["commonLabels"]["severity"], "critical");
-    assert!(agent.metrics().value("watchfire_heartbeat_failed_total", &[]).is_some_and(|n| n >= 3.0));
+    agent.wait_for("watchfire_heartbeat_failed_total", &[], |failed| failed >= 3.0);
     service.behave(Behaviour::Answer(200));
     hook.wait_for_alert("WatchfireHeartbeatNotAcknowledged", "resolved");
     assert!(hook.posts().iter().all(|post| post.alerts("Watchdog").is_empty()), "it goes no further");

@@ -14,6 +14,8 @@
 //!   deliver       [service]  sinks; retried until confirmed or given up; [outage]: what the log says of failures
 //! ```
 //!
+//! Beside it stands [heartbeat], which hears of one alert that fires always, and has an outside service know it.
+//!
 //! The semantics are Alertmanager's. All of the logic is [`Core`]: alerts, outcomes of deliveries and the time go in, rows
 //! to store and deliveries to try come out. It does no input or output and asks no clock, so the simulation test runs it
 //! through thousands of faults. [`Alerting`] is the thin shell around it that has a clock, a store and sinks.

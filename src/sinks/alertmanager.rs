@@ -117,7 +117,8 @@ fn prometheus(key: &str) -> Option<String> {
 
 fn check(keys: &Alertmanagers, node: &Node, faults: &mut Faults) {
     let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
-    if keys.static_configs.iter().all(|some| some.targets.is_empty()) && node.get("static_configs").is_none() {
+    let groups = node.get("static_configs").map(Node::items).unwrap_or_default();
+    if groups.iter().all(|group| group.get("targets").is_none_or(|targets| targets.items().is_empty())) {
         faults.error(node.at, "there is no Alertmanager: name one with static_configs: [{targets: ['HOST:PORT']}]");
     }
     if !matches!(keys.scheme.as_str(), "http" | "https") {
@@ -132,7 +133,6 @@ fn check(keys: &Alertmanagers, node: &Node, faults: &mut Faults) {
             faults.error(at(key), format!("{key} is less than a second"));
         }
     }
-    let groups = node.get("static_configs").map(Node::items).unwrap_or_default();
     for target in groups.iter().filter_map(|group| group.get("targets")).flat_map(Node::items) {
         let Some(name) = target.as_str() else { continue };
         if name.contains("://") || name.contains(['/', '@', '?', '#']) || !is_http(&keys.url(name)) {
@@ -381,6 +381,7 @@ mod tests {
     fn what_prometheus_has_and_we_have_not_is_said() {
         for (text, fault) in [
             ("{}", "a:1:1: there is no Alertmanager"),
+            ("static_configs: [{targets: []}]", "a:1:1: there is no Alertmanager"),
             ("static_configs: [{targets: ['http://x:1']}]", "a:1:29: not a HOST:PORT"),
             ("static_configs: [{targets: [a], labels: {b: c}}]", "a:1:33: \"labels\" is a key"),
             ("static_configs: []\nscheme: ftp", "a:2:9: scheme is http or https"),
