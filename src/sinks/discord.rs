@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Url;
-use reqwest::multipart::Part;
+use reqwest::{Url, multipart};
 use serde::Serialize;
 
 use super::http::{HttpClient, Outgoing};
-use super::message::{chart_in_form, check_webhook, secret_now, settled, template};
-use super::service::{CHART_NAME, Fill, TIMEOUT, client, cut, go_json, resolve};
+use super::message::{
+    CHART, Message, TIMEOUT, chart, check_secret_url, check_timeout, cut, json, resolve, secret_now, settled, template,
+};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Status,
     Text,
@@ -43,7 +43,7 @@ section! {
         pub avatar_url: String = String::new(),
         /// Whether a chart of the alert is in the message.
         pub chart: bool = true,
-        /// The time for one request, the answer included; 0: as if it were not said.
+        /// The time for one request, the answer included.
         pub timeout: Duration = TIMEOUT,
         /// How requests are made.
         pub http_config: Option<HttpConfig> = None,
@@ -51,10 +51,14 @@ section! {
 }
 
 fn check(config: &mut DiscordConfig, node: &Node, faults: &mut Faults) {
-    check_webhook(node, faults, "discord_configs", &config.webhook_url, &config.webhook_url_file);
+    check_secret_url(node, faults, "webhook_url", &config.webhook_url, &config.webhook_url_file);
+    if node.get("webhook_url").is_none() && config.webhook_url_file.is_none() {
+        faults.error(node.at, "discord_configs needs a webhook_url or a webhook_url_file");
+    }
     if !config.avatar_url.is_empty() && Url::parse(&config.avatar_url).is_err() {
         faults.error(node.get("avatar_url").map_or(node.at, |n| n.at), "avatar_url is not a URL");
     }
+    check_timeout(node, faults, config.timeout);
 }
 
 impl SinkConfig for DiscordConfig {
@@ -67,11 +71,11 @@ impl SinkConfig for DiscordConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [&mut self.webhook_url_file], self.http_config.as_mut());
+        resolve(dir, [&mut self.webhook_url_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = client(self.http_config.as_ref(), self.timeout);
+        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
         Arc::new(DiscordSink { config: self.clone(), client, context: context.clone() })
     }
 }
@@ -116,15 +120,15 @@ const GREEN: u32 = 0x2e_cc71;
 
 impl DiscordSink {
     fn request(&self, notification: &Notification) -> Result<Request<'_>, DeliveryError> {
-        let fill = Fill::new(&self.context.texts, notification);
+        let message = Message::new(&self.context.texts, notification);
         let embed = Embed {
-            title: cut(fill.text(&self.config.title)?, MAX_TITLE),
-            description: cut(fill.text(&self.config.message)?, MAX_DESCRIPTION),
+            title: cut(message.plain(&self.config.title)?, MAX_TITLE),
+            description: cut(message.plain(&self.config.message)?, MAX_DESCRIPTION),
             color: if notification.status() == Status::Firing { RED } else { GREEN },
             image: None,
         };
         Ok(Request {
-            content: cut(fill.text(&self.config.content)?, MAX_CONTENT),
+            content: cut(message.plain(&self.config.content)?, MAX_CONTENT),
             embeds: [embed],
             username: &self.config.username,
             avatar_url: &self.config.avatar_url,
@@ -135,13 +139,14 @@ impl DiscordSink {
         let config = &self.config;
         let mut request = self.request(notification)?;
         let url = secret_now(config.webhook_url.as_ref(), config.webhook_url_file.as_deref())?;
-        let plain = Outgoing::json(&url, go_json(&request)).header("Idempotency-Key", &notification.id);
-        let charts = self.context.charts.as_ref();
-        if let Some(form) = chart_in_form(config.chart, charts, notification, "files[0]").await {
+        let plain = Outgoing::json(&url, json(&request)?).header("Idempotency-Key", &notification.id);
+        if let Some(chart) = chart(config.chart, self.context.charts.as_ref(), notification).await {
             for embed in &mut request.embeds {
-                embed.image = Some(Image { url: format!("attachment://{CHART_NAME}") });
+                embed.image = Some(Image { url: format!("attachment://{CHART}") });
             }
-            let form = form.part("payload_json", Part::bytes(go_json(&request)));
+            let form = multipart::Form::new()
+                .part("payload_json", multipart::Part::bytes(json(&request)?))
+                .part("files[0]", chart);
             let outgoing = Outgoing::multipart(&url, form).header("Idempotency-Key", &notification.id);
             if let Some(result) = settled(self.client.send(outgoing).await) {
                 return result.map(|answer| answer.delivered());
@@ -161,8 +166,9 @@ impl Sink for DiscordSink {
 mod tests {
     use serde_json::json;
 
-    use super::super::message::testing::{PNG, body, context, deliver, deliver_with_chart, entry, parts_of, read};
-    use super::super::service::tests::resolved;
+    use super::super::message::testing::{
+        PNG, body, context, deliver, deliver_with_chart, entry, parts_of, read, resolved,
+    };
     use super::super::testing::far_side;
     use super::*;
 
@@ -207,11 +213,11 @@ mod tests {
         let seen = seen.lock().unwrap().clone();
         assert_eq!(seen[0].header("idempotency-key"), "s-7");
         let parts = parts_of(&seen[0]);
-        assert_eq!((parts[1].0.as_str(), parts.len()), ("payload_json", 2));
-        let payload: serde_json::Value = serde_json::from_slice(&parts[1].2).unwrap();
+        assert_eq!((parts[0].0.as_str(), parts.len()), ("payload_json", 2));
+        let payload: serde_json::Value = serde_json::from_slice(&parts[0].2).unwrap();
         assert_eq!(payload["embeds"][0]["title"], "T");
         assert_eq!(payload["embeds"][0]["image"], json!({"url": "attachment://chart.png"}));
-        assert_eq!(parts[0], ("files[0]".to_string(), "chart.png".to_string(), PNG.to_vec()));
+        assert_eq!(parts[1], ("files[0]".to_string(), "chart.png".to_string(), PNG.to_vec()));
         assert_eq!(body(&seen[1])["embeds"][0].get("image"), None);
     }
 

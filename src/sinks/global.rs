@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::address::Address;
 use super::email::check_hello;
 use super::http::{HttpConfig, one_of};
-use super::message::check_secret_url;
+use super::message::{check_secret_url, check_url};
 use super::{Smarthost, Text, TlsConfig};
 use crate::section;
 use crate::yaml::{Faults, Node, Secret};
@@ -28,13 +28,13 @@ section! {
         /// A file that holds it; read for every notification.
         pub slack_app_token_file: Option<PathBuf> = None,
         /// Where Slack apps post to.
-        pub slack_app_url: Address = Address::fixed("https://slack.com/api/chat.postMessage"),
+        pub slack_app_url: String = "https://slack.com/api/chat.postMessage".to_string(),
         /// The incoming webhook of Mattermost that mattermost_configs post to.
         pub mattermost_webhook_url: Option<Secret> = None,
         /// A file that holds it; read for every notification.
         pub mattermost_webhook_url_file: Option<PathBuf> = None,
         /// The Rocket.Chat server.
-        pub rocketchat_api_url: Address = Address::fixed("https://open.rocket.chat/"),
+        pub rocketchat_api_url: String = "https://open.rocket.chat/".to_string(),
         /// The access token for Rocket.Chat.
         pub rocketchat_token: Option<Secret> = None,
         /// A file that holds it; read for every notification.
@@ -44,13 +44,13 @@ section! {
         /// A file that holds it; read for every notification.
         pub rocketchat_token_id_file: Option<PathBuf> = None,
         /// The Telegram Bot API.
-        pub telegram_api_url: Address = Address::fixed("https://api.telegram.org"),
+        pub telegram_api_url: String = "https://api.telegram.org".to_string(),
         /// The token of the Telegram bot.
         pub telegram_bot_token: Option<Secret> = None,
         /// A file that holds it; read for every notification.
         pub telegram_bot_token_file: Option<PathBuf> = None,
         /// The messages endpoint of Webex.
-        pub webex_api_url: Address = Address::fixed("https://webexapis.com/v1/messages"),
+        pub webex_api_url: String = "https://webexapis.com/v1/messages".to_string(),
         /// Where PagerDuty takes events.
         pub pagerduty_url: Address = Address::fixed("https://events.pagerduty.com/v2/enqueue"),
         /// Where Opsgenie takes alerts.
@@ -115,5 +115,13 @@ fn check(config: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
         ("smtp_auth_secret", &c.smtp_auth_secret, &c.smtp_auth_secret_file),
     ] {
         one_of(node, faults, key, &format!("{key}_file"), value.is_some(), file.is_some());
+    }
+    for (key, url) in [
+        ("slack_app_url", &c.slack_app_url),
+        ("rocketchat_api_url", &c.rocketchat_api_url),
+        ("telegram_api_url", &c.telegram_api_url),
+        ("webex_api_url", &c.webex_api_url),
+    ] {
+        check_url(node, faults, key, url);
     }
 }

@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use super::http::{HttpClient, Outgoing};
 use super::message::{
-    Field, FieldConfig, check_secret_url, fields, in_channel, inherit_secret, is_false, secret_now, template,
+    Field, FieldConfig, Message, TIMEOUT, check_secret_url, check_timeout, cut, in_channel, inherit_secret, is_false,
+    json, resolve, secret_now, template,
 };
-use super::service::{Fill, TIMEOUT, client, cut, go_json, resolve};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Text,
 };
@@ -24,7 +24,8 @@ use crate::yaml::{Faults, Node, Secret};
 section! {
     check = |config: &mut MattermostConfig, node: &Node, faults: &mut Faults| {
         check_secret_url(node, faults, "webhook_url", &config.webhook_url, &config.webhook_url_file);
-        };
+        check_timeout(node, faults, config.timeout);
+    };
     /// A message to a channel of Mattermost.
     pub struct MattermostConfig {
         /// Whether resolved alerts are sent too.
@@ -77,7 +78,7 @@ section! {
         pub props: MattermostPropsConfig = MattermostPropsConfig::default(),
         /// How urgent the post is.
         pub priority: MattermostPriorityConfig = MattermostPriorityConfig::default(),
-        /// The time for one request, the answer included; 0: as if it were not said.
+        /// The time for one request, the answer included.
         pub timeout: Duration = TIMEOUT,
         /// How requests are made.
         pub http_config: Option<HttpConfig> = None,
@@ -154,11 +155,11 @@ impl SinkConfig for MattermostConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [&mut self.webhook_url_file], self.http_config.as_mut());
+        resolve(dir, [&mut self.webhook_url_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = client(self.http_config.as_ref(), self.timeout);
+        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
         Arc::new(MattermostSink { config: self.clone(), client, context: context.clone() })
     }
 }
@@ -261,28 +262,28 @@ impl MattermostConfig {
     }
 }
 
-fn attachment(config: &MattermostAttachmentConfig, fill: &Fill<'_>) -> Result<Attachment, DeliveryError> {
+fn attachment(config: &MattermostAttachmentConfig, message: &Message<'_>) -> Result<Attachment, DeliveryError> {
     Ok(Attachment {
-        fallback: fill.text(&config.fallback)?,
-        color: fill.text(&config.color)?,
-        pretext: fill.text(&config.pretext)?,
-        text: cut(fill.text(&config.text)?, MAX_TEXT),
-        author_name: fill.text(&config.author_name)?,
-        author_link: fill.text(&config.author_link)?,
-        author_icon: fill.text(&config.author_icon)?,
-        title: fill.text(&config.title)?,
-        title_link: fill.text(&config.title_link)?,
-        fields: fields(fill, &config.fields, None)?,
-        thumb_url: fill.text(&config.thumb_url)?,
-        footer: fill.text(&config.footer)?,
-        footer_icon: fill.text(&config.footer_icon)?,
-        image_url: fill.text(&config.image_url)?,
+        fallback: message.plain(&config.fallback)?,
+        color: message.plain(&config.color)?,
+        pretext: message.plain(&config.pretext)?,
+        text: cut(message.plain(&config.text)?, MAX_TEXT),
+        author_name: message.plain(&config.author_name)?,
+        author_link: message.plain(&config.author_link)?,
+        author_icon: message.plain(&config.author_icon)?,
+        title: message.plain(&config.title)?,
+        title_link: message.plain(&config.title_link)?,
+        fields: message.fields(&config.fields, None)?,
+        thumb_url: message.plain(&config.thumb_url)?,
+        footer: message.plain(&config.footer)?,
+        footer_icon: message.plain(&config.footer_icon)?,
+        image_url: message.plain(&config.image_url)?,
     })
 }
 
 /// What Mattermost takes of a priority: others are standard, of which it asks nothing.
-fn priority(config: &MattermostPriorityConfig, fill: &Fill<'_>) -> Result<Option<Priority>, DeliveryError> {
-    let said = fill.text(&config.priority)?.to_lowercase();
+fn priority(config: &MattermostPriorityConfig, message: &Message<'_>) -> Result<Option<Priority>, DeliveryError> {
+    let said = message.plain(&config.priority)?.to_lowercase();
     let priority = match said.as_str() {
         "" => return Ok(None),
         "urgent" => "urgent",
@@ -297,32 +298,32 @@ fn priority(config: &MattermostPriorityConfig, fill: &Fill<'_>) -> Result<Option
 }
 
 impl MattermostSink {
-    fn request(&self, fill: &Fill<'_>) -> Result<Request, DeliveryError> {
+    fn request(&self, message: &Message<'_>) -> Result<Request, DeliveryError> {
         let config = &self.config;
         let (text, attachments) = if config.attachments.is_empty() {
-            (String::new(), vec![attachment(&config.attachment(), fill)?])
+            (String::new(), vec![attachment(&config.attachment(), message)?])
         } else {
-            let attachments = config.attachments.iter().map(|config| attachment(config, fill));
-            (cut(fill.text(&config.text)?, MAX_TEXT), attachments.collect::<Result<_, _>>()?)
+            let attachments = config.attachments.iter().map(|config| attachment(config, message));
+            (cut(message.plain(&config.text)?, MAX_TEXT), attachments.collect::<Result<_, _>>()?)
         };
-        let card = fill.text(&config.props.card)?;
+        let card = message.plain(&config.props.card)?;
         Ok(Request {
             text,
-            channel: fill.text(&config.channel)?,
-            username: fill.text(&config.username)?,
-            icon_url: fill.text(&config.icon_url)?,
-            icon_emoji: fill.text(&config.icon_emoji)?,
+            channel: message.plain(&config.channel)?,
+            username: message.plain(&config.username)?,
+            icon_url: message.plain(&config.icon_url)?,
+            icon_emoji: message.plain(&config.icon_emoji)?,
             attachments,
-            r#type: fill.text(&config.kind)?,
+            r#type: message.plain(&config.kind)?,
             props: (!card.is_empty()).then_some(Props { card }),
-            priority: priority(&config.priority, fill)?,
+            priority: priority(&config.priority, message)?,
         })
     }
 
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
-        let request = self.request(&Fill::new(&self.context.texts, notification))?;
+        let request = self.request(&Message::new(&self.context.texts, notification))?;
         let url = secret_now(self.config.webhook_url.as_ref(), self.config.webhook_url_file.as_deref())?;
-        let outgoing = Outgoing::json(url, go_json(&request)).header("Idempotency-Key", &notification.id);
+        let outgoing = Outgoing::json(url, json(&request)?).header("Idempotency-Key", &notification.id);
         let sent = self.client.send(outgoing).await;
         sent.map(|answer| answer.delivered()).map_err(|e| in_channel(&request.channel, e))
     }

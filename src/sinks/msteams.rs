@@ -11,8 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::http::{Answer, HttpClient, Outgoing};
-use super::message::{check_webhook, fitting, secret_now, template};
-use super::service::{Fill, TIMEOUT, client, resolve};
+use super::message::{Message, TIMEOUT, check_secret_url, check_timeout, fitting, resolve, secret_now, template};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Status,
     Text,
@@ -36,7 +35,7 @@ section! {
         pub summary: Text = template("msteams.default.summary"),
         /// The text, as Markdown.
         pub text: Text = template("msteams.default.text"),
-        /// The time for one request, the answer included; 0: as if it were not said.
+        /// The time for one request, the answer included.
         pub timeout: Duration = TIMEOUT,
         /// How requests are made.
         pub http_config: Option<HttpConfig> = None,
@@ -45,6 +44,21 @@ section! {
 
 fn check(config: &mut MsTeamsConfig, node: &Node, faults: &mut Faults) {
     check_webhook(node, faults, "msteams_configs", &config.webhook_url, &config.webhook_url_file);
+    check_timeout(node, faults, config.timeout);
+}
+
+/// Says when there is no webhook, or what is wrong with it.
+pub(super) fn check_webhook(
+    node: &Node,
+    faults: &mut Faults,
+    section: &str,
+    url: &Option<Secret>,
+    file: &Option<PathBuf>,
+) {
+    check_secret_url(node, faults, "webhook_url", url, file);
+    if node.get("webhook_url").is_none() && file.is_none() {
+        faults.error(node.at, format!("{section} needs a webhook_url or a webhook_url_file"));
+    }
 }
 
 impl SinkConfig for MsTeamsConfig {
@@ -57,11 +71,11 @@ impl SinkConfig for MsTeamsConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [&mut self.webhook_url_file], self.http_config.as_mut());
+        resolve(dir, [&mut self.webhook_url_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = client(self.http_config.as_ref(), self.timeout);
+        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
         Arc::new(MsTeamsSink { config: self.clone(), client, context: context.clone() })
     }
 }
@@ -93,16 +107,16 @@ const GREEN: &str = "2DC72D";
 impl MsTeamsSink {
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
         let config = &self.config;
-        let fill = Fill::new(&self.context.texts, notification);
-        let (title, summary) = (fill.text(&config.title)?, fill.text(&config.summary)?);
-        let body = fitting(&fill.text(&config.text)?, MAX_BODY, |text| Card {
+        let message = Message::new(&self.context.texts, notification);
+        let (title, summary) = (message.plain(&config.title)?, message.plain(&config.summary)?);
+        let body = fitting(&message.plain(&config.text)?, MAX_BODY, |text| Card {
             context: "http://schema.org/extensions",
             r#type: "MessageCard",
             title: &title,
             summary: &summary,
             text,
             theme_color: if notification.status() == Status::Firing { RED } else { GREEN },
-        });
+        })?;
         let url = secret_now(config.webhook_url.as_ref(), config.webhook_url_file.as_deref())?;
         let outgoing = Outgoing::json(url, body).header("Idempotency-Key", &notification.id);
         judge(&self.client.send(outgoing).await?)
@@ -131,8 +145,7 @@ fn judge(answer: &Answer) -> Result<Delivered, DeliveryError> {
 mod tests {
     use serde_json::json;
 
-    use super::super::message::testing::{body, context, deliver, entry, read};
-    use super::super::service::tests::resolved;
+    use super::super::message::testing::{body, context, deliver, entry, read, resolved};
     use super::super::testing::far_side;
     use super::*;
 

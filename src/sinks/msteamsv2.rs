@@ -9,9 +9,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::http::{HttpClient, Outgoing};
-use super::message::{check_webhook, fitting, secret_now, template};
-use super::msteams::MAX_BODY;
-use super::service::{Fill, TIMEOUT, client, resolve};
+use super::message::{Message, TIMEOUT, check_timeout, fitting, resolve, secret_now, template};
+use super::msteams::{MAX_BODY, check_webhook};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Status,
     Text,
@@ -22,7 +21,8 @@ use crate::yaml::{Faults, Node, Secret};
 section! {
     check = |config: &mut MsTeamsV2Config, node: &Node, faults: &mut Faults| {
         check_webhook(node, faults, "msteamsv2_configs", &config.webhook_url, &config.webhook_url_file);
-        };
+        check_timeout(node, faults, config.timeout);
+    };
     /// A message to a channel of Microsoft Teams by a workflow.
     pub struct MsTeamsV2Config {
         /// Whether resolved alerts are sent too.
@@ -35,7 +35,7 @@ section! {
         pub title: Text = template("msteamsv2.default.title"),
         /// The text, as Markdown.
         pub text: Text = template("msteamsv2.default.text"),
-        /// The time for one request, the answer included; 0: as if it were not said.
+        /// The time for one request, the answer included.
         pub timeout: Duration = TIMEOUT,
         /// How requests are made.
         pub http_config: Option<HttpConfig> = None,
@@ -52,11 +52,11 @@ impl SinkConfig for MsTeamsV2Config {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [&mut self.webhook_url_file], self.http_config.as_mut());
+        resolve(dir, [&mut self.webhook_url_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = client(self.http_config.as_ref(), self.timeout);
+        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
         Arc::new(MsTeamsV2Sink { config: self.clone(), client, context: context.clone() })
     }
 }
@@ -70,14 +70,14 @@ struct MsTeamsV2Sink {
 impl MsTeamsV2Sink {
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
         let config = &self.config;
-        let fill = Fill::new(&self.context.texts, notification);
-        let title = fill.text(&config.title)?;
+        let message = Message::new(&self.context.texts, notification);
+        let title = message.plain(&config.title)?;
         let color = if notification.status() == Status::Firing { "Attention" } else { "Good" };
         let heading = json!({
             "type": "TextBlock", "text": title, "weight": "Bolder", "size": "Medium", "wrap": true, "style": "heading",
             "color": color,
         });
-        let body = fitting(&fill.text(&config.text)?, MAX_BODY, |text| {
+        let body = fitting(&message.plain(&config.text)?, MAX_BODY, |text| {
             let card = json!({
                 "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
                 "type": "AdaptiveCard",
@@ -89,7 +89,7 @@ impl MsTeamsV2Sink {
                 "contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": null, "content": card,
             });
             json!({"type": "message", "attachments": [attachment]})
-        });
+        })?;
         let url = secret_now(config.webhook_url.as_ref(), config.webhook_url_file.as_deref())?;
         let outgoing = Outgoing::json(url, body).header("Idempotency-Key", &notification.id);
         self.client.send(outgoing).await.map(|answer| answer.delivered())
@@ -104,8 +104,7 @@ impl Sink for MsTeamsV2Sink {
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::testing::{body, context, deliver, entry, read};
-    use super::super::service::tests::resolved;
+    use super::super::message::testing::{body, context, deliver, entry, read, resolved};
     use super::super::testing::far_side;
     use super::*;
 

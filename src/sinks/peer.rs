@@ -28,32 +28,26 @@ impl Drop for Peer {
     }
 }
 
-fn pagerduty(far: SocketAddr) -> String {
-    format!(
-        "{{routing_key: R7, url: 'http://{far}/pd', client: us, client_url: 'http://us', description: '{}', \
-          details: {{firing: 'a <b> & \"c\" \u{2028}', resolved: '', num_firing: '1', num_resolved: '0', more: ''}}, \
-          severity: critical, class: disk, component: sda, group: db, source: host, \
-          links: [{{href: 'http://l?a=1&b=2', text: runbook}}, {{text: nowhere}}], \
-          images: [{{src: 'http://i/p.png', alt: a picture}}, {{alt: nothing}}]}}",
-        "ä".repeat(1100)
-    )
-}
+/// The entries, with FAR for the far side and LONG for a text that is too long everywhere.
+const PAGERDUTY: &str = r#"{routing_key: 'R{{ len .Alerts }}', url: 'http://FAR/pd', client: us, client_url: 'http://us',
+    description: '{{ .CommonLabels.unit }} LONG', severity: '{{ .CommonLabels.severity }}', class: disk,
+    details: {firing: '{{ range .Alerts.Firing }}{{ .Labels.SortedPairs.Values | join ", " }};{{ end }}',
+      resolved: '{{ range .Alerts.Resolved }}{{ .Labels.instance }};{{ end }}', more: '{{ .CommonAnnotations.summary }}'},
+    component: sda, group: '{{ .GroupLabels.alertname | toLower }}', source: host,
+    links: [{href: 'http://l?a=1&b=2', text: runbook}, {href: '{{ .CommonLabels.nothing }}', text: nowhere}],
+    images: [{src: 'http://i/p.png', alt: a picture}, {alt: nothing}]}"#;
+const OPSGENIE: &str = r#"{api_key: 'G{{ len .Alerts }}', api_url: 'http://FAR/og', message: '{{ .Status }} LONG', source: us,
+    description: '{{ .CommonAnnotations.summary }}', entity: sda, details: {severity: sev1, more: '{{ .ExternalURL }}'},
+    tags: ' a,,{{ .CommonLabels.severity }}', actions: look, note: n, priority: P1, update_alerts: true,
+    responders: [{name: 'db,{{ .CommonLabels.severity }}', type: teams}, {username: me, type: user},
+      {id: '{{ .CommonLabels.nothing }}', type: '{{ .CommonLabels.nothing }}'}]}"#;
+const VICTOROPS: &str = r#"{api_url: 'http://FAR/vo', api_key: k7, routing_key: 'db {{ .CommonLabels.severity }}',
+    entity_display_name: '{{ .CommonLabels.unit }}', state_message: '{{ .CommonAnnotations.summary }} LONG',
+    monitoring_tool: us, message_type: '{{ if eq .CommonLabels.severity "page" }}WARNING{{ end }}',
+    custom_fields: {shelf: '{{ len .Alerts.Firing }}'}}"#;
 
-fn opsgenie(far: SocketAddr) -> String {
-    format!(
-        "{{api_key: G7, api_url: 'http://{far}/og', message: '{}', description: all of it, source: us, entity: sda, \
-          details: {{severity: sev1, more: x}}, tags: ' a,,b', actions: look, note: n, priority: P1, \
-          update_alerts: true, responders: [{{name: 'db,web', type: teams}}, {{username: me, type: user}}]}}",
-        "ö".repeat(140)
-    )
-}
-
-fn victorops(far: SocketAddr) -> String {
-    format!(
-        "{{api_url: 'http://{far}/vo', api_key: k7, routing_key: 'db team', entity_display_name: 'disk <full>', \
-          state_message: '{}', monitoring_tool: us, message_type: WARNING, custom_fields: {{shelf: '3'}}}}",
-        "ü".repeat(21_000)
-    )
+fn entry(text: &str, far: SocketAddr) -> String {
+    text.replace("FAR", &far.to_string()).replace("LONG", &"ü".repeat(21_000))
 }
 
 fn config(far: SocketAddr) -> String {
@@ -61,9 +55,9 @@ fn config(far: SocketAddr) -> String {
         "route: {{receiver: all, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}}\n\
          receivers:\n- name: all\n  webhook_configs: [{{url: 'http://{far}/hook'}}]\n  \
          pagerduty_configs: [{}]\n  opsgenie_configs: [{}]\n  victorops_configs: [{}]\n",
-        pagerduty(far),
-        opsgenie(far),
-        victorops(far)
+        entry(PAGERDUTY, far),
+        entry(OPSGENIE, far),
+        entry(VICTOROPS, far)
     )
 }
 
@@ -167,7 +161,7 @@ async fn post(api: &str, starts_at: Timestamp, ends_at: Option<Timestamp>) {
     let alert = |instance: &str| {
         let mut alert = json!({
             "labels": {"alertname": "Disk", "instance": instance, "severity": "page", "unit": "°C & <b>"},
-            "annotations": {"summary": "a"}, "startsAt": starts_at.to_string(),
+            "annotations": {"summary": "a <b> & \"c\"\n\u{2028}"}, "startsAt": starts_at.to_string(),
         });
         if let Some(ends_at) = ends_at {
             alert["endsAt"] = ends_at.to_string().into();
@@ -187,9 +181,9 @@ async fn incident_services_are_asked_byte_for_byte_what_alertmanager_asks_them()
 
     let (our_far, ours) = far_side(vec![(200, vec![], "{}")]).await;
     let sinks: [Arc<dyn Sink>; 3] = [
-        Arc::new(PagerdutySink::new(&read::<PagerdutyConfig>(&pagerduty(our_far), "{}").0, Arc::default())),
-        Arc::new(OpsgenieSink::new(&read::<OpsgenieConfig>(&opsgenie(our_far), "{}").0, Arc::default())),
-        Arc::new(VictoropsSink::new(&read::<VictoropsConfig>(&victorops(our_far), "{}").0, Arc::default())),
+        Arc::new(PagerdutySink::new(&read::<PagerdutyConfig>(&entry(PAGERDUTY, our_far), "{}").0, Arc::default())),
+        Arc::new(OpsgenieSink::new(&read::<OpsgenieConfig>(&entry(OPSGENIE, our_far), "{}").0, Arc::default())),
+        Arc::new(VictoropsSink::new(&read::<VictoropsConfig>(&entry(VICTOROPS, our_far), "{}").0, Arc::default())),
     ];
     let starts_at = Timestamp::now();
     // Firing: a webhook, an event, three for Opsgenie, one for VictorOps. Resolved: one each.

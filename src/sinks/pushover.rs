@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Method;
+use reqwest::{Method, multipart};
 use serde_json::Value;
 
 use super::http::{Answer, HttpClient, Outgoing, one_of};
-use super::message::{chart_in_form, settled, template};
-use super::service::{Fill, TIMEOUT, client, cut, resolve};
+use super::message::{Message, TIMEOUT, chart, check_timeout, cut, resolve, settled, template};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,
     Text,
@@ -61,7 +60,7 @@ section! {
         pub monospace: bool = false,
         /// Whether a chart of the alert is attached.
         pub chart: bool = true,
-        /// The time for one request, the answer included; 0: as if it were not said.
+        /// The time for one request, the answer included.
         pub timeout: Duration = TIMEOUT,
         /// How requests are made.
         pub http_config: Option<HttpConfig> = None,
@@ -85,6 +84,7 @@ fn check(config: &mut PushoverConfig, node: &Node, faults: &mut Faults) {
         let at = node.get("retry").map_or(node.at, |n| n.at);
         faults.warn(at, "Pushover takes no emergency with a retry of less than 30s");
     }
+    check_timeout(node, faults, config.timeout);
 }
 
 impl SinkConfig for PushoverConfig {
@@ -97,7 +97,7 @@ impl SinkConfig for PushoverConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [&mut self.user_key_file, &mut self.token_file], self.http_config.as_mut());
+        resolve(dir, [&mut self.user_key_file, &mut self.token_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
@@ -120,30 +120,30 @@ const MAX_URL_TITLE: usize = 100;
 
 impl PushoverSink {
     fn new(config: &PushoverConfig, context: &SinkContext, url: &str) -> PushoverSink {
-        let client = client(config.http_config.as_ref(), config.timeout);
+        let client = HttpClient::new(&config.http_config.clone().unwrap_or_default(), config.timeout);
         PushoverSink { config: config.clone(), client, context: context.clone(), url: url.to_string() }
     }
 
     /// The fields that are not secret.
-    fn fields(&self, fill: &Fill<'_>) -> Result<Vec<(&'static str, String)>, DeliveryError> {
+    fn fields(&self, message: &Message<'_>) -> Result<Vec<(&'static str, String)>, DeliveryError> {
         let config = &self.config;
-        let text = if config.html { fill.html(&config.message)? } else { fill.text(&config.message)? };
+        let text = if config.html { message.html(&config.message)? } else { message.plain(&config.message)? };
         let text = cut(text, MAX_MESSAGE).trim().to_string();
         let flag = |flag: bool| if flag { "1".to_string() } else { String::new() };
         let seconds = |duration: Duration| duration.as_secs().to_string();
         let all = vec![
-            ("title", cut(fill.text(&config.title)?, MAX_TITLE)),
+            ("title", cut(message.plain(&config.title)?, MAX_TITLE)),
             // Pushover refuses an empty message.
             ("message", if text.is_empty() { "(no text)".to_string() } else { text }),
             ("html", flag(config.html)),
             ("monospace", flag(config.monospace)),
-            ("url", cut(fill.text(&config.url)?, MAX_URL)),
-            ("url_title", cut(fill.text(&config.url_title)?, MAX_URL_TITLE)),
-            ("priority", fill.text(&config.priority)?),
+            ("url", cut(message.plain(&config.url)?, MAX_URL)),
+            ("url_title", cut(message.plain(&config.url_title)?, MAX_URL_TITLE)),
+            ("priority", message.plain(&config.priority)?),
             ("retry", seconds(config.retry)),
             ("expire", seconds(config.expire)),
-            ("device", fill.text(&config.device)?),
-            ("sound", fill.text(&config.sound)?),
+            ("device", message.plain(&config.device)?),
+            ("sound", message.plain(&config.sound)?),
             ("ttl", if config.ttl.as_secs() == 0 { String::new() } else { seconds(config.ttl) }),
         ];
         Ok(all.into_iter().filter(|(_, value)| !value.is_empty()).collect())
@@ -151,18 +151,18 @@ impl PushoverSink {
 
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
         let config = &self.config;
-        let fill = Fill::new(&self.context.texts, notification);
-        let mut fields = self.fields(&fill)?;
+        let message = Message::new(&self.context.texts, notification);
+        let mut fields = self.fields(&message)?;
         // Templates in these, as in Alertmanager: who is told may depend on a label.
-        let token = fill.secret("token", config.token.as_ref(), config.token_file.as_deref())?;
-        let user = fill.secret("user_key", config.user_key.as_ref(), config.user_key_file.as_deref())?;
+        let token = message.secret("token", config.token.as_ref(), config.token_file.as_deref())?;
+        let user = message.secret("user_key", config.user_key.as_ref(), config.user_key_file.as_deref())?;
         fields.extend([("token", token.clone()), ("user", user.clone())]);
         let finished =
             |outgoing: Outgoing| outgoing.secret(&token).secret(&user).header("Idempotency-Key", &notification.id);
-        let charts = self.context.charts.as_ref();
-        if let Some(form) = chart_in_form(config.chart, charts, notification, "attachment").await {
-            let form = fields.iter().fold(form, |form, (name, value)| form.text(*name, value.clone()));
-            let outgoing = finished(Outgoing::multipart(&self.url, form));
+        if let Some(chart) = chart(config.chart, self.context.charts.as_ref(), notification).await {
+            let form =
+                fields.iter().fold(multipart::Form::new(), |form, (name, value)| form.text(*name, value.clone()));
+            let outgoing = finished(Outgoing::multipart(&self.url, form.part("attachment", chart)));
             let sent = self.client.send(outgoing).await.and_then(|answer| judge(&answer));
             if let Some(result) = settled(sent) {
                 return result;
@@ -197,12 +197,10 @@ mod tests {
     use std::collections::BTreeMap;
     use std::net::SocketAddr;
 
-    use super::super::message::testing::{PNG, context, entry, parts_of, read};
+    use super::super::message::testing::{PNG, chart_of, context, entry, parts_of, read};
     use super::super::notification::tests::example;
-    use super::super::service::tests::Drawn;
     use super::super::testing::{Seen, far_side};
     use super::*;
-    use crate::sinks::Charts;
 
     const OK: &str = r#"{"status":1,"request":"x"}"#;
 
@@ -216,7 +214,7 @@ mod tests {
     }
 
     async fn deliver(config: &PushoverConfig, to: SocketAddr, charts: bool) -> Result<Delivered, DeliveryError> {
-        let context = context(charts.then(|| Arc::new(Drawn(PNG)) as Arc<dyn Charts>));
+        let context = context(charts.then(|| chart_of(|_, _| Some(PNG.to_vec()))));
         PushoverSink::new(config, &context, &format!("http://{to}/1/messages.json")).deliver(&example()).await
     }
 
@@ -280,7 +278,7 @@ mod tests {
         let parts = parts_of(&seen[0]);
         assert!(parts.contains(&("title".to_string(), String::new(), b"T".to_vec())));
         assert!(parts.contains(&("token".to_string(), String::new(), b"hunter2".to_vec())));
-        assert_eq!(parts[0], ("attachment".to_string(), "chart.png".to_string(), PNG.to_vec()));
+        assert_eq!(parts.last(), Some(&("attachment".to_string(), "chart.png".to_string(), PNG.to_vec())));
         assert_eq!((seen.len(), fields(&seen[2])["title"].as_str()), (3, "T"));
     }
 

@@ -11,11 +11,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::http::{Answer, HttpClient, Outgoing, one_of};
-use super::message::{Field, FieldConfig, fields, in_channel, inherit_secret, secret_now, template};
-use super::service::{Fill, TIMEOUT, client, cut, go_json, resolve};
+use super::message::{
+    Field, FieldConfig, Message, TIMEOUT, check_timeout, check_url, cut, in_channel, inherit_secret, json, resolve,
+    secret_now, template,
+};
 use super::{
-    Address, Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig,
-    SinkContext, Text,
+    Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,
+    Text,
 };
 use crate::section;
 use crate::yaml::{Faults, Node, Secret};
@@ -27,7 +29,7 @@ section! {
         /// Whether resolved alerts are sent too.
         pub send_resolved: bool = false,
         /// The server.
-        pub api_url: Option<Address> = None,
+        pub api_url: Option<String> = None,
         /// The access token.
         pub token: Option<Secret> = None,
         /// A file that holds it; read for every notification.
@@ -62,7 +64,7 @@ section! {
         pub link_names: bool = false,
         /// Buttons.
         pub actions: Vec<RocketchatActionConfig> = Vec::new(),
-        /// The time for one request, the answer included; 0: as if it were not said.
+        /// The time for one request, the answer included.
         pub timeout: Duration = TIMEOUT,
         /// How requests are made.
         pub http_config: Option<HttpConfig> = None,
@@ -87,6 +89,10 @@ fn check(config: &mut RocketchatConfig, node: &Node, faults: &mut Faults) {
     let c = config;
     one_of(node, faults, "token", "token_file", c.token.is_some(), c.token_file.is_some());
     one_of(node, faults, "token_id", "token_id_file", c.token_id.is_some(), c.token_id_file.is_some());
+    if let Some(url) = &c.api_url {
+        check_url(node, faults, "api_url", url);
+    }
+    check_timeout(node, faults, c.timeout);
 }
 
 impl SinkConfig for RocketchatConfig {
@@ -113,11 +119,11 @@ impl SinkConfig for RocketchatConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [&mut self.token_file, &mut self.token_id_file], self.http_config.as_mut());
+        resolve(dir, [&mut self.token_file, &mut self.token_id_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = client(self.http_config.as_ref(), self.timeout);
+        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
         Arc::new(RocketchatSink { config: self.clone(), client, context: context.clone() })
     }
 }
@@ -174,37 +180,37 @@ struct Action {
 const MAX_TITLE: usize = 1024;
 
 impl RocketchatSink {
-    fn request(&self, fill: &Fill<'_>) -> Result<Request, DeliveryError> {
+    fn request(&self, message: &Message<'_>) -> Result<Request, DeliveryError> {
         let config = &self.config;
         let action = |action: &RocketchatActionConfig| {
-            let (text, url) = (fill.text(&action.text)?, fill.text(&action.url)?);
-            Ok(Action { r#type: "button", text, url, msg: fill.text(&action.msg)? })
+            let (text, url) = (message.plain(&action.text)?, message.plain(&action.url)?);
+            Ok(Action { r#type: "button", text, url, msg: message.plain(&action.msg)? })
         };
         let attachment = Attachment {
-            title: cut(fill.text(&config.title)?, MAX_TITLE),
-            title_link: fill.text(&config.title_link)?,
-            text: fill.text(&config.text)?,
-            image_url: fill.text(&config.image_url)?,
-            thumb_url: fill.text(&config.thumb_url)?,
-            color: fill.text(&config.color)?,
-            fields: fields(fill, &config.fields, Some(config.short_fields))?,
+            title: cut(message.plain(&config.title)?, MAX_TITLE),
+            title_link: message.plain(&config.title_link)?,
+            text: message.plain(&config.text)?,
+            image_url: message.plain(&config.image_url)?,
+            thumb_url: message.plain(&config.thumb_url)?,
+            color: message.plain(&config.color)?,
+            fields: message.fields(&config.fields, Some(config.short_fields))?,
             actions: config.actions.iter().map(action).collect::<Result<_, DeliveryError>>()?,
         };
         Ok(Request {
-            channel: fill.text(&config.channel)?,
-            emoji: fill.text(&config.emoji)?,
-            avatar: fill.text(&config.icon_url)?,
+            channel: message.plain(&config.channel)?,
+            emoji: message.plain(&config.emoji)?,
+            avatar: message.plain(&config.icon_url)?,
             attachments: [attachment],
         })
     }
 
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
         let config = &self.config;
-        let request = self.request(&Fill::new(&self.context.texts, notification))?;
+        let request = self.request(&Message::new(&self.context.texts, notification))?;
         let token = secret_now(config.token.as_ref(), config.token_file.as_deref())?;
         let id = secret_now(config.token_id.as_ref(), config.token_id_file.as_deref())?;
-        let url = config.api_url.as_ref().map(|url| url.below(["api", "v1", "chat.postMessage"]));
-        let outgoing = Outgoing::json(url.map_or(String::new(), String::from), go_json(&request))
+        let server = config.api_url.as_deref().unwrap_or_default().trim_end_matches('/');
+        let outgoing = Outgoing::json(format!("{server}/api/v1/chat.postMessage"), json(&request)?)
             .secret_header("X-Auth-Token", token.clone(), &token)
             .secret_header("X-User-Id", id.clone(), &id)
             .header("Idempotency-Key", &notification.id);

@@ -13,12 +13,12 @@ use serde_json::Value;
 
 use super::http::{Answer, HttpClient, Outgoing, one_of};
 use super::message::{
-    Field, FieldConfig, check_secret_url, fields, has_token, in_channel, is_false, secret_now, template,
+    Field, FieldConfig, Message, TIMEOUT, check_secret_url, check_timeout, check_url, cut, has_token, in_channel,
+    is_false, json, resolve, secret_now, template,
 };
-use super::service::{Fill, TIMEOUT, client, cut, go_json, resolve};
 use super::{
-    Address, Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext,
-    Text, not_supported,
+    Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Text,
+    not_supported,
 };
 use crate::section;
 use crate::yaml::{Faults, Node, Secret};
@@ -39,7 +39,7 @@ section! {
         /// A file that holds it; read for every notification.
         pub app_token_file: Option<PathBuf> = None,
         /// Where a Slack app posts to.
-        pub app_url: Option<Address> = None,
+        pub app_url: Option<String> = None,
         /// The channel, where it is not the webhook's own.
         pub channel: Text = Text::default(),
         /// Who the message is from.
@@ -80,7 +80,7 @@ section! {
         pub mrkdwn_in: Vec<String> = Vec::new(),
         /// Buttons and menus.
         pub actions: Vec<SlackActionConfig> = Vec::new(),
-        /// The time for one request, the answer included; 0: as if it were not said.
+        /// The time for one request, the answer included.
         pub timeout: Duration = TIMEOUT,
         /// How requests are made.
         pub http_config: Option<HttpConfig> = None,
@@ -135,6 +135,10 @@ fn check(config: &mut SlackConfig, node: &Node, faults: &mut Faults) {
         let at = node.get("app_token").or(node.get("app_token_file")).map_or(node.at, |n| n.at);
         faults.error(at, "a webhook's api_url and an app's token exclude each other: give one");
     }
+    if let Some(url) = &config.app_url {
+        check_url(node, faults, "app_url", url);
+    }
+    check_timeout(node, faults, config.timeout);
 }
 
 fn check_action(action: &mut SlackActionConfig, node: &Node, faults: &mut Faults) {
@@ -199,11 +203,11 @@ impl SinkConfig for SlackConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [&mut self.api_url_file, &mut self.app_token_file], self.http_config.as_mut());
+        resolve(dir, [&mut self.api_url_file, &mut self.app_token_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = client(self.http_config.as_ref(), self.timeout);
+        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
         Arc::new(SlackSink { config: self.clone(), client, context: context.clone() })
     }
 }
@@ -289,24 +293,24 @@ const MAX_TITLE: usize = 1024;
 const MARKUP_IN: [&str; 3] = ["fallback", "pretext", "text"];
 
 impl SlackSink {
-    fn request(&self, fill: &Fill<'_>) -> Result<Request<'_>, DeliveryError> {
+    fn request(&self, message: &Message<'_>) -> Result<Request<'_>, DeliveryError> {
         let config = &self.config;
         let action = |action: &SlackActionConfig| {
             let confirm = |confirm: &SlackConfirmConfig| {
                 Ok::<_, DeliveryError>(Confirm {
-                    title: fill.text(&confirm.title)?,
-                    text: fill.text(&confirm.text)?,
-                    ok_text: fill.text(&confirm.ok_text)?,
-                    dismiss_text: fill.text(&confirm.dismiss_text)?,
+                    title: message.plain(&confirm.title)?,
+                    text: message.plain(&confirm.text)?,
+                    ok_text: message.plain(&confirm.ok_text)?,
+                    dismiss_text: message.plain(&confirm.dismiss_text)?,
                 })
             };
             Ok(Action {
-                r#type: fill.text(&action.kind)?,
-                text: fill.text(&action.text)?,
-                url: fill.text(&action.url)?,
-                style: fill.text(&action.style)?,
-                name: fill.text(&action.name)?,
-                value: fill.text(&action.value)?,
+                r#type: message.plain(&action.kind)?,
+                text: message.plain(&action.text)?,
+                url: message.plain(&action.url)?,
+                style: message.plain(&action.style)?,
+                name: message.plain(&action.name)?,
+                value: message.plain(&action.value)?,
                 confirm: action.confirm.as_ref().map(confirm).transpose()?,
             })
         };
@@ -315,40 +319,40 @@ impl SlackSink {
             false => config.mrkdwn_in.iter().map(String::as_str).collect(),
         };
         let attachment = Attachment {
-            title: cut(fill.text(&config.title)?, MAX_TITLE),
-            title_link: fill.text(&config.title_link)?,
-            pretext: fill.text(&config.pretext)?,
-            text: fill.text(&config.text)?,
-            fallback: fill.text(&config.fallback)?,
-            callback_id: fill.text(&config.callback_id)?,
-            fields: fields(fill, &config.fields, Some(config.short_fields))?,
+            title: cut(message.plain(&config.title)?, MAX_TITLE),
+            title_link: message.plain(&config.title_link)?,
+            pretext: message.plain(&config.pretext)?,
+            text: message.plain(&config.text)?,
+            fallback: message.plain(&config.fallback)?,
+            callback_id: message.plain(&config.callback_id)?,
+            fields: message.fields(&config.fields, Some(config.short_fields))?,
             actions: config.actions.iter().map(action).collect::<Result<_, DeliveryError>>()?,
-            image_url: fill.text(&config.image_url)?,
-            thumb_url: fill.text(&config.thumb_url)?,
-            footer: fill.text(&config.footer)?,
-            color: fill.text(&config.color)?,
+            image_url: message.plain(&config.image_url)?,
+            thumb_url: message.plain(&config.thumb_url)?,
+            footer: message.plain(&config.footer)?,
+            color: message.plain(&config.color)?,
             mrkdwn_in,
         };
         Ok(Request {
-            channel: fill.text(&config.channel)?,
-            username: fill.text(&config.username)?,
-            icon_emoji: fill.text(&config.icon_emoji)?,
-            icon_url: fill.text(&config.icon_url)?,
+            channel: message.plain(&config.channel)?,
+            username: message.plain(&config.username)?,
+            icon_emoji: message.plain(&config.icon_emoji)?,
+            icon_url: message.plain(&config.icon_url)?,
             link_names: config.link_names,
-            text: fill.text(&config.message_text)?,
+            text: message.plain(&config.message_text)?,
             attachments: [attachment],
         })
     }
 
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
         let config = &self.config;
-        let request = self.request(&Fill::new(&self.context.texts, notification))?;
-        let body = go_json(&request);
+        let request = self.request(&Message::new(&self.context.texts, notification))?;
+        let body = json(&request)?;
         let outgoing = if config.has_url() {
             Outgoing::json(secret_now(config.api_url.as_ref(), config.api_url_file.as_deref())?, body)
         } else {
             let token = secret_now(config.app_token.as_ref(), config.app_token_file.as_deref())?;
-            let url = config.app_url.as_ref().map_or("", Address::as_str);
+            let url = config.app_url.clone().unwrap_or_default();
             Outgoing::json(url, body).secret_header("Authorization", format!("Bearer {token}"), &token)
         };
         let sent = self.client.send(outgoing.header("Idempotency-Key", &notification.id)).await;
@@ -384,9 +388,8 @@ fn judge(answer: &Answer) -> Result<Delivered, DeliveryError> {
 mod tests {
     use serde_json::json;
 
-    use super::super::message::testing::{body, context, deliver, entry, read};
+    use super::super::message::testing::{body, context, deliver, entry, read, resolved};
     use super::super::notification::tests::example;
-    use super::super::service::tests::resolved;
     use super::super::testing::far_side;
     use super::*;
     use crate::sinks::Reason;
@@ -555,7 +558,7 @@ actions:
         assert!(config.api_url.is_none());
         let config: SlackConfig = entry("app_token: x", "slack_api_url: http://a/");
         assert!(config.api_url.is_none());
-        assert_eq!(config.app_url.as_ref().map(Address::as_str), Some("https://slack.com/api/chat.postMessage"));
+        assert_eq!(config.app_url.as_deref(), Some("https://slack.com/api/chat.postMessage"));
         assert!(!config.send_resolved(), "as in Alertmanager");
         assert_eq!(example().id, "s-7");
     }
@@ -585,12 +588,13 @@ actions:
             ]
         );
         assert_eq!(
-            said("{api_url: http://x, fields: [{title: a}], actions: [{text: b, confirm: {title: x}}]}"),
+            said("{api_url: http://x, fields: [{title: a}], actions: [{text: b, confirm: {title: x}}], timeout: 0s}"),
             [
                 "entry.yaml:1:30: a field needs a value",
                 "entry.yaml:1:72: a confirmation needs a text",
                 "entry.yaml:1:53: an action needs a type",
                 "entry.yaml:1:53: an action needs a url, or a name for the app that handles it",
+                "entry.yaml:1:95: timeout is 0: no request could ever be answered",
             ]
         );
     }

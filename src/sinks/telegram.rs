@@ -11,15 +11,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::multipart::Form;
+use reqwest::multipart;
 use serde_json::{Map, Value};
 
 use super::http::{Answer, HttpClient, Outgoing, one_of};
-use super::message::{chart_in_form, inherit_secret, secret_now, settled, template};
-use super::service::{Fill, TIMEOUT, client, cut, go_json, resolve};
+use super::message::{
+    Message, TIMEOUT, chart, check_timeout, check_url, cut, inherit_secret, json, resolve, secret_now, settled,
+    template,
+};
 use super::{
-    Address, Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig,
-    SinkContext, Text,
+    Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,
+    Text,
 };
 use crate::section;
 use crate::yaml::{Faults, Node, Secret};
@@ -31,7 +33,7 @@ section! {
         /// Whether resolved alerts are sent too.
         pub send_resolved: bool = true,
         /// The Bot API.
-        pub api_url: Option<Address> = None,
+        pub api_url: Option<String> = None,
         /// The bot's token.
         pub bot_token: Option<Secret> = None,
         /// A file that holds it; read for every notification.
@@ -50,7 +52,7 @@ section! {
         pub parse_mode: String = "HTML".to_string(),
         /// Whether a chart of the alert comes with the message.
         pub chart: bool = true,
-        /// The time for one request, the answer included; 0: as if it were not said.
+        /// The time for one request, the answer included.
         pub timeout: Duration = TIMEOUT,
         /// How requests are made.
         pub http_config: Option<HttpConfig> = None,
@@ -68,6 +70,10 @@ fn check(config: &mut TelegramConfig, node: &Node, faults: &mut Faults) {
     if !["", "HTML", "Markdown", "MarkdownV2"].contains(&config.parse_mode.as_str()) {
         faults.error(at("parse_mode"), "parse_mode is one of HTML, MarkdownV2, Markdown, or empty");
     }
+    if let Some(url) = &config.api_url {
+        check_url(node, faults, "api_url", url);
+    }
+    check_timeout(node, faults, config.timeout);
 }
 
 impl SinkConfig for TelegramConfig {
@@ -87,11 +93,11 @@ impl SinkConfig for TelegramConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [&mut self.bot_token_file, &mut self.chat_id_file], self.http_config.as_mut());
+        resolve(dir, [&mut self.bot_token_file, &mut self.chat_id_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = client(self.http_config.as_ref(), self.timeout);
+        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
         Arc::new(TelegramSink { config: self.clone(), client, context: context.clone() })
     }
 }
@@ -134,37 +140,37 @@ impl TelegramSink {
 
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
         let config = &self.config;
-        let fill = Fill::new(&self.context.texts, notification);
+        let message = Message::new(&self.context.texts, notification);
         let html = config.parse_mode == "HTML";
         let text = match html {
-            true => html::cut(fill.html(&config.message)?, MAX_MESSAGE),
-            false => cut(fill.text(&config.message)?, MAX_MESSAGE),
+            true => html::cut(message.html(&config.message)?, MAX_MESSAGE),
+            false => cut(message.plain(&config.message)?, MAX_MESSAGE),
         };
         let length = if html { html::length(&text) } else { text.chars().count() };
         let call = self.call(notification)?;
-        let charts = self.context.charts.as_ref();
-        match chart_in_form(config.chart, charts, notification, "photo").await {
+        let chart = chart(config.chart, self.context.charts.as_ref(), notification).await;
+        match chart {
             Some(chart) if length <= MAX_CAPTION => match settled(self.photo(&call, chart, &text).await) {
                 Some(result) => result,
-                None => self.text(&call, &text, &fill).await,
+                None => self.text(&call, &text, &message).await,
             },
             Some(chart) => {
-                let delivered = self.text(&call, &text, &fill).await?;
+                let delivered = self.text(&call, &text, &message).await?;
                 // What it is about has arrived: another try would repeat it.
                 if let Err(error) = self.photo(&call, chart, "").await {
                     tracing::debug!("a chart was not taken: {error}");
                 }
                 Ok(delivered)
             }
-            None => self.text(&call, &text, &fill).await,
+            None => self.text(&call, &text, &message).await,
         }
     }
 
-    async fn text(&self, call: &Call<'_>, text: &str, fill: &Fill<'_>) -> Result<Delivered, DeliveryError> {
+    async fn text(&self, call: &Call<'_>, text: &str, message: &Message<'_>) -> Result<Delivered, DeliveryError> {
         match self.send_message(call, text, &self.config.parse_mode).await {
             Err(error) if !self.config.parse_mode.is_empty() && error.message.contains("parse entities") => {
                 tracing::warn!("a message for Telegram is sent as plain text: {error}");
-                let text = cut(fill.text(&self.config.message)?, MAX_MESSAGE);
+                let text = cut(message.plain(&self.config.message)?, MAX_MESSAGE);
                 self.send_message(call, &text, "").await
             }
             other => other,
@@ -176,11 +182,11 @@ impl TelegramSink {
         let fixed = fixed.into_iter().filter(|(_, value)| !value.is_empty());
         let own = call.parameters.iter().map(|(name, value)| (*name, value.as_str()));
         let body: Map<String, Value> = fixed.chain(own).map(|(name, value)| (name.to_string(), value.into())).collect();
-        self.request(call, Outgoing::json(self.url(call, "sendMessage"), go_json(&body))).await
+        self.request(call, Outgoing::json(self.url(call, "sendMessage"), json(&body)?)).await
     }
 
-    async fn photo(&self, call: &Call<'_>, form: Form, caption: &str) -> Result<Delivered, DeliveryError> {
-        let mut form = form;
+    async fn photo(&self, call: &Call<'_>, chart: multipart::Part, caption: &str) -> Result<Delivered, DeliveryError> {
+        let mut form = multipart::Form::new();
         for (name, value) in &call.parameters {
             form = form.text(*name, value.clone());
         }
@@ -190,12 +196,12 @@ impl TelegramSink {
                 form = form.text("parse_mode", self.config.parse_mode.clone());
             }
         }
-        self.request(call, Outgoing::multipart(self.url(call, "sendPhoto"), form)).await
+        self.request(call, Outgoing::multipart(self.url(call, "sendPhoto"), form.part("photo", chart))).await
     }
 
     fn url(&self, call: &Call<'_>, method: &str) -> String {
-        let bot = format!("bot{}", call.token);
-        self.config.api_url.as_ref().map_or(String::new(), |api| api.below([bot.as_str(), method]).into())
+        let api = self.config.api_url.as_deref().unwrap_or_default().trim_end_matches('/');
+        format!("{api}/bot{}/{method}", call.token)
     }
 
     async fn request(&self, call: &Call<'_>, outgoing: Outgoing) -> Result<Delivered, DeliveryError> {

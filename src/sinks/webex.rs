@@ -6,14 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::multipart;
 use serde::Serialize;
 
 use super::http::{HttpClient, Outgoing};
-use super::message::{chart_in_form, has_token, settled, template};
-use super::service::{Fill, TIMEOUT, client, cut_bytes, go_json, resolve};
+use super::message::{Message, TIMEOUT, chart, check_timeout, check_url, cut_bytes, json, resolve, settled, template};
 use super::{
-    Address, Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext,
-    Text,
+    Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Text,
 };
 use crate::section;
 use crate::yaml::{Faults, Node};
@@ -25,14 +24,14 @@ section! {
         /// Whether resolved alerts are sent too.
         pub send_resolved: bool = true,
         /// The messages endpoint.
-        pub api_url: Option<Address> = None,
+        pub api_url: Option<String> = None,
         /// The room.
         pub room_id: Text = Text::default(),
         /// The text, as Markdown.
         pub message: Text = template("webex.default.message"),
         /// Whether a chart of the alert is in the message.
         pub chart: bool = true,
-        /// The time for one request, the answer included; 0: as if it were not said.
+        /// The time for one request, the answer included.
         pub timeout: Duration = TIMEOUT,
         /// How requests are made; its authorization has the bot's token.
         pub http_config: Option<HttpConfig> = None,
@@ -43,6 +42,10 @@ fn check(config: &mut WebexConfig, node: &Node, faults: &mut Faults) {
     if config.room_id.is_empty() {
         faults.error(node.at, "webex_configs needs a room_id");
     }
+    if let Some(url) = &config.api_url {
+        check_url(node, faults, "api_url", url);
+    }
+    check_timeout(node, faults, config.timeout);
 }
 
 impl SinkConfig for WebexConfig {
@@ -52,18 +55,18 @@ impl SinkConfig for WebexConfig {
 
     fn inherit(&mut self, global: &GlobalConfig, node: &Node, faults: &mut Faults) {
         self.api_url.get_or_insert_with(|| global.webex_api_url.clone());
-        if !has_token(self.http_config.get_or_insert_with(|| global.http_config.clone())) {
+        if self.http_config.get_or_insert_with(|| global.http_config.clone()).authorization.is_none() {
             let what = "http_config: {authorization: {credentials: TOKEN}}, or credentials_file";
             faults.error(node.at, format!("webex_configs needs the bot's token: {what}"));
         }
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        resolve(dir, [], self.http_config.as_mut());
+        resolve(dir, [], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = client(self.http_config.as_ref(), self.timeout);
+        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
         Arc::new(WebexSink { config: self.clone(), client, context: context.clone() })
     }
 }
@@ -87,21 +90,23 @@ const MAX_MESSAGE: usize = 7439;
 impl WebexSink {
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
         let config = &self.config;
-        let fill = Fill::new(&self.context.texts, notification);
+        let message = Message::new(&self.context.texts, notification);
         let request = Request {
-            markdown: cut_bytes(fill.text(&config.message)?, MAX_MESSAGE),
-            room_id: fill.text(&config.room_id)?,
+            markdown: cut_bytes(message.plain(&config.message)?, MAX_MESSAGE),
+            room_id: message.plain(&config.room_id)?,
         };
-        let url = config.api_url.as_ref().map_or("", Address::as_str);
-        let charts = self.context.charts.as_ref();
-        if let Some(form) = chart_in_form(config.chart, charts, notification, "files").await {
-            let form = form.text("roomId", request.room_id.clone()).text("markdown", request.markdown.clone());
+        let url = config.api_url.as_deref().unwrap_or_default();
+        if let Some(chart) = chart(config.chart, self.context.charts.as_ref(), notification).await {
+            let form = multipart::Form::new()
+                .text("roomId", request.room_id.clone())
+                .text("markdown", request.markdown.clone())
+                .part("files", chart);
             let outgoing = Outgoing::multipart(url, form).header("Idempotency-Key", &notification.id);
             if let Some(result) = settled(self.client.send(outgoing).await) {
                 return result.map(|answer| answer.delivered());
             }
         }
-        let outgoing = Outgoing::json(url, go_json(&request)).header("Idempotency-Key", &notification.id);
+        let outgoing = Outgoing::json(url, json(&request)?).header("Idempotency-Key", &notification.id);
         self.client.send(outgoing).await.map(|answer| answer.delivered())
     }
 }
@@ -148,7 +153,7 @@ mod tests {
         }
         let seen = seen.lock().unwrap().clone();
         let part = |name: &str, file: &str, bytes: &[u8]| (name.to_string(), file.to_string(), bytes.to_vec());
-        let expected = [part("files", "chart.png", PNG), part("roomId", "", b"ROOM"), part("markdown", "", b"text")];
+        let expected = [part("roomId", "", b"ROOM"), part("markdown", "", b"text"), part("files", "chart.png", PNG)];
         assert_eq!(parts_of(&seen[0]), expected);
         assert_eq!(body(&seen[2])["markdown"], "text");
     }
@@ -168,8 +173,8 @@ mod tests {
         assert_eq!(
             read::<WebexConfig>("api_url: x", "").1,
             [
-                "entry.yaml:1:10: not an http or https URL",
                 "entry.yaml:1:1: webex_configs needs a room_id",
+                "entry.yaml:1:10: api_url is not an http or https URL",
                 "entry.yaml:1:1: webex_configs needs the bot's token: http_config: {authorization: {credentials: \
                  TOKEN}}, or credentials_file",
             ]

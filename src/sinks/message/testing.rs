@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use super::super::notification::tests::example;
-use super::super::service::tests::Drawn;
-use super::super::testing::Seen;
-use super::*;
-use crate::pool::{Pool, PoolConfig};
-use crate::sinks::{Delivered, GlobalConfig, SinkConfig, SinkContext};
-use crate::yaml::{Document, FromYaml};
 use prometheus::Registry;
+use reqwest::multipart;
+
+use super::super::context::Chart;
+use super::super::notification::tests::example;
+use super::super::testing::{Seen, client, far_side};
+use super::*;
+use crate::model::Timestamp;
+use crate::pool::{Pool, PoolConfig};
+use crate::sinks::{Delivered, GlobalConfig, NotifiedAlert, SinkConfig, SinkContext};
+use crate::yaml::{Document, FromYaml};
 
 /// The entry of a receiver that the text says, with what it takes from `global`, and what is wrong with both.
 pub(in crate::sinks) fn read<T: SinkConfig + FromYaml>(text: &str, global: &str) -> (Option<T>, Vec<String>) {
@@ -44,11 +47,32 @@ pub(in crate::sinks) async fn deliver(entry: &impl SinkConfig) -> Result<Deliver
 
 /// The same with a chart.
 pub(in crate::sinks) async fn deliver_with_chart(entry: &impl SinkConfig) -> Result<Delivered, DeliveryError> {
-    entry.build(&context(Some(Arc::new(Drawn(PNG))))).deliver(&example()).await
+    let charts = chart_of(|_, _| Some(PNG.to_vec()));
+    entry.build(&context(Some(charts))).deliver(&example()).await
+}
+
+/// The example when all is over.
+pub(in crate::sinks) fn resolved() -> Notification {
+    let mut n = example();
+    n.alerts.remove(0);
+    n
 }
 
 /// A chart.
 pub(in crate::sinks) const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0and so on";
+
+/// Draws as it is told.
+pub(in crate::sinks) fn chart_of(
+    draw: impl Fn(&NotifiedAlert, Timestamp) -> Option<Vec<u8>> + Send + Sync + 'static,
+) -> Arc<dyn Charts> {
+    struct Drawn<F>(F);
+    impl<F: Fn(&NotifiedAlert, Timestamp) -> Option<Vec<u8>> + Send + Sync> Charts for Drawn<F> {
+        fn chart<'a>(&'a self, alert: &'a NotifiedAlert, at: Timestamp) -> Chart<'a> {
+            Box::pin(async move { (self.0)(alert, at) })
+        }
+    }
+    Arc::new(Drawn(draw))
+}
 
 /// The body of a request as JSON.
 pub(in crate::sinks) fn body(seen: &Seen) -> serde_json::Value {
@@ -77,4 +101,12 @@ pub(in crate::sinks) fn parts_of(seen: &Seen) -> Vec<(String, String, Vec<u8>)> 
         rest = &part[end..];
     }
     all
+}
+
+/// The parts of a form as a far side sees them.
+pub(in crate::sinks) async fn parts(form: multipart::Form) -> Vec<(String, String, Vec<u8>)> {
+    let (address, seen) = far_side(vec![(200, vec![], "")]).await;
+    client().post(format!("http://{address}/")).multipart(form).send().await.unwrap();
+    let seen = seen.lock().unwrap()[0].clone();
+    parts_of(&seen)
 }

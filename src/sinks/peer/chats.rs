@@ -32,13 +32,14 @@ fn webex(far: SocketAddr) -> String {
     format!(
         "{{api_url: 'http://{far}/webex', room_id: room, message: '{LIST}{}', \
           http_config: {{authorization: {{credentials: hunter2}}}}}}",
-        "ü".repeat(4000)
+        // The peer panics when it cuts a text of other letters.
+        "x".repeat(8000)
     )
 }
 
 fn telegram(far: SocketAddr, mode: &str) -> String {
     format!(
-        "{{api_url: 'http://{far}/{mode}', bot_token: '12:hunter2', chat_id: -100123, message: '{LIST}', \
+        "{{api_url: 'http://{far}/tg{mode}', bot_token: '12:hunter2', chat_id: -100123, message: '{LIST}', \
           parse_mode: '{mode}', disable_notifications: {}}}",
         mode.is_empty()
     )

@@ -1,7 +1,6 @@
 //! Telegram's HTML: how long it is to who reads it, and cutting it without breaking it.
 
-/// What shows that a text has been cut, as in Alertmanager.
-const ELLIPSIS: char = '…';
+use super::super::message::ELLIPSIS;
 
 /// Telegram does not parse more bytes than this; some are left for closing tags.
 const MAX_BYTES: usize = (1 << 15) - 1024;
