@@ -46,8 +46,7 @@ fn normal(value: &Value, ids: &BTreeMap<String, String>) -> Value {
             let ours = ["mutedBy", "value", "flapping", "updatedAt"];
             // A silence that has begun begins when it was set.
             let began = value["status"]["state"] == "active" && value.get("matchers").is_some();
-            let kept =
-                entries.iter().filter(|(key, _)| !ours.contains(&key.as_str()) && !(began && *key == "startsAt"));
+            let kept = entries.iter().filter(|(key, _)| !(ours.contains(&key.as_str()) || began && *key == "startsAt"));
             kept.map(|(key, value)| (key.clone(), normal(value, ids))).collect()
         }
         Value::Array(items) => {

@@ -165,7 +165,7 @@ impl<A: App> Routes<A> {
     async fn api2(&self, request: &Parts, body: Incoming, peer: IpAddr, access: &Access) -> Response<Reply> {
         let found = match api2::admit(request, || access.may_change(peer, host(request), &request.headers)) {
             Ok(found) => found,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let body = match read(request, body).await {
             Ok(body) => body,

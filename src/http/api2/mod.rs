@@ -116,18 +116,18 @@ pub(super) fn owns(path: &str) -> bool {
 pub(super) fn admit(
     request: &Parts,
     may_change: impl FnOnce() -> Result<(), &'static str>,
-) -> Result<Found, Response<Reply>> {
+) -> Result<Found, Box<Response<Reply>>> {
     let path = request.uri.path();
     let Some(found) = find(path) else {
-        return Err(Refusal::coded(404, 404, format!("path {path} was not found")).into());
+        return Err(refused(Refusal::coded(404, 404, format!("path {path} was not found"))));
     };
     if request.method == Method::OPTIONS {
-        return Err(streamed(StatusCode::NO_CONTENT, std::iter::empty()));
+        return Err(Box::new(streamed(StatusCode::NO_CONTENT, std::iter::empty())));
     }
     if !found.methods.contains(&request.method) {
         let methods = found.methods.iter().map(Method::as_str).collect::<Vec<_>>().join(",");
         let message = format!("method {} is not allowed, but [{methods}] are", request.method);
-        let mut response: Response<Reply> = Refusal::coded(405, 405, message).into();
+        let mut response = refused(Refusal::coded(405, 405, message));
         if let Ok(allowed) = HeaderValue::from_str(&methods) {
             response.headers_mut().insert(ALLOW, allowed);
         }
@@ -137,7 +137,7 @@ pub(super) fn admit(
         return Ok(found);
     }
     if let Err(why) = may_change() {
-        return Err(Refusal::said(403, why.trim_end()).into());
+        return Err(refused(Refusal::said(403, why.trim_end())));
     }
     // A page from elsewhere cannot send this type unasked, so a browser is no way around what is allowed.
     if matches!(found.endpoint, Endpoint::Alerts | Endpoint::Silences) {
@@ -145,10 +145,14 @@ pub(super) fn admit(
         let kind = given.split(';').next().unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/json") {
             let message = format!("unsupported media type {given:?}, only [application/json] are allowed");
-            return Err(Refusal::coded(415, 415, message).into());
+            return Err(refused(Refusal::coded(415, 415, message)));
         }
     }
     Ok(found)
+}
+
+fn refused(refusal: Refusal) -> Box<Response<Reply>> {
+    Box::new(refusal.into())
 }
 
 /// Answers a request that was admitted. `brain`: `None` while the agent starts.

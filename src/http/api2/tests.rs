@@ -147,7 +147,7 @@ async fn ask_with(agent: Option<&Agent>, method: &str, path: &str, kind: &str, b
     let about = About { alertmanager_config: "route: {}\n".into(), ..About::default() };
     let response = match admit(&request, || if may { Ok(()) } else { Err("Refused: no.\n") }) {
         Ok(found) => answer(&found, agent, &about, &request, body.as_bytes(), None).await,
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     };
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.unwrap().to_bytes();
