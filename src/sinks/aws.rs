@@ -55,10 +55,13 @@ pub(super) struct Credentials {
     pub session_token: Option<String>,
 }
 
+/// Gives a variable of the environment.
+type Variables = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// Where keys come from.
 pub(super) struct Provider {
     config: Sigv4,
-    variable: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    variable: Arc<Variables>,
     metadata: HttpClient,
     /// Those of the machine's role, and until when.
     role: Mutex<Option<(Credentials, Timestamp)>>,

@@ -168,7 +168,8 @@ impl SnsSink {
         }
         let whole = filled(&self.config.message)?;
         let message = if phone.is_empty() {
-            whole.get(..whole.floor_char_boundary(MAX_MESSAGE)).unwrap_or_default()
+            let end = (0..=MAX_MESSAGE.min(whole.len())).rev().find(|end| whole.is_char_boundary(*end));
+            end.and_then(|end| whole.get(..end)).unwrap_or_default()
         } else {
             whole.char_indices().nth(MAX_SMS).and_then(|(end, _)| whole.get(..end)).unwrap_or(&whole)
         };
@@ -283,7 +284,7 @@ mod tests {
             ("topic_arn: a\napi_url: x", "s:2:10: api_url is not an http or https URL"),
             ("topic_arn: a\nsigv4: {access_key: b}", "s:2:8: access_key and secret_key belong together"),
             ("topic_arn: a\nsigv4: {role_arn: b}", "s:2:9: \"role_arn\" is a key of Alertmanager's that this version"),
-            ("topic_arn: '{{ if }}'", "s:1:12: the template is not valid"),
+            ("topic_arn: '{{ if }}'", "s:1:19: the template is not valid"),
         ] {
             let (_, said) = read(text);
             assert!(said.starts_with(fault), "{text}: {said}");

@@ -98,9 +98,8 @@ impl WebhookSink {
         let mut url = secret(self.config.url.as_ref(), self.config.url_file.as_deref())
             .map_err(|e| DeliveryError::passing(Reason::Other, e))?;
         if url.contains("{{") {
-            let filled = self.texts.plain(&Text::new(&url), &self.texts.data(notification));
-            // What a template's error says may quote it, and it is a secret.
-            url = filled.map_err(|_| DeliveryError::lasting(Reason::Other, "the template of the URL fails"))?;
+            let filled = self.texts.unshown(&url, &self.texts.data(notification));
+            url = filled.map_err(|error| DeliveryError { message: format!("the URL: {error}"), ..error })?;
         }
         let body = webhook_version_4(notification, self.config.max_alerts);
         self.client.post_json(url.trim(), &notification.id, body).await

@@ -159,6 +159,17 @@ impl Texts {
         self.fill(text, data, Kind::Text)
     }
 
+    /// As [`Texts::plain`] for what is no message whatever stands in it, such as a URL: nothing takes its place when its
+    /// template fails, and nothing of it is shown, as it may be a secret.
+    ///
+    /// # Errors
+    /// That the template fails.
+    pub fn unshown(&self, text: &str, data: &Value) -> Result<String, DeliveryError> {
+        let filled =
+            Template::parse("", text, functions()).and_then(|template| run(&template, self.set(), data, Kind::Text));
+        filled.map_err(|_| DeliveryError::lasting(Reason::Other, "its template fails"))
+    }
+
     /// As [`Texts::plain`], with what is filled in escaped as it must be in HTML.
     ///
     /// # Errors

@@ -134,17 +134,20 @@ async fn the_url_can_come_from_a_file_which_may_change() {
 #[tokio::test]
 async fn the_url_can_have_a_template_in_it() {
     let (address, seen) = far_side(vec![(200, vec![], "")]).await;
-    send(&to(&format!("http://{address}/{{{{ \"A B\" | toLower | urlquery }}}}")))
+    send(&to(&format!("http://{address}/{{{{ .CommonLabels.severity }}}}-{{{{ \"A B\" | toLower | urlquery }}}}")))
         .await
         .unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(seen.lock().unwrap()[0].path, "/a+b");
+    assert_eq!(seen.lock().unwrap()[0].path, "/page-a+b");
     let error = send(&to(&format!("http://{address}/TOKEN{{{{ template \"none\" }}}}"))).await.unwrap_err();
-    assert_eq!((error.retry, error.message.as_str()), (false, "the template of the URL fails"));
+    assert_eq!((error.retry, error.message.as_str()), (false, "the URL: its template fails"));
     let mut faults = Faults::default();
     let text = "url: 'http://TOKEN/{{ if }}'\n";
     let _: WebhookConfig = crate::yaml::Document::parse("w", text, &mut faults).read(&mut faults);
     let said = faults.to_string();
-    assert!(said.starts_with("w:1:6: the template is not valid") && !said.contains("TOKEN"), "{said}");
+    assert!(
+        said.starts_with("w:1:") && said.contains(": the template is not valid") && !said.contains("TOKEN"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
