@@ -131,9 +131,10 @@ fn what_the_example_shows_behind_a_comment_can_be_used() {
     let rules = directory.path().join("rules");
     fs::create_dir(&rules).expect("rules");
     fs::write(rules.join("one.yml"), "groups: []\n").expect("a rule file");
-    // Of the devices to keep and those to leave out, only one can be said; groups stand here or in a file.
+    // Of the devices to keep and those to leave out, only one can be said; groups, and Alertmanager's keys, stand here or in
+    // a file.
     for end in ["_include: ", "_exclude: "] {
-        let text = uncommented_but(&[end, " groups_file: "]);
+        let text = uncommented_but(&[end, " groups_file: ", " config_file: alertmanager.yml"]);
         let path = directory.path().join("watchfire.yaml");
         fs::write(&path, text).expect("a configuration");
         load(&path);

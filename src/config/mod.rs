@@ -130,6 +130,7 @@ impl Config {
         file.resolve_paths(base);
         flags(&mut file);
         file.processes.read_groups_file(document.root.get("processes"), &mut faults);
+        file.alerting.read_config_file(document.root.get("alerting"), &mut faults);
 
         // They have no faults, as their tests show, and would name their own file for those of the next.
         let mut groups = if file.stock_rules { rules::stock_groups(&mut Faults::default()) } else { Vec::new() };
