@@ -25,9 +25,10 @@
 //!                           [sinks]                webhook, exec, log
 //! ```
 //!
-//! Beside them: [state], the embedded transactional store; [template], Go templates; [re2], Go's regular expressions;
-//! [yaml], YAML with positions and all of a file's faults at once; [glob], shell patterns over paths; [config], which
-//! puts together the sections that each part owns; [cli].
+//! Beside them: [chart], pictures of what alerts are about, out of history; [state], the embedded transactional store;
+//! [template], Go templates; [re2], Go's regular expressions; [yaml], YAML with positions and all of a file's faults at
+//! once; [glob], shell patterns over paths; [dbus], calls over D-Bus; [config], which puts together the sections that each
+//! part owns; [cli].
 //!
 //! Imports run down this picture and never back up. One OS thread, the *tick thread*, has the host sampled, appends to
 //! history and, in the time until the next tick, evaluates rules: one at a time, each within a bound, so that samplings
@@ -39,9 +40,11 @@
 
 pub mod agent;
 pub mod alerting;
+pub mod chart;
 pub mod cli;
 pub mod collect;
 pub mod config;
+pub mod dbus;
 pub mod exposition;
 #[cfg(test)]
 mod fuzz;

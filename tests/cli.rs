@@ -24,6 +24,8 @@ fn help_says_what_the_program_does_and_how_it_is_told() {
         "run",
         "scrape",
         "check",
+        "alerts",
+        "silence",
         "--config.file",
         "--web.listen-address",
         "--web.telemetry-path",

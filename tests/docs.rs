@@ -47,7 +47,7 @@ fn uncommented() -> String {
 
 /// The same, but for lines with one of these.
 fn uncommented_but(left: &[&str]) -> String {
-    let key = regex(r"^( *)# ( *(?:- |#|[a-z_]+:(?: |$)).*)$");
+    let key = regex(r"^( *)# ( *(?:- |#|[a-z_0-9]+:(?: |$)).*)$");
     let line = |line: &str| match left.iter().any(|part| line.contains(part)) {
         true => format!("{line}\n"),
         false => key.replace(line, "$1$2").into_owned() + "\n",
@@ -64,14 +64,27 @@ fn keys(node: &Node, path: &str, found: &mut Vec<(String, usize)>) {
         let below = if path.is_empty() { key.name.clone() } else { format!("{path}.{}", key.name) };
         // The routes below a route have the keys of a route.
         let below = below.replace("alerting.route.routes[].", "alerting.route.");
-        found.push((below.clone(), key.at.line as usize));
+        // A header's name is the user's.
+        let below = regex(r"\bhttp_headers\.[A-Za-z-]+\.").replace(&below, "http_headers.*.").into_owned();
+        found.push((shown_once(&below), key.at.line as usize));
         keys(value, &below, found);
     }
+}
+
+/// The path of a key that may be shown at one of several places.
+fn shown_once(path: &str) -> String {
+    let path = regex(r"^alerting\..*\bhttp_config\.").replace(path, "http_config.").into_owned();
+    // So are the keys of TLS, which mail and syslog have too.
+    regex(r"^alerting\..*\b(?:smtp_)?tls_config\.").replace(&path, "http_config.tls_config.").into_owned()
 }
 
 fn all_key_paths() -> Vec<String> {
     let mut paths = Vec::new();
     ConfigFile::key_paths("", &mut paths);
+    // How requests are made is the same wherever some are, and for the server of oauth2 as for all.
+    let again = regex(r"\.oauth2\.(?:tls_config|proxy_|no_proxy)");
+    paths.retain(|path| !again.is_match(path));
+    paths.iter_mut().for_each(|path| *path = shown_once(path));
     paths
 }
 
@@ -131,10 +144,26 @@ fn what_the_example_shows_behind_a_comment_can_be_used() {
     let rules = directory.path().join("rules");
     fs::create_dir(&rules).expect("rules");
     fs::write(rules.join("one.yml"), "groups: []\n").expect("a rule file");
-    // Of the devices to keep and those to leave out, only one can be said; groups, and Alertmanager's keys, stand here or in
-    // a file.
+    // Of the devices to keep and those to leave out, only one can be said; groups stand here or in a file, secrets and
+    // certificates too.
+    let secrets = ["username", "password", "credentials", "client_secret"];
+    let for_all = ["slack_api_url", "slack_app_token", "mattermost_webhook_url", "rocketchat_token"];
+    let more_for_all = ["rocketchat_token_id", "telegram_bot_token", "smtp_auth_password", "smtp_auth_secret"];
+    let in_files = secrets.iter().chain(&for_all).chain(&more_for_all).map(|key| format!(" {key}_file: "));
+    let here = [
+        " ca: ",
+        " cert: ",
+        " key: ",
+        " bearer_token",
+        " groups_file: ",
+        " url_file: secrets/heartbeat",
+        " config_file: alertmanager.yml",
+    ]
+    .map(str::to_string);
+    let other: Vec<String> = in_files.chain(here).collect();
     for end in ["_include: ", "_exclude: "] {
-        let text = uncommented_but(&[end, " groups_file: ", " config_file: alertmanager.yml"]);
+        let left: Vec<&str> = other.iter().map(String::as_str).chain([end]).collect();
+        let text = uncommented_but(&left);
         let path = directory.path().join("watchfire.yaml");
         fs::write(&path, text).expect("a configuration");
         load(&path);

@@ -4,7 +4,9 @@
 //! between ticks, evaluates rules; the tokio runtime serves HTTP and delivers alerts; the store and history write on threads of
 //! their own. Between them stand [`Shared`] and two channels: commands to the tick thread, alerts from it.
 
+mod charts;
 mod clock;
+mod culprits;
 mod heap;
 mod instruments;
 mod kept;
@@ -24,10 +26,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::alerting::Alerting;
+use crate::chart;
 use crate::collect::Roots;
 use crate::config::{Config, ConfigFile};
 use crate::history::{DiskMetrics, Place};
-use crate::http::{Access, Server, WebHandle};
+use crate::http::{Access, App, Server, WebHandle};
 use crate::model::{Labels, Timestamp};
 use crate::pool::Pool;
 use crate::state::{Store, default_directory};
@@ -141,7 +144,7 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
     let instance = instance_name(&config, server.local_addresses().first().map(|a| a.port()));
     let alerting = Alerting::start(
         &config.file.alerting,
-        alerting_options(&config, &instance),
+        alerting_options(&config, &instance, &shared),
         store.clone(),
         pool.clone(),
         &registry,
@@ -160,6 +163,7 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
         }),
         false => None,
     };
+    shared.set_alerting(alerting.clone());
     let outlets = Outlets {
         shared: shared.clone(),
         alerting: alerting.clone(),
@@ -276,6 +280,9 @@ fn target_labels(file: &ConfigFile, instance: &str) -> Labels {
 
 /// Has clients of the API told of the settings that have just been put in force.
 fn tell(shared: &Shared, file: &ConfigFile) {
+    shared
+        .charts()
+        .set(chart::Settings { lookback: file.query.lookback_delta, subquery_step: file.global.evaluation_interval });
     shared.update_about(|about| {
         about.scrape_interval = file.global.scrape_interval;
         about.evaluation_interval = file.global.evaluation_interval;
@@ -283,14 +290,16 @@ fn tell(shared: &Shared, file: &ConfigFile) {
         about.retention = file.history.retention;
         about.config_loaded = Timestamp::now();
         about.config_valid = true;
+        about.external_labels = file.global.external_labels.clone();
+        about.alertmanager_config = file.alerting.alertmanager_yaml().into();
     });
 }
 
-fn alerting_options(config: &Config, instance: &str) -> crate::alerting::Options {
+fn alerting_options(config: &Config, instance: &str, shared: &Shared) -> crate::alerting::Options {
     crate::alerting::Options {
         external_labels: config.file.global.external_labels.clone(),
         external_url: external_url(instance),
-        charts: None,
+        charts: Some(Arc::new(charts::OfAlerts(shared.charts()))),
     }
 }
 
@@ -355,7 +364,7 @@ impl Reloader for Reload {
                 self.web.set_query_limits(config.file.query.clone());
                 tell(&self.shared, &config.file);
                 self.pool.reconfigure(config.file.pool);
-                let options = alerting_options(&config, &self.instance);
+                let options = alerting_options(&config, &self.instance, &self.shared);
                 self.runtime.block_on(self.alerting.reload(&config.file.alerting, options));
                 let _ = self.commands.send(Command::Reload(Box::new((config, self.source.roots.clone()))));
                 self.instruments.reload_success_time.set(Timestamp::now().as_millis() / 1000);

@@ -8,6 +8,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::tick::Command;
+use crate::alerting::Alerting;
+use crate::chart::Drawer;
 use crate::history::SharedHistory;
 use crate::http::{self, About, App, MAX_AGE, Overview};
 use crate::model::{Labels, Section, Snapshot};
@@ -39,7 +41,10 @@ pub struct Shared {
     alerts: Mutex<Arc<Alerts>>,
     /// Set once the tick thread has one.
     history: OnceLock<SharedHistory>,
+    charts: Arc<Drawer>,
     rules: ArcSwap<Vec<Arc<GroupView>>>,
+    /// Set when the agent has one.
+    alerting: OnceLock<Alerting>,
     about: ArcSwap<About>,
 }
 
@@ -62,14 +67,22 @@ impl Shared {
             overview: Mutex::default(),
             alerts: Mutex::default(),
             history: OnceLock::new(),
+            charts: Arc::default(),
             rules: ArcSwap::default(),
+            alerting: OnceLock::new(),
             about: ArcSwap::default(),
         }
     }
 
-    /// Queries look at this history from now on.
+    /// Queries and charts look at this history from now on.
     pub fn set_history(&self, history: SharedHistory) {
+        self.charts.set_history(history.clone());
         let _ = self.history.set(history);
+    }
+
+    /// Clients may ask of alerts from now on.
+    pub fn set_alerting(&self, alerting: Alerting) {
+        let _ = self.alerting.set(alerting);
     }
 
     /// Changes what clients are told of the agent.
@@ -144,8 +157,16 @@ impl App for Shared {
         self.history.get().cloned()
     }
 
+    fn charts(&self) -> Arc<Drawer> {
+        self.charts.clone()
+    }
+
     fn rules(&self) -> Arc<Vec<Arc<GroupView>>> {
         self.rules.load_full()
+    }
+
+    fn alerting(&self) -> Option<Alerting> {
+        self.alerting.get().cloned()
     }
 
     fn about(&self) -> Arc<About> {
@@ -202,6 +223,8 @@ fn shown(labels: &Labels, alert: &ActiveAlert, target: &Labels) -> http::ActiveA
         since: alert.active_at.wall,
         summary: alert.annotations.get("summary").to_string(),
         labels: if others.is_empty() { String::new() } else { others.to_string() },
+        all_labels: labels.clone(),
+        note: "",
     }
 }
 

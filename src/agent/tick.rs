@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use prometheus::Registry;
 
 use super::clock::{self, Grid, Stretches};
+use super::culprits::culprits;
 use super::heap;
 use super::instruments::Instruments;
 use super::kept::Kept;
@@ -89,7 +90,8 @@ impl Ticker {
     pub fn new(config: Config, roots: &Roots, instance: &str, outlets: Outlets) -> Result<Ticker, String> {
         let target = super::target_labels(&config.file, instance);
         let table = Arc::new(SeriesTable::new(target));
-        let settings = rule_settings(&config, instance);
+        let sampler = sampler(&config.file, roots, &table);
+        let settings = rule_settings(&config, instance, &sampler);
         let interval = config.file.global.scrape_interval;
         // First, so that it is read while the rest is made.
         let memory = Memory::start(
@@ -106,7 +108,7 @@ impl Ticker {
         let kept = Kept::load(outlets.store.clone());
         Ok(Ticker {
             interval,
-            sampler: sampler(&config.file, roots, &table),
+            sampler,
             memory,
             stretches: Stretches::default(),
             kept,
@@ -310,7 +312,7 @@ impl Ticker {
         let planned = file.collectors.plan(&file.processes, roots);
         self.sampler.replace(planned, &self.table, file.global.collector_series_limit);
         let instance = self.table.target().get("instance").to_string();
-        let settings = rule_settings(&config, &instance);
+        let settings = rule_settings(&config, &instance, &self.sampler);
         self.memory.reload(config.file.history.limits(), lookbacks(&config.rules, &settings), self.interval);
         self.rules.replace(config.rules, settings);
         // What is gone is not served any more, even if nothing is left to evaluate.
@@ -329,13 +331,14 @@ fn sampler(file: &crate::config::ConfigFile, roots: &Roots, table: &Arc<SeriesTa
     Sampler::new(file.collectors.plan(&file.processes, roots), table, file.global.collector_series_limit)
 }
 
-fn rule_settings(config: &Config, instance: &str) -> Settings {
+fn rule_settings(config: &Config, instance: &str, sampler: &Sampler) -> Settings {
     Settings {
         interval: config.file.global.evaluation_interval,
         query_offset: config.file.global.rule_query_offset,
         lookback: config.file.query.lookback_delta,
         external_labels: config.file.global.external_labels.clone(),
         external_url: super::external_url(instance),
+        culprits: culprits(sampler.top()),
         ..Settings::default()
     }
 }

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::flapping::FlappingConfig;
+use super::heartbeat::HeartbeatConfig;
 use super::inhibit::InhibitRuleConfig;
 use super::interval::TimeIntervalConfig;
 use super::matcher::Matchers;
 use crate::section;
-use crate::sinks::{GlobalConfig, LogConfig, ReceiverConfig};
+use crate::sinks::{AlertmanagerConfig, GlobalConfig, LogConfig, ReceiverConfig, SinkConfig, Templates};
 use crate::yaml::{Document, Faults, FromYaml, Node, Pattern, Value, nearest, read_text};
 
 section! {
     check = check;
+    foreign = prometheus_key;
     /// Where alerts go, and when.
     pub struct AlertingConfig {
         /// An Alertmanager's file, which is read in place of the keys below; relative to this file.
@@ -22,6 +24,8 @@ section! {
         pub flapping: FlappingConfig = FlappingConfig::default(),
         /// What holds for all routes.
         pub global: GlobalConfig = GlobalConfig::default(),
+        /// Files with templates for the texts of messages; relative to this file, globs allowed.
+        pub templates: Templates = Templates::default(),
         /// The root of the routing tree. Without one, every alert goes to the log at once, grouped by its name.
         pub route: Option<RouteConfig> = None,
         /// Who can be told.
@@ -32,11 +36,15 @@ section! {
         pub time_intervals: Vec<TimeIntervalConfig> = Vec::new(),
         /// The older key for time_intervals.
         pub mute_time_intervals: Vec<TimeIntervalConfig> = Vec::new(),
+        /// An outside service that notices when the agent or the host is dead.
+        pub heartbeat: Option<HeartbeatConfig> = None,
+        /// Alertmanagers that every alert is forwarded to, whatever the routes say; as in Prometheus' file.
+        pub alertmanagers: Vec<AlertmanagerConfig> = Vec::new(),
     }
 }
 
 /// Keys that are not Alertmanager's, and stay where `config_file` is.
-const OURS: [&str; 2] = ["config_file", "flapping"];
+const OURS: [&str; 4] = ["config_file", "flapping", "heartbeat", "alertmanagers"];
 
 section! {
     /// A node of the routing tree. What it does not say, it takes from the node above.
@@ -68,6 +76,15 @@ section! {
     }
 }
 
+/// What Prometheus has beside `alertmanagers` and this program has not.
+fn prometheus_key(key: &str) -> Option<String> {
+    (key == "alert_relabel_configs").then(|| {
+        "\"alert_relabel_configs\" is a key of Prometheus' that this version does not support: choose with routes what is \
+         forwarded (alertmanager_configs), and set labels in global.external_labels or in the rules"
+            .to_string()
+    })
+}
+
 /// The nodes below a node of the routing tree.
 #[derive(Clone, Default, Debug)]
 pub struct Routes(pub Vec<RouteConfig>);
@@ -76,6 +93,10 @@ pub struct Routes(pub Vec<RouteConfig>);
 impl FromYaml for Routes {
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         Vec::from_yaml(node, faults).map(Routes)
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        self.0.as_yaml()
     }
 }
 
@@ -117,6 +138,13 @@ impl FromYaml for GroupBy {
         }
         Some(if all { GroupBy::All } else { GroupBy::Labels(names) })
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        match self {
+            GroupBy::All => Value::list([Value::text("...")]),
+            GroupBy::Labels(names) => names.as_yaml(),
+        }
+    }
 }
 
 impl AlertingConfig {
@@ -125,8 +153,13 @@ impl AlertingConfig {
 
     /// The root route and the receivers in force.
     pub(super) fn effective(&self) -> (RouteConfig, Vec<ReceiverConfig>) {
+        let forwarding = self.forwarding().into_iter().map(|_| ReceiverConfig {
+            name: Self::FORWARDING_RECEIVER.to_string(),
+            alertmanager_configs: self.alertmanagers.clone(),
+            ..ReceiverConfig::default()
+        });
         if let Some(route) = &self.route {
-            return (route.clone(), self.receivers.clone());
+            return (route.clone(), self.receivers.iter().cloned().chain(forwarding).collect());
         }
         let route = RouteConfig {
             receiver: Some(Self::DEFAULT_RECEIVER.to_string()),
@@ -139,7 +172,21 @@ impl AlertingConfig {
             log_configs: vec![LogConfig::default()],
             ..ReceiverConfig::default()
         };
-        (route, vec![log])
+        (route, std::iter::once(log).chain(forwarding).collect())
+    }
+
+    /// The name of the receiver that stands for `alertmanagers`.
+    const FORWARDING_RECEIVER: &'static str = "alertmanagers";
+
+    /// The route to `alertmanagers`, which every alert takes whatever else it takes.
+    pub(super) fn forwarding(&self) -> Option<RouteConfig> {
+        (!self.alertmanagers.is_empty()).then(|| RouteConfig {
+            receiver: Some(Self::FORWARDING_RECEIVER.to_string()),
+            // They are grouped there; here only so that one change does not bring all alerts along.
+            group_by: Some(GroupBy::Labels(vec!["alertname".to_string()])),
+            group_wait: Some(Duration::ZERO),
+            ..RouteConfig::default()
+        })
     }
 
     /// Makes relative paths start at `dir`, the directory of the configuration's file.
@@ -148,6 +195,10 @@ impl AlertingConfig {
             *path = dir.join(&*path);
         }
         self.receivers.iter_mut().for_each(|receiver| receiver.resolve_paths(dir));
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.resolve_paths(dir);
+        }
+        self.alertmanagers.iter_mut().for_each(|forwarding| forwarding.resolve_paths(dir));
     }
 }
 
@@ -180,6 +231,8 @@ impl AlertingConfig {
         faults.extend(of_file);
         file.config_file = self.config_file.take();
         file.flapping = self.flapping.clone();
+        file.heartbeat = self.heartbeat.take();
+        file.alertmanagers = std::mem::take(&mut self.alertmanagers);
         *self = file;
     }
 }
@@ -190,11 +243,27 @@ fn check(config: &mut AlertingConfig, node: &Node, faults: &mut Faults) {
     let receivers = node.get("receivers");
     for (receiver, at) in config.receivers.iter_mut().zip(receivers.map(Node::items).unwrap_or_default()) {
         receiver.inherit(&config.global, at, faults);
+        let resending = receiver.entries().iter().filter(|(_, _, sink)| sink.resend().is_some()).count();
+        if resending > 0 && resending < receiver.entries().len() {
+            let message = "beside alertmanager_configs all sinks of a receiver are told changes within seconds: give \
+                           the others a receiver of their own, and a route with continue to each";
+            faults.warn(at.at, message);
+        }
+    }
+    if let Some(heartbeat) = &mut config.heartbeat {
+        heartbeat.inherit(&config.global);
+    }
+    for forwarding in &mut config.alertmanagers {
+        forwarding.inherit(&config.global, node, faults);
     }
     for receiver in receivers.map(Node::items).unwrap_or_default() {
         let named = receiver.get("name");
         match named.and_then(Node::as_str) {
             None | Some("") => faults.error(receiver.at, "a receiver needs a name"),
+            Some(AlertingConfig::FORWARDING_RECEIVER) if !config.alertmanagers.is_empty() => {
+                let message = "this name is that of the receiver which stands for alertmanagers: take another";
+                faults.error(named.map_or(receiver.at, |n| n.at), message);
+            }
             Some(name) if !names.insert(name) => {
                 faults.error(named.map_or(receiver.at, |n| n.at), format!("there are two receivers named {name:?}"));
             }

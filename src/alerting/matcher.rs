@@ -125,6 +125,10 @@ impl FromYaml for Matchers {
         }
         Some(Matchers(all))
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Value::list(self.0.iter().map(|matcher| Value::text(matcher.to_string())))
+    }
 }
 
 /// Parses `a="b"`, `a=~"b.*",c!=d` or the same in braces.

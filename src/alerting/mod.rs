@@ -18,6 +18,8 @@
 //!   deliver       [service]  sinks; retried until confirmed or given up ([dead]); [outage]: what the log says of failures
 //! ```
 //!
+//! Beside it stands [heartbeat], which hears of one alert that fires always, and has an outside service know it.
+//!
 //! The semantics are Alertmanager's. All of the logic is [`Core`]: alerts, outcomes of deliveries and the time go in, rows
 //! to store and deliveries to try come out. It does no input or output and asks no clock, so the simulation test runs it
 //! through thousands of faults. [`Alerting`] is the thin shell around it that has a clock, a store and sinks.
@@ -25,11 +27,13 @@
 //! What has to survive a restart are rows in `state/`: the alerts that are known and which of them flap, silences, the log
 //! of what was notified, and every notification from the moment it is due until a sink confirms it.
 
+mod as_alertmanager;
 mod config;
 mod core;
 mod dead;
 mod flapping;
 mod group;
+mod heartbeat;
 mod inhibit;
 mod interval;
 mod known;
@@ -49,6 +53,7 @@ mod view;
 pub use config::{AlertingConfig, GroupBy, RouteConfig, Routes};
 pub use core::{Actions, Core, Ended, Ending, Event, Now, Report, Suppressed};
 pub use flapping::FlappingConfig;
+pub use heartbeat::{HeartbeatConfig, HeartbeatMethod};
 pub use inhibit::InhibitRuleConfig;
 pub use interval::{
     DaysOfMonth, Location, Months, TimeInterval, TimeIntervalConfig, TimeRange, TimeRangeConfig, Weekdays, Years,

@@ -38,6 +38,8 @@ pub struct Recipient {
     pub send_resolved: bool,
     /// What tries are limited to.
     pub rate: Option<Rate>,
+    /// How often what fires is told again at least.
+    pub resend: Option<Duration>,
 }
 
 /// Routes, receivers and what goes into every notification.
@@ -68,11 +70,13 @@ impl Plan {
                 target: Arc::new(Target { receiver: receiver.name.clone(), integration: integration.into(), index }),
                 send_resolved: sink.send_resolved(),
                 rate: receiver.rate_limit.as_ref().map(|r| Rate { tries: r.notifications, per: r.per }),
+                resend: sink.resend(),
             });
             recipients.insert(receiver.name.clone(), sinks.collect());
         }
+        let resend = |receiver: &str| recipients.get(receiver)?.iter().filter_map(|recipient| recipient.resend).min();
         Plan {
-            root: Route::root(&route),
+            root: Route::root(&route).beside(config.forwarding().map(|c| Route::root(&c))).hastened(&resend),
             receivers: receivers.iter().map(|receiver| receiver.name.clone()).collect(),
             recipients,
             resolve_timeout: config.global.resolve_timeout,

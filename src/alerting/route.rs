@@ -29,12 +29,17 @@ pub struct Route {
     matchers: Vec<Matcher>,
     goes_on: bool,
     routes: Vec<Arc<Route>>,
+    /// A route that every alert takes too, whatever else it takes.
+    beside: Option<Arc<Route>>,
 }
 
 /// For a host: what fires alone is told at once.
 pub const DEFAULT_GROUP_WAIT: Duration = Duration::ZERO;
 pub const DEFAULT_GROUP_INTERVAL: Duration = Duration::from_secs(5 * 60);
 pub const DEFAULT_REPEAT_INTERVAL: Duration = Duration::from_secs(4 * 3600);
+
+/// Who is forwarded alerts groups them anew, and should not get them late: a group is looked at for it so often at least.
+const RESENDING_GROUP_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Route {
     /// The tree below a root route.
@@ -52,6 +57,7 @@ impl Route {
             matchers: Vec::new(),
             goes_on: false,
             routes: Vec::new(),
+            beside: None,
         };
         let mut root = above.child(config);
         // The root has nothing above it.
@@ -100,6 +106,7 @@ impl Route {
             matchers,
             goes_on: config.goes_on,
             routes: Vec::new(),
+            beside: None,
         }
     }
 
@@ -120,7 +127,31 @@ impl Route {
         if taken.is_empty() {
             taken.push(Arc::clone(self));
         }
+        taken.extend(self.beside.clone());
         taken
+    }
+
+    /// The tree with a route beside it that every alert takes too.
+    pub fn beside(mut self: Arc<Self>, beside: Option<Arc<Route>>) -> Arc<Route> {
+        Arc::make_mut(&mut self).beside = beside.map(|mut route| {
+            let route_beside = Arc::make_mut(&mut route);
+            (route_beside.id, route_beside.key) = (usize::MAX, "{beside}".to_string());
+            route
+        });
+        self
+    }
+
+    /// The tree with changes told soon on routes to receivers that have something told again and again: `resend` says how
+    /// often.
+    pub fn hastened(mut self: Arc<Self>, resend: &dyn Fn(&str) -> Option<Duration>) -> Arc<Route> {
+        let route = Arc::make_mut(&mut self);
+        if let Some(resend) = resend(&route.receiver) {
+            route.group_interval = route.group_interval.min(RESENDING_GROUP_INTERVAL).min(resend);
+        }
+        for below in route.routes.iter_mut().chain(&mut route.beside) {
+            *below = Arc::clone(below).hastened(resend);
+        }
+        self
     }
 
     /// The labels by which this route groups an alert.
@@ -196,6 +227,25 @@ routes:
         let root = tree("{receiver: a, group_by: [x], routes: [{matchers: [t=a], group_by: []}]}");
         let below = root.dispatch(&Labels::from_pairs([("t", "a")])).remove(0);
         assert_eq!(below.group_by, GroupBy::Labels(vec!["x".to_string()]));
+    }
+
+    #[test]
+    fn what_is_forwarded_takes_its_route_too_and_is_looked_at_often() {
+        let beside = tree("receiver: central\ngroup_by: [alertname]\n");
+        let resend = |receiver: &str| match receiver {
+            "central" => Some(Duration::from_secs(60)),
+            "web" => Some(Duration::from_secs(1)),
+            _ => None,
+        };
+        let root = tree(TREE).beside(Some(beside)).hastened(&resend);
+        assert_eq!(taken(&root, &[("team", "db")]), ["db", "both", "central"]);
+        assert_eq!(taken(&root, &[("team", "x")]), ["default", "central"]);
+        let routes = root.dispatch(&Labels::from_pairs([("team", "web"), ("env", "test")]));
+        let intervals: Vec<u64> = routes.iter().map(|route| route.group_interval.as_secs()).collect();
+        assert_eq!(intervals, [1, 5]);
+        let alone = root.dispatch(&Labels::from_pairs([("team", "x")])).remove(0);
+        assert_eq!(alone.group_interval, DEFAULT_GROUP_INTERVAL);
+        assert_eq!(routes[1].group_key(&Labels::empty()), "{beside}:{}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::config::AlertingConfig;
 use super::core::{Actions, Core, Ended, Event, Now};
+use super::heartbeat::Heartbeat;
 use super::metrics::Metrics;
 use super::outage::Outages;
 use super::plan::{Plan, Target};
@@ -24,7 +25,7 @@ use super::view::{AlertView, GroupView, PostedAlert, Silence, SilenceError, Unde
 use crate::model::{Labels, Timestamp};
 use crate::pool::Pool;
 use crate::rules::Alert;
-use crate::sinks::{Charts, DeliveryError, Reason, Sink, SinkContext, Texts};
+use crate::sinks::{Charts, DeliveryError, Reason, Sink, SinkContext};
 use crate::state::Store;
 
 /// Batches of alerts that may wait for the task: it waits for nothing but the store, and that not for long.
@@ -49,6 +50,7 @@ pub struct Alerting {
     commands: mpsc::Sender<Command>,
     metrics: Metrics,
     pool: Pool,
+    heartbeat: Heartbeat,
 }
 
 type Sinks = BTreeMap<Target, Arc<dyn Sink>>;
@@ -77,9 +79,11 @@ impl Alerting {
         runtime: &runtime::Handle,
     ) -> prometheus::Result<Alerting> {
         let metrics = Metrics::register(registry)?;
-        let context = SinkContext { pool, texts: Arc::new(Texts::default()), charts: options.charts.clone() };
+        let context = SinkContext { pool, texts: config.templates.texts(), charts: options.charts.clone() };
         let plan = Plan::new(config, options.external_labels, &options.external_url);
         metrics.begin(&plan);
+        let heartbeat = Heartbeat::new(registry);
+        heartbeat.configure(config.heartbeat.as_ref(), config.route.as_ref(), runtime)?;
         let (commands, inbox) = mpsc::channel(BACKLOG);
         let began = Instant::now();
         let seed = RandomState::new().hash_one(Timestamp::now());
@@ -91,12 +95,13 @@ impl Alerting {
             store,
             metrics: metrics.clone(),
             outages: Outages::default(),
+            heartbeat: heartbeat.clone(),
             inbox,
             running: JoinSet::new(),
             attempts: HashMap::new(),
         };
         runtime.spawn(service.run(first));
-        Ok(Alerting { commands, metrics, pool: context.pool })
+        Ok(Alerting { commands, metrics, pool: context.pool, heartbeat })
     }
 
     /// Takes what rules tell. Never waits. Alerts that come together are grouped together.
@@ -198,8 +203,12 @@ impl Alerting {
         let plan = Plan::new(config, options.external_labels, &options.external_url);
         self.metrics.begin(&plan);
         let context =
-            SinkContext { pool: self.pool.clone(), texts: Arc::new(Texts::default()), charts: options.charts.clone() };
+            SinkContext { pool: self.pool.clone(), texts: config.templates.texts(), charts: options.charts.clone() };
         let command = Command::Reload(Box::new(plan), sinks(config, &context));
+        let runtime = runtime::Handle::current();
+        if let Err(error) = self.heartbeat.configure(config.heartbeat.as_ref(), config.route.as_ref(), &runtime) {
+            tracing::error!(%error, "the heartbeat cannot be measured: none is sent");
+        }
         // It fails only after a stop, when no configuration matters any more.
         let _ = self.commands.send(command).await;
     }
@@ -207,6 +216,7 @@ impl Alerting {
     /// Stops: all that is due is tried a last time, whatever its backoff, and has `grace` to end. What is not delivered
     /// stays in the store for the next start; how many notifications that are is the result.
     pub async fn shutdown(&self, grace: Duration) -> usize {
+        self.heartbeat.stop();
         let (done, left) = oneshot::channel();
         match self.commands.send(Command::Stop { grace, done }).await {
             Ok(()) => left.await.unwrap_or(0),
@@ -238,6 +248,7 @@ struct Service {
     store: Store,
     metrics: Metrics,
     outages: Outages,
+    heartbeat: Heartbeat,
     inbox: mpsc::Receiver<Command>,
     running: JoinSet<Result<(), DeliveryError>>,
     /// What each running task tries, and since when.
@@ -260,7 +271,10 @@ impl Service {
             let due = self.core.next_due().map(|due| self.began + due);
             tokio::select! {
                 command = self.inbox.recv() => match command {
-                    Some(Command::Alerts(alerts)) => self.handle(Event::Alerts(alerts)).await,
+                    Some(Command::Alerts(mut alerts)) => {
+                        self.heartbeat.hear(&mut alerts);
+                        self.handle(Event::Alerts(alerts)).await;
+                    }
                     Some(Command::Ask(question)) => self.answer(question).await,
                     Some(Command::Reload(plan, sinks)) => {
                         self.sinks = sinks;
@@ -288,7 +302,10 @@ impl Service {
         // What was told before the stop still counts.
         while let Ok(command) = self.inbox.try_recv() {
             match command {
-                Command::Alerts(alerts) => self.handle(Event::Alerts(alerts)).await,
+                Command::Alerts(mut alerts) => {
+                    self.heartbeat.hear(&mut alerts);
+                    self.handle(Event::Alerts(alerts)).await;
+                }
                 Command::Ask(question) => self.answer(question).await,
                 Command::Reload(..) | Command::Stop { .. } => {}
             }

@@ -1,5 +1,7 @@
 //! The command line: one file a subcommand.
 
+mod alerts;
+mod api2;
 mod backtest;
 mod check;
 mod client;
@@ -10,6 +12,7 @@ mod options;
 mod query;
 mod run;
 mod scrape;
+mod silence;
 mod test;
 
 use std::process::ExitCode;
@@ -31,6 +34,8 @@ Examples:
   watchfire check config watchfire.yaml          what is wrong with it
   watchfire test rules rules/*.test.yaml         whether rules fire when they should
   watchfire backtest rules/disk.yml --last 2h    when they would have fired
+  watchfire alerts                               what fires now
+  watchfire silence add DiskFull -d 2h -c cleaning
   watchfire scrape --collector.disable-defaults --collector.meminfo
 
 Exit status: 0 when all is well, 1 for a failure, 2 when flags, configuration or rules are wrong.";
@@ -62,6 +67,11 @@ enum Sub {
     Check(check::Check),
     /// Ask a running agent: evaluate an expression now or over a range.
     Query(Box<query::QueryFlags>),
+    /// List alerts that fire, and notifications that are not delivered, of a running agent or an Alertmanager.
+    Alerts(Box<alerts::AlertsFlags>),
+    /// Keep alerts of a running agent from being told for a time: add, list and end silences.
+    #[command(subcommand)]
+    Silence(silence::Silence),
     /// Replay the agent's own history through rules: when would each alert have been pending and firing?
     Backtest(Box<backtest::BacktestFlags>),
     /// Run unit tests of rules.
@@ -78,6 +88,8 @@ pub fn main() -> ExitCode {
         Some(Sub::Scrape(flags)) => scrape::run(&flags),
         Some(Sub::Check(check)) => check.run(),
         Some(Sub::Query(flags)) => query::run(&flags),
+        Some(Sub::Alerts(flags)) => alerts::run(&flags),
+        Some(Sub::Silence(silence)) => silence.run(),
         Some(Sub::Backtest(flags)) => backtest::run(&flags),
         Some(Sub::Test(test)) => test.run(),
     }

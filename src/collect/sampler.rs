@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::lane::{Failure, Lane, Limits, PATIENCE, Unit};
+use super::process::TopProcesses;
 use super::usage::Usage;
 use super::{Collector, LaneKind, Sampling};
 use crate::model::{Section, SeriesTable, Snapshot, Timestamp, Writer};
@@ -22,6 +23,8 @@ pub struct Planned {
     pub lane: LaneKind,
     /// It is off unless somebody switches it on: whoever has done so expects that it finds something.
     pub wanted: bool,
+    /// The list of the top processes, of the collector that makes it.
+    pub top: Option<TopProcesses>,
 }
 
 /// When a collector runs next.
@@ -132,6 +135,11 @@ impl Sampler {
         }
         let sections = self.gather(taken, sampling);
         Snapshot { time, taken, sections }
+    }
+
+    /// The processes that use most, as each pass over them leaves the list; `None` where no collector passes over them.
+    pub fn top(&self) -> Option<TopProcesses> {
+        self.lanes.iter().find_map(|lane| lane.top.clone())
     }
 
     /// How each collector fared in its last run.
@@ -274,12 +282,19 @@ fn lanes(
                 schedules: vec![schedule],
                 in_ticks: false,
                 made_from: Some((p.name, p.made_from)),
+                top: p.top,
             }),
         }
     }
     lanes.insert(
         0,
-        PlannedLane { lane: Lane::new("host", shared.0), schedules: shared.1, in_ticks: true, made_from: None },
+        PlannedLane {
+            lane: Lane::new("host", shared.0),
+            schedules: shared.1,
+            in_ticks: true,
+            made_from: None,
+            top: None,
+        },
     );
     if !slow.0.is_empty() {
         lanes.push(PlannedLane {
@@ -287,6 +302,7 @@ fn lanes(
             schedules: slow.1,
             in_ticks: false,
             made_from: None,
+            top: None,
         });
     }
     lanes
@@ -300,6 +316,8 @@ struct PlannedLane {
     in_ticks: bool,
     /// The collector of a lane of its own, and what it was made from.
     made_from: Option<(&'static str, String)>,
+    /// The list that the collector of a lane of its own makes.
+    top: Option<TopProcesses>,
 }
 
 impl PlannedLane {
@@ -382,6 +400,7 @@ mod tests {
             timeout: Duration::from_millis(50),
             lane,
             wanted: false,
+            top: None,
         }
     }
 

@@ -76,6 +76,7 @@ impl<T: Debug> Entry<T> {
             },
             lane: info.lane,
             wanted: self.enabled == Some(true) && !info.default,
+            top: None,
         }
     }
 }
@@ -212,7 +213,9 @@ macro_rules! collectors {
                         "processes" if processes.enabled || self.is_enabled("processes") => {
                             let node = self.is_enabled("processes").then_some(&self.processes.options);
                             let collector = Box::new(Processes::new(processes, node, roots));
-                            planned.push(self.processes.plan(info, collector, &(processes, node, roots)));
+                            let top = Some(collector.top());
+                            let plan = self.processes.plan(info, collector, &(processes, node, roots));
+                            planned.push(Planned { top, ..plan });
                         }
                         _ => {}
                     }

@@ -131,9 +131,15 @@ impl Config {
         flags(&mut file);
         file.processes.read_groups_file(document.root.get("processes"), &mut faults);
         file.alerting.read_config_file(document.root.get("alerting"), &mut faults);
+        // Those of an Alertmanager's file start where that is.
+        let of_file = file.alerting.config_file.as_deref().and_then(Path::parent).unwrap_or(base).to_path_buf();
+        file.alerting.templates.read(&of_file, &mut faults);
 
         // They have no faults, as their tests show, and would name their own file for those of the next.
         let mut groups = if file.stock_rules { rules::stock_groups(&mut Faults::default()) } else { Vec::new() };
+        if file.alerting.heartbeat.is_some() {
+            groups.extend(rules::watchdog_groups(&mut Faults::default()));
+        }
         groups.extend(rules::read_groups(&file.groups, &document.source, &mut faults));
         groups.extend(rules::read_rule_files(&file.rule_files, base, &mut faults));
         if let Some(textfile) = document.root.get("collectors").and_then(|c| c.get("textfile")) {

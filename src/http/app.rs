@@ -4,6 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::alerting::Alerting;
+use crate::chart::Drawer;
 use crate::history::SharedHistory;
 use crate::model::{Labels, Snapshot, Timestamp};
 use crate::rules::GroupView;
@@ -33,8 +35,14 @@ pub trait App: Send + Sync + 'static {
     /// What queries look at; `None` while the agent starts.
     fn history(&self) -> Option<SharedHistory>;
 
+    /// What draws pictures of alerts.
+    fn charts(&self) -> Arc<Drawer>;
+
     /// The rules as they stood when they were evaluated last.
     fn rules(&self) -> Arc<Vec<Arc<GroupView>>>;
+
+    /// Who routes and delivers alerts; `None` while the agent starts.
+    fn alerting(&self) -> Option<Alerting>;
 
     /// What clients of the API ask about the agent itself.
     fn about(&self) -> Arc<About>;
@@ -55,6 +63,10 @@ pub struct About {
     /// When the configuration in force was loaded, and whether the last one to be loaded was valid.
     pub config_loaded: Timestamp,
     pub config_valid: bool,
+    /// What alerting adds to the labels of alerts.
+    pub external_labels: Labels,
+    /// The section `alerting` in force as an alertmanager.yml, without secrets.
+    pub alertmanager_config: Arc<str>,
 }
 
 /// The agent's state at a glance.
@@ -66,6 +78,16 @@ pub struct Overview {
     pub collectors: Vec<CollectorState>,
     /// Pending and firing alerts, the most important first.
     pub alerts: Vec<ActiveAlert>,
+    pub undelivered: Undelivery,
+}
+
+/// Notifications that are not delivered.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Undelivery {
+    /// Those that have failed and are tried again.
+    pub failed: usize,
+    /// Those that were given up.
+    pub dead: usize,
 }
 
 /// One collector's last run.
@@ -91,4 +113,7 @@ pub struct ActiveAlert {
     pub summary: String,
     /// The labels that tell it from others of its name, as text.
     pub labels: String,
+    pub all_labels: Labels,
+    /// Why nobody is told of it: `silenced`, for instance; may be empty.
+    pub note: &'static str,
 }

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Write};
 
-use super::{ActiveAlert, CollectorState, Overview};
-use crate::model::Timestamp;
+use super::{ActiveAlert, CollectorState, Overview, Undelivery};
+use crate::model::{Age, Timestamp};
 
 /// What fires comes first, then what may soon; among them the most severe. Of the collectors those that fail come first;
 /// those that have nothing to read on this host, as most hosts lack most hardware, are listed apart and say so quietly.
@@ -17,7 +17,7 @@ pub(super) fn page(overview: &Overview, telemetry_path: &str, ready: bool, now: 
 fn write_page(out: &mut String, overview: &Overview, path: &str, ready: bool, now: Timestamp) -> fmt::Result {
     let (host, version) = (Escaped(&overview.host), env!("CARGO_PKG_VERSION"));
     let mut alerts: Vec<&ActiveAlert> = overview.alerts.iter().collect();
-    alerts.sort_by_key(|alert| severity_rank(&alert.severity));
+    alerts.sort_by_key(|alert| (is_kept_back(alert), severity_rank(&alert.severity)));
     let (firing, pending): (Vec<_>, Vec<_>) = alerts.into_iter().partition(|alert| alert.state == FIRING);
     let title = if firing.is_empty() { String::new() } else { format!("{} firing: ", firing.len()) };
     write!(
@@ -44,6 +44,7 @@ fn write_page(out: &mut String, overview: &Overview, path: &str, ready: bool, no
         1 => out.push_str("<h2 class=\"bad\">1 alert is firing</h2>\n"),
         n => writeln!(out, "<h2 class=\"bad\">{n} alerts are firing</h2>")?,
     }
+    write_undelivered(out, overview.undelivered)?;
     write_alerts(out, &firing, now)?;
     if !pending.is_empty() {
         out.push_str(
@@ -59,6 +60,11 @@ fn write_page(out: &mut String, overview: &Overview, path: &str, ready: bool, no
 
 const FIRING: &str = "firing";
 
+/// Nobody is told of it.
+fn is_kept_back(alert: &ActiveAlert) -> bool {
+    matches!(alert.note, "silenced" | "inhibited" | "muted")
+}
+
 /// Names in use for what must wake somebody, then for what can wait until the morning, then all others.
 fn severity_rank(severity: &str) -> u8 {
     match severity {
@@ -69,6 +75,25 @@ fn severity_rank(severity: &str) -> u8 {
     }
 }
 
+fn write_undelivered(out: &mut String, undelivered: Undelivery) -> fmt::Result {
+    let Undelivery { failed, dead } = undelivered;
+    let mut said = Vec::new();
+    match failed {
+        0 => {}
+        1 => said.push("1 notification could not be delivered and is tried again".to_string()),
+        n => said.push(format!("{n} notifications could not be delivered and are tried again")),
+    }
+    match dead {
+        0 => {}
+        1 => said.push("1 notification was given up".to_string()),
+        n => said.push(format!("{n} notifications were given up")),
+    }
+    if !said.is_empty() {
+        writeln!(out, "<p class=\"bad\"><a href=\"/api/notifications\">{}</a>.</p>", said.join(", "))?;
+    }
+    Ok(())
+}
+
 fn write_alerts(out: &mut String, alerts: &[&ActiveAlert], now: Timestamp) -> fmt::Result {
     if alerts.is_empty() {
         return Ok(());
@@ -76,16 +101,17 @@ fn write_alerts(out: &mut String, alerts: &[&ActiveAlert], now: Timestamp) -> fm
     out.push_str("<table>\n<tr><th>Severity</th><th class=\"wide\">Alert</th><th class=\"n\">For</th></tr>\n");
     for alert in alerts {
         let class = match severity_rank(&alert.severity) {
-            _ if alert.state != FIRING => "pending",
+            _ if alert.state != FIRING || is_kept_back(alert) => "pending",
             0 => "critical",
             _ => "firing",
         };
         writeln!(
             out,
-            "<tr class=\"{class}\"><td class=\"severity\">{}</td><td><strong>{}</strong><br>{}<br><code>{}</code></td>\
+            "<tr class=\"{class}\"><td class=\"severity\">{}</td><td><strong>{}</strong>{}<br>{}<br><code>{}</code></td>\
              <td class=\"n\"><time datetime=\"{}\" title=\"since {}\">{}</time></td></tr>",
             Escaped(&alert.severity),
             Escaped(&alert.name),
+            if alert.note.is_empty() { String::new() } else { format!(" <em>{}</em>", alert.note) },
             Escaped(&alert.summary),
             Escaped(&alert.labels),
             alert.since,
@@ -152,21 +178,6 @@ impl fmt::Display for Moment {
     }
 }
 
-/// How long something has lasted, in its two largest units: `5s`, `2m 13s`, `3d 4h`.
-struct Age(Timestamp, Timestamp);
-
-impl fmt::Display for Age {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Age(since, now) = *self;
-        match now.millis_since(since).max(0) / 1000 {
-            s @ 0..60 => write!(f, "{s}s"),
-            s @ 60..3600 => write!(f, "{}m {}s", s / 60, s % 60),
-            s @ 3600..86_400 => write!(f, "{}h {}m", s / 3600, s / 60 % 60),
-            s => write!(f, "{}d {}h", s / 86_400, s / 3600 % 24),
-        }
-    }
-}
-
 /// Text in HTML, in elements and in attributes with double quotes.
 struct Escaped<'a>(&'a str);
 
@@ -224,7 +235,9 @@ mod tests {
         };
         let overview = Overview {
             host: "db1".into(),
+            undelivered: Undelivery { failed: 2, dead: 1 },
             alerts: vec![
+                ActiveAlert { note: "silenced", ..alert("Hushed", "critical", "firing") },
                 alert("Soon", "critical", "pending"),
                 alert("Slow", "warning", "firing"),
                 alert("DiskFull", "critical", "firing"),
@@ -248,8 +261,10 @@ mod tests {
         };
         let page = page(&overview, "/metrics", true, Timestamp::from_millis(133_000));
         for part in [
-            "<title>2 firing: db1: Watchfire</title>",
-            "2 alerts are firing",
+            "<title>3 firing: db1: Watchfire</title>",
+            "3 alerts are firing",
+            "<strong>Hushed</strong> <em>silenced</em>",
+            "2 notifications could not be delivered and are tried again, 1 notification was given up</a>",
             "<td class=\"n\">1.50 ms</td>",
             "href=\"/metrics\"",
             "title=\"since 1970-01-01 00:00:00 UTC\">2m 13s<",
@@ -259,7 +274,8 @@ mod tests {
             assert!(page.contains(part), "{part}: {page}");
         }
         assert!(!page.contains("<script") && !page.contains("\" onload"), "{page}");
-        let order = ["DiskFull", "Slow", "Soon", ">textfile<", ">cpu<", ">bonding<"].map(|part| page.find(part));
+        let order =
+            ["DiskFull", "Slow", "Hushed", "Soon", ">textfile<", ">cpu<", ">bonding<"].map(|part| page.find(part));
         assert!(order.is_sorted() && order[0].is_some(), "the most important first: {page}");
     }
 
@@ -270,11 +286,5 @@ mod tests {
             page.contains("No alert is firing") && page.contains("not ready") && !page.contains("Pending"),
             "{page}"
         );
-    }
-
-    #[test]
-    fn ages_have_two_units() {
-        let age = |seconds: i64| Age(Timestamp::default(), Timestamp::from_millis(seconds * 1000)).to_string();
-        assert_eq!([5, 133, 7500, 273_600, -1].map(age), ["5s", "2m 13s", "2h 5m", "3d 4h", "0s"]);
     }
 }

@@ -5,13 +5,15 @@
 //! the web configuration, [`routes`] finds who answers. `/metrics` is [`scrape`]: the freshness rule, the negotiated
 //! format, and one encoding for all who ask for the same.
 //!
-//! `/api/v1` is [`api`]: Prometheus' HTTP API, whose queries run on threads of their own.
+//! `/api/v1` is [`api`]: Prometheus' HTTP API, whose queries run on threads of their own. `/api/v2` is [`api2`]:
+//! Alertmanager's. `/chart.png` is a picture of an alert, drawn as queries are evaluated.
 //!
 //! What the server needs from the agent is the trait [`App`]. Nothing here waits for a tick except for a snapshot that is
 //! too old, and nothing in a tick waits for anything here.
 
 mod access;
 mod api;
+mod api2;
 mod app;
 mod base64;
 mod config;
@@ -25,6 +27,7 @@ mod routes;
 mod scrape;
 mod selection;
 mod server;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -33,7 +36,7 @@ mod web_file;
 
 pub use access::Access;
 pub use api::{MAX_CONCURRENCY, QueryConfig};
-pub use app::{About, ActiveAlert, App, CollectorState, Overview};
+pub use app::{About, ActiveAlert, App, CollectorState, Overview, Undelivery};
 pub use config::{ListenAddress, WebConfig, check_telemetry_path};
 pub use scrape::MAX_AGE;
 pub use server::{Server, StartError, WebHandle};

@@ -11,11 +11,12 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::api::{self, Api};
+use super::api2;
 use super::instruments::Instruments;
 use super::reply::{Reply, reply, text};
 use super::scrape::Scrape;
 use super::users::Login;
-use super::{Access, App, WebConfig, front};
+use super::{Access, App, WebConfig, front, standing};
 use crate::model::Timestamp;
 use crate::yaml::Pattern;
 
@@ -33,6 +34,7 @@ enum Handler {
     Healthy,
     Ready,
     Reload,
+    Chart,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,7 @@ impl<A: App> Routes<A> {
             route("/-/healthy", READ, Handler::Healthy),
             route("/-/ready", READ, Handler::Ready),
             route("/-/reload", CHANGE, Handler::Reload),
+            route("/chart.png", READ, Handler::Chart),
         ];
         Routes {
             app,
@@ -84,7 +87,11 @@ impl<A: App> Routes<A> {
 
     /// The route's name among the metrics' labels.
     pub fn label(&self, path: &str) -> &str {
-        self.find(path).map(|route| route.path.as_str()).or_else(|| api::label(path)).unwrap_or(OTHER)
+        self.find(path)
+            .map(|route| route.path.as_str())
+            .or_else(|| api::label(path))
+            .or_else(|| api2::label(path))
+            .unwrap_or(OTHER)
     }
 
     fn find(&self, path: &str) -> Option<&Route> {
@@ -114,6 +121,9 @@ impl<A: App> Routes<A> {
                     Err(refusal) => refusal,
                 };
             }
+            if api2::owns(request.uri.path()) {
+                return self.api2(&request, body, peer, access).await;
+            }
             return text(StatusCode::NOT_FOUND, "Nothing here; / says what there is.\n");
         };
         if !route.methods.contains(&request.method) {
@@ -123,13 +133,14 @@ impl<A: App> Routes<A> {
             return too_large();
         }
         match route.handler {
-            Handler::Front => self.front(),
+            Handler::Front => self.front().await,
             Handler::Metrics => {
                 self.scrape.answer(&*self.app, request.uri.query(), &request.headers, instruments).await
             }
             Handler::Healthy => text(StatusCode::OK, "Watchfire is healthy.\n"),
             Handler::Ready if self.app.ready() => text(StatusCode::OK, "Watchfire is ready.\n"),
             Handler::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "Watchfire is not ready.\n"),
+            Handler::Chart => self.api.chart(&*self.app, &request).await,
             Handler::Reload => match access.may_change(peer, host(&request), &request.headers) {
                 Ok(()) => self.reload().await,
                 Err(why) => text(StatusCode::FORBIDDEN, why),
@@ -137,12 +148,30 @@ impl<A: App> Routes<A> {
         }
     }
 
-    fn front(&self) -> Response<Reply> {
-        let page = front::page(&self.app.overview(), &self.telemetry_path, self.app.ready(), Timestamp::now());
+    async fn front(&self) -> Response<Reply> {
+        let (mut overview, now) = (self.app.overview(), Timestamp::now());
+        if let Some(alerting) = self.app.alerting() {
+            let (views, undelivered) = (alerting.alerts().await, alerting.undelivered().await);
+            standing::add(&mut overview, &views, &undelivered, &self.app.about().external_labels, now);
+        }
+        let page = front::page(&overview, &self.telemetry_path, self.app.ready(), now);
         let mut response = reply(StatusCode::OK, "text/html; charset=utf-8", page);
         let policy = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
         response
+    }
+
+    /// Alertmanager's API: what is refused is refused before the body is read.
+    async fn api2(&self, request: &Parts, body: Incoming, peer: IpAddr, access: &Access) -> Response<Reply> {
+        let found = match api2::admit(request, || access.may_change(peer, host(request), &request.headers)) {
+            Ok(found) => found,
+            Err(refusal) => return *refusal,
+        };
+        let body = match read(request, body).await {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
+        };
+        api2::answer(&found, self.app.alerting(), &self.app.about(), request, &body, self.cors.as_ref()).await
     }
 
     async fn reload(&self) -> Response<Reply> {

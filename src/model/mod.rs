@@ -8,13 +8,15 @@
 //! [`SeriesId`], by which `history/` appends.
 
 mod labels;
+mod process;
 mod snapshot;
 mod table;
 mod time;
 mod writer;
 
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME, escape_label_value};
+pub use process::TopProcess;
 pub use snapshot::{Family, Layout, MetricType, Section, Snapshot};
 pub use table::{Series, SeriesId, SeriesTable};
-pub use time::{Timestamp, format_duration, parse_duration};
+pub use time::{Age, Timestamp, format_duration, parse_duration};
 pub use writer::{FamilyWriter, Writer, WriterStats};

@@ -80,6 +80,21 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// How long something has lasted, from the first to the second, in its two largest units: `5s`, `2m 13s`, `3d 4h`.
+pub struct Age(pub Timestamp, pub Timestamp);
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Age(since, now) = *self;
+        match now.millis_since(since).max(0) / 1000 {
+            s @ 0..60 => write!(f, "{s}s"),
+            s @ 60..3600 => write!(f, "{}m {}s", s / 60, s % 60),
+            s @ 3600..86_400 => write!(f, "{}h {}m", s / 3600, s / 60 % 60),
+            s => write!(f, "{}d {}h", s / 86_400, s / 3600 % 24),
+        }
+    }
+}
+
 const UNITS: [(&str, u64); 7] = [
     ("y", 365 * 24 * 3600 * 1000),
     ("w", 7 * 24 * 3600 * 1000),
@@ -185,6 +200,12 @@ mod tests {
         {
             assert!(parse_duration(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn ages_have_two_units() {
+        let age = |seconds: i64| Age(Timestamp::default(), Timestamp::from_millis(seconds * 1000)).to_string();
+        assert_eq!([5, 133, 7500, 273_600, -1].map(age), ["5s", "2m 13s", "2h 5m", "3d 4h", "0s"]);
     }
 
     #[test]

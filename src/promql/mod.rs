@@ -16,6 +16,7 @@ mod ahead;
 mod annotations;
 mod binary;
 mod calls;
+mod compared;
 mod dates;
 mod error;
 mod eval;
@@ -45,6 +46,7 @@ pub const STACK: usize = 4 << 20;
 mod tests;
 
 pub use annotations::Annotations;
+pub use compared::Compared;
 pub use error::{EvalError, QueryError};
 pub use math::almost_equal;
 pub use notation::{Values, parse_metric};

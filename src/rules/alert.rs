@@ -4,13 +4,18 @@
 //! step of the wall clock neither fires nor resolves anything; what people see is the wall clock.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Alert;
-use crate::model::{Labels, Timestamp};
+use crate::model::{Labels, Timestamp, TopProcess};
 
 /// How long a resolved alert is kept, and told again, so that a receiver that was down learns of its end.
 const RESOLVED_RETENTION: Duration = Duration::from_secs(15 * 60);
+
+/// Of alerts of a rule that begin to fire at once, so many carry the processes of that moment: in a storm of thousands
+/// nobody reads them of each.
+const MOST_WITH_TOP: usize = 50;
 
 /// One moment by both clocks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,6 +73,8 @@ pub struct ActiveAlert {
     pub state: State,
     /// When the condition began to hold.
     pub active_at: Moment,
+    /// The processes that used most of the host when it began to fire.
+    pub top: Arc<[TopProcess]>,
     last_sent: Option<i64>,
     /// Restored after a restart, and not seen since: left as it is until this moment.
     restored_until: Option<i64>,
@@ -99,6 +106,8 @@ impl Timing {
 #[derive(Clone, Debug, Default)]
 pub struct Alerts {
     timing: Timing,
+    /// What the rule's expression compares with.
+    threshold: Option<f64>,
     active: BTreeMap<Labels, ActiveAlert>,
     /// Numbers under which alerts were kept that are gone.
     gone: Vec<u64>,
@@ -111,6 +120,11 @@ pub struct DuplicateLabels(pub Labels);
 impl Alerts {
     pub fn new(timing: Timing) -> Alerts {
         Alerts { timing, ..Alerts::default() }
+    }
+
+    /// Those of a rule whose expression compares with this number.
+    pub fn over(self, threshold: Option<f64>) -> Alerts {
+        Alerts { threshold, ..self }
     }
 
     /// Takes over the alerts of a rule that this one replaces.
@@ -182,6 +196,19 @@ impl Alerts {
         Ok(changed)
     }
 
+    /// Notes with the alerts that have begun to fire `now` which processes use most of the host; `find` is called if
+    /// there are any.
+    pub fn note_top(&mut self, now: Moment, find: impl FnOnce() -> Vec<TopProcess>) {
+        let begins = |a: &&mut ActiveAlert| {
+            a.last_sent.is_none() && matches!(a.state, State::Firing { since, .. } if since == now.wall)
+        };
+        let mut beginning = self.active.values_mut().filter(begins).take(MOST_WITH_TOP).peekable();
+        if beginning.peek().is_some() {
+            let top: Arc<[TopProcess]> = find().into();
+            beginning.for_each(|alert| alert.top = top.clone());
+        }
+    }
+
     /// Whether what has lasted for some time decides what becomes of an alert.
     pub fn is_waiting(&self) -> bool {
         let waits = |a: &ActiveAlert| matches!(a.state, State::Pending | State::Firing { kept_since: Some(_), .. });
@@ -224,6 +251,8 @@ impl Alerts {
                 valid_for: resend.saturating_mul(4),
                 value: alert.value,
                 expr: expr.to_string(),
+                threshold: self.threshold,
+                top: alert.top.to_vec(),
             });
         }
         due
@@ -245,6 +274,7 @@ impl ActiveAlert {
             value: finding.value,
             state: State::Pending,
             active_at: now,
+            top: Arc::default(),
             last_sent: None,
             restored_until: None,
             kept_as: None,
@@ -259,6 +289,7 @@ impl ActiveAlert {
             value,
             state,
             active_at,
+            top: Arc::default(),
             last_sent: Some(i64::MIN),
             restored_until: None,
             kept_as: Some(number),

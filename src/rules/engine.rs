@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use prometheus::Registry;
 
 use super::alert::{ActiveAlert, Alerts, Moment, Timing};
-use super::event::Alert;
+use super::event::{Alert, Culprits};
 use super::file::{is_label_name, is_metric_name};
 use super::group::Group;
 use super::metrics::Metrics;
@@ -53,6 +53,8 @@ pub struct Settings {
     /// How much earlier than exactly on time an evaluation may come and still count as on time, but no more than half an
     /// interval: ticks are on a grid of the wall clock, and their distance on the monotonic clock varies.
     pub slack: Duration,
+    /// Who is named with an alert that begins to fire.
+    pub culprits: Culprits,
 }
 
 impl Default for Settings {
@@ -65,6 +67,7 @@ impl Default for Settings {
             external_labels: Labels::empty(),
             external_url: String::new(),
             slack: Duration::from_millis(500),
+            culprits: Culprits::default(),
         }
     }
 }

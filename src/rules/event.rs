@@ -1,8 +1,10 @@
 //! What the rules hand to alerting: one alert as it stands now.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{Labels, Timestamp};
+use crate::model::{Labels, Timestamp, TopProcess};
 
 /// An alert that fires or has stopped firing, as it is told to `alerting/`.
 ///
@@ -26,6 +28,31 @@ pub struct Alert {
     pub value: f64,
     /// The rule's expression, for a link to a graph of it.
     pub expr: String,
+    /// The number that the expression compares with, where it compares with one.
+    pub threshold: Option<f64>,
+    /// The processes that used most of the host when it began to fire, as [`Culprits`] named them.
+    pub top: Vec<TopProcess>,
+}
+
+/// Names the processes that use most of the host at this moment; asked only when an alert begins to fire.
+#[derive(Clone, Default)]
+pub struct Culprits(Option<Arc<dyn Fn() -> Vec<TopProcess> + Send + Sync>>);
+
+impl Culprits {
+    pub fn new(find: impl Fn() -> Vec<TopProcess> + Send + Sync + 'static) -> Culprits {
+        Culprits(Some(Arc::new(find)))
+    }
+
+    /// The greatest first; none where nobody looks at processes.
+    pub fn find(&self) -> Vec<TopProcess> {
+        self.0.as_ref().map(|find| find()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Culprits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Culprits")
+    }
 }
 
 impl Alert {

@@ -271,6 +271,7 @@ impl Group {
             at,
             limit: self.limit,
             options: &options,
+            culprits: &settings.culprits,
         });
         let (outcome, error) = match result {
             Ok(outcome) => (outcome, None),

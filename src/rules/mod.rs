@@ -32,10 +32,10 @@ mod tests_world;
 
 pub use alert::{ActiveAlert, Moment, State};
 pub use engine::{Evaluation, Patience, RuleEngine, Settings};
-pub use event::Alert;
+pub use event::{Alert, Culprits};
 pub use file::{read_document, read_file, read_groups};
 pub use files::{read_rule_files, rule_documents};
 pub use saved::{SavedAlert, SavedState, StateChanges};
 pub use spec::{AlertingSpec, GroupSpec, RecordingSpec, RuleSpec};
-pub use stock::{STOCK_FILE, STOCK_RULES, stock_groups};
+pub use stock::{STOCK_FILE, STOCK_RULES, stock_groups, watchdog_groups};
 pub use view::{AlertView, GroupView, RuleView};

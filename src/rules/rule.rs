@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hashbrown::HashSet;
 
 use super::alert::{Alerts, Finding, Moment, State, Timing};
-use super::event::Alert;
+use super::event::{Alert, Culprits};
 use super::outputs::Outputs;
 use super::spec::{AlertingSpec, RecordingSpec, RuleSpec};
 use crate::history::History;
@@ -32,6 +32,8 @@ pub struct Environment<'a> {
     /// Most results; 0 for no limit.
     pub limit: usize,
     pub options: &'a EvalOptions,
+    /// Who is named with an alert that begins to fire.
+    pub culprits: &'a Culprits,
 }
 
 /// What an evaluation came to.
@@ -92,9 +94,13 @@ impl Rule {
             RuleSpec::Recording(_) => Timing::default(),
             RuleSpec::Alerting(a) => Timing { hold: a.hold, keep_firing: a.keep_firing, slack },
         };
+        let threshold = match &spec {
+            RuleSpec::Recording(_) => None,
+            RuleSpec::Alerting(a) => a.query.compared().threshold,
+        };
         Rule {
             spec: Arc::new(spec),
-            alerts: Alerts::new(timing),
+            alerts: Alerts::new(timing).over(threshold),
             outputs: Outputs::default(),
             error: None,
             failed: false,
@@ -165,6 +171,9 @@ fn alert(
             return Err(Failure::Failed(error.into(), outcome));
         }
     };
+    if outcome.changed {
+        alerts.note_top(env.now, || env.culprits.find());
+    }
     let active = alerts.pending_or_firing().count();
     if env.limit > 0 && active > env.limit {
         outcome.ended = alerts.end_all(env.now, spec.query.text().trim());

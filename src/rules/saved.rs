@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::alert::{ActiveAlert, Moment, State};
-use crate::model::{Labels, Timestamp};
+use crate::model::{Labels, Timestamp, TopProcess};
 
 /// Rows to write: alerts that came or changed their state, and those that are gone. Cheap to make; the rows themselves
 /// are made where they are written.
@@ -60,6 +60,9 @@ pub struct SavedAlert {
     pub active_at: i64,
     pub active_mono: i64,
     pub state: SavedState,
+    /// The processes that used most of the host when it began to fire.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<TopProcess>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,6 +90,7 @@ impl SavedAlert {
             value_bits: alert.value.to_bits(),
             active_at: alert.active_at.wall.as_millis(),
             active_mono: alert.active_at.mono,
+            top: alert.top.to_vec(),
             state: match alert.state {
                 State::Pending => SavedState::Pending,
                 State::Firing { since, kept_since } => {
@@ -116,7 +120,8 @@ impl SavedAlert {
         };
         let active_at = moment(self.active_at, self.active_mono);
         let value = f64::from_bits(self.value_bits);
-        let alert = ActiveAlert::kept(number, Labels::from_pairs(&self.annotations), value, state, active_at);
+        let mut alert = ActiveAlert::kept(number, Labels::from_pairs(&self.annotations), value, state, active_at);
+        alert.top = self.top.as_slice().into();
         (Labels::from_pairs(&self.labels), alert)
     }
 }

@@ -9,7 +9,7 @@ use prometheus::Registry;
 use super::*;
 use crate::fuzz::Fuzz;
 use crate::history::{History, HistoryLimits};
-use crate::model::{Labels, METRIC_NAME, Section, SeriesTable, Timestamp};
+use crate::model::{Labels, METRIC_NAME, Section, SeriesTable, Timestamp, TopProcess};
 use crate::yaml::Faults;
 
 /// A host whose metrics are set by hand, with an agent that ticks once a second.
@@ -163,6 +163,8 @@ fn an_alert_is_pending_then_firing_then_resolved() {
         valid_for: Duration::from_secs(240),
         value: 99.0,
         expr: "temperature > 80".into(),
+        threshold: Some(80.0),
+        top: vec![],
     };
     assert_eq!(firing, Evaluation { alerts: vec![expected.clone()], changed: true });
     assert_eq!(host.value("ALERTS"), BTreeMap::from([(alert("ALERTS", "firing"), 1.0)]));
@@ -403,6 +405,48 @@ fn alerts_go_on_after_a_restart() {
     let told = after.tick(&[("x", 9.0)]).alerts;
     let names: Vec<_> = told.iter().map(|a| a.labels.get("alertname")).collect();
     assert_eq!(names, ["Waits"], "four seconds before and one after");
+}
+
+/// Names one process, whose pid says how often somebody has asked.
+fn counted() -> (Culprits, Arc<std::sync::atomic::AtomicU32>) {
+    let asked = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let count = asked.clone();
+    let name = move || {
+        let pid = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        vec![TopProcess { pid, name: "stress".into(), cpu: 1.5, memory: 7 }]
+    };
+    (Culprits::new(name), asked)
+}
+
+#[test]
+fn the_processes_of_the_moment_in_which_it_began_to_fire_go_with_each_telling_of_an_alert() {
+    let rules = "groups: [{name: g, rules: [{alert: A, expr: x > 5, for: 2s}]}]";
+    let mut host = Host::new(rules);
+    let (culprits, asked) = counted();
+    let settings = Settings { resend_delay: Duration::from_secs(1), culprits, ..Settings::default() };
+    host.engine.replace(groups(rules), settings);
+    let hot = [("x,n=1", 9.0), ("x,n=2", 9.0)];
+    let cooler = [("x,n=1", 9.0), ("x,n=2", 1.0)];
+    for _ in 0..2 {
+        assert_eq!(host.tick(&hot).alerts, []);
+    }
+    let told = |evaluation: Evaluation| -> Vec<_> {
+        evaluation.alerts.iter().map(|a| (a.threshold, a.top.first().map(|p| p.pid))).collect()
+    };
+    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 0, "nobody asks before");
+    assert_eq!(told(host.tick(&hot)), [(Some(5.0), Some(1)); 2]);
+    assert_eq!(told(host.tick(&hot)), [(Some(5.0), Some(1)); 2], "told again");
+    assert_eq!(told(host.tick(&cooler)), [(Some(5.0), Some(1)); 2], "one told again, one resolved");
+    let kept = keep(&mut host, &mut BTreeMap::new());
+
+    let mut after = Host::new(rules);
+    (after.wall, after.mono) = (host.wall, host.mono);
+    after.restore(kept);
+    assert_eq!(told(after.tick(&cooler)), [(Some(5.0), Some(1)); 2], "after a restart");
+    for _ in 0..3 {
+        host.tick(&hot);
+    }
+    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 2, "the one that began again has those of then");
 }
 
 #[test]

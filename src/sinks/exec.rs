@@ -12,6 +12,8 @@
 //! | `WATCHFIRE_ALERTNAME`, `WATCHFIRE_SEVERITY`, `WATCHFIRE_INSTANCE` | labels: those that all alerts share, else the first alert's |
 //! | `WATCHFIRE_SUMMARY`, `WATCHFIRE_DESCRIPTION` | annotations, in the same way |
 //! | `WATCHFIRE_VALUE` | the first alert's value |
+//! | `WATCHFIRE_THRESHOLD` | what the first alert's value is compared with; empty where that is not one number |
+//! | `WATCHFIRE_FLAPPING` | how often the first alert has begun to fire of late, where that is often; else empty |
 //! | `WATCHFIRE_STARTS_AT`, `WATCHFIRE_ENDS_AT` | the first alert's times (RFC 3339); the second is empty while it fires |
 //! | `WATCHFIRE_EXTERNAL_URL` | where people find the agent |
 //!
@@ -164,6 +166,8 @@ fn environment(n: &Notification) -> Vec<(&'static str, String)> {
         ("WATCHFIRE_SUMMARY", annotation("summary")),
         ("WATCHFIRE_DESCRIPTION", annotation("description")),
         ("WATCHFIRE_VALUE", first.map_or(String::new(), |a| a.value.to_string())),
+        ("WATCHFIRE_THRESHOLD", first.and_then(|a| a.details.threshold).map_or(String::new(), |t| t.to_string())),
+        ("WATCHFIRE_FLAPPING", first.and_then(|a| a.details.flapping).map_or(String::new(), |n| n.to_string())),
         ("WATCHFIRE_STARTS_AT", first.map_or(String::new(), |a| a.starts_at.to_string())),
         ("WATCHFIRE_ENDS_AT", first.and_then(|a| a.ends_at).map_or(String::new(), |t| t.to_string())),
         ("WATCHFIRE_EXTERNAL_URL", n.external_url.clone()),
@@ -267,6 +271,16 @@ mod tests {
         assert!(passes(StartStep::Execute, libc::ENOMEM) && passes(StartStep::Execute, libc::EAGAIN));
         assert!(!passes(StartStep::Execute, libc::EACCES) && !passes(StartStep::Execute, libc::ENOEXEC));
         assert!(!passes(StartStep::Search("/bin".into()), libc::ENOENT));
+    }
+
+    #[test]
+    fn the_threshold_and_the_flapping_are_there_where_they_are_known() {
+        let mut n = example();
+        let of = |n: &Notification, name: &str| environment(n).into_iter().find(|(known, _)| *known == name).unwrap().1;
+        assert_eq!((of(&n, "WATCHFIRE_THRESHOLD"), of(&n, "WATCHFIRE_FLAPPING")), (String::new(), String::new()));
+        n.alerts[0].details.threshold = Some(0.9);
+        n.alerts[0].details.flapping = Some(6);
+        assert_eq!((of(&n, "WATCHFIRE_THRESHOLD").as_str(), of(&n, "WATCHFIRE_FLAPPING").as_str()), ("0.9", "6"));
     }
 
     #[test]

@@ -5,7 +5,10 @@
 //!  "annotations":{"summary":"..."},"value":0.97,"startsAt":"2026-01-02T03:04:00Z"}
 //! ```
 //!
-//! A resolved alert also has `endsAt`. A value that is not finite is a text (`"NaN"`, `"+Inf"`, `"-Inf"`).
+//! A resolved alert also has `endsAt`. Where they are known, there are `threshold`, what the value is compared with; `top`,
+//! the processes that used most of the host, as `{"pid":7,"name":"make","cpu":1.5,"memory":1048576}` with cores and bytes;
+//! and `flapping`, how often it has begun to fire of late. A value that is not finite is a text (`"NaN"`, `"+Inf"`,
+//! `"-Inf"`). The file may be moved away at any time: the next line is written to a new one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -18,7 +21,7 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::notification::as_map;
-use super::{Delivered, Delivery, DeliveryError, Notification, Reason, Sink, SinkConfig, SinkContext};
+use super::{Delivered, Delivery, DeliveryError, Notification, Reason, Sink, SinkConfig, SinkContext, TopProcess};
 use crate::model::Labels;
 use crate::section;
 
@@ -119,9 +122,15 @@ struct Line<'a> {
     #[serde(with = "as_map")]
     annotations: Labels,
     value: serde_json::Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threshold: Option<serde_json::Value>,
     starts_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     ends_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flapping: Option<u32>,
+    #[serde(skip_serializing_if = "<[TopProcess]>::is_empty")]
+    top: &'a [TopProcess],
 }
 
 fn lines(notification: &Notification) -> Vec<u8> {
@@ -134,8 +143,11 @@ fn lines(notification: &Notification) -> Vec<u8> {
             labels: alert.labels.clone(),
             annotations: alert.annotations.clone(),
             value: number(alert.value),
+            threshold: alert.details.threshold.map(number),
             starts_at: alert.starts_at.to_string(),
             ends_at: alert.ends_at.map(|t| t.to_string()),
+            flapping: alert.details.flapping,
+            top: &alert.details.top,
         };
         // Texts and numbers always have a JSON form, and a vector takes all that is written.
         let _ = serde_json::to_writer(&mut out, &line);
@@ -157,6 +169,7 @@ fn number(value: f64) -> serde_json::Value {
 mod tests {
     use std::fs;
 
+    use super::super::Details;
     use super::super::notification::tests::example;
     use super::*;
 
@@ -179,6 +192,19 @@ mod tests {
             lines.next().unwrap().ends_with(r#""startsAt":"2023-11-14T22:13:20.5Z","endsAt":"2023-11-14T22:13:50Z"}"#)
         );
         assert_eq!(lines.next(), None);
+    }
+
+    #[test]
+    fn a_line_has_the_threshold_the_flapping_and_the_processes_where_they_are_known() {
+        let mut n = example();
+        let top = vec![TopProcess { pid: 7, name: "make".to_string(), cpu: 1.5, memory: 1 << 20 }];
+        n.alerts[0].details = Details { threshold: Some(0.9), top, flapping: Some(6) };
+        let text = String::from_utf8(lines(&n)).unwrap();
+        let expected = concat!(
+            r#""value":0.97,"threshold":0.9,"startsAt":"2023-11-14T22:13:20.5Z","flapping":6,"#,
+            r#""top":[{"pid":7,"name":"make","cpu":1.5,"memory":1048576}]}"#
+        );
+        assert!(text.lines().next().unwrap().ends_with(expected), "{text}");
     }
 
     #[test]

@@ -3,17 +3,47 @@
 //! A sink tries once and says how it went; when to try again is decided by `alerting/`, from what [`DeliveryError`] says.
 //! Each sink's configuration stands beside it, with Alertmanager's keys where Alertmanager has the sink.
 
+mod address;
+mod alertmanager;
+mod aws;
 mod context;
+mod desktop;
+mod discord;
+mod email;
 mod exec;
 mod global;
+mod gotify;
 mod http;
+mod jira;
+mod journald;
 mod log;
+mod matrix;
+mod mattermost;
+mod message;
+mod msteams;
+mod msteamsv2;
 mod notification;
+mod ntfy;
+mod opsgenie;
+mod pagerduty;
 mod payload;
+#[cfg(test)]
+mod peer;
+mod pushover;
 mod receiver;
+mod rocketchat;
+mod service;
+mod severity;
+mod slack;
+mod sns;
+mod syslog;
+mod telegram;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text;
+mod tls;
+mod victorops;
+mod webex;
 mod webhook;
 
 use std::fmt;
@@ -25,21 +55,57 @@ use std::time::Duration;
 
 use crate::yaml::{Faults, Node};
 
-pub use context::{Charts, SinkContext};
+pub use crate::model::TopProcess;
+pub use address::Address;
+pub use alertmanager::{AlertmanagerConfig, AlertmanagerSink, Alertmanagers, Targets};
+pub use aws::Sigv4;
+pub use context::{Chart, Charts, SinkContext};
+pub use desktop::DesktopConfig;
+pub use discord::DiscordConfig;
+pub use email::{EmailConfig, Smarthost, ThreadingConfig};
 pub use exec::{ExecConfig, ExecSink};
 pub use global::GlobalConfig;
-pub use http::{Authorization, BasicAuth, HttpClient, HttpConfig, TlsConfig, without_user};
+pub use gotify::{GotifyConfig, GotifySink};
+pub use http::{
+    Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, Question, TlsConfig, TlsVersion, without_user,
+};
+pub(crate) use http::{Outgoing, is_http, one_of, secret};
+pub use jira::{JiraConfig, JiraSink};
+pub use journald::JournaldConfig;
 pub use log::{LogConfig, LogSink};
-pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status, TopProcess};
+pub use matrix::{MatrixConfig, MatrixSink};
+pub use mattermost::MattermostConfig;
+pub use msteams::MsTeamsConfig;
+pub use msteamsv2::MsTeamsV2Config;
+#[cfg(test)]
+pub use notification::tests::example;
+pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status};
+pub use ntfy::{NtfyConfig, NtfySink};
+pub use opsgenie::{OpsgenieConfig, OpsgenieSink};
+pub use pagerduty::{PagerdutyConfig, PagerdutySink};
 pub use payload::webhook_version_4;
+pub use pushover::PushoverConfig;
 pub use receiver::ReceiverConfig;
-pub use text::{Text, Texts};
+pub use rocketchat::RocketchatConfig;
+pub use slack::SlackConfig;
+pub use sns::{SnsConfig, SnsSink};
+pub use syslog::{SyslogAddress, SyslogConfig};
+pub use telegram::TelegramConfig;
+pub use text::{Templates, Text, Texts};
+pub use victorops::{VictoropsConfig, VictoropsSink};
+pub use webex::WebexConfig;
 pub use webhook::{WebhookConfig, WebhookSink};
 
 /// One entry of a receiver's `*_configs`: how one place is told.
 pub trait SinkConfig: fmt::Debug + Send + Sync {
     /// Whether resolved alerts are told too.
     fn send_resolved(&self) -> bool;
+
+    /// How often what fires is told again however seldom its route says, where the far side forgets what it does not hear
+    /// of. Such a far side does the grouping and repeating itself, so changes are told it at once.
+    fn resend(&self) -> Option<Duration> {
+        None
+    }
 
     /// Takes from `global` what the entry, which stands at `node`, does not say itself, and says what is missing then.
     fn inherit(&mut self, _global: &GlobalConfig, _node: &Node, _faults: &mut Faults) {}

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Labels, Timestamp};
+use crate::model::{Labels, Timestamp, TopProcess};
 
 /// A notification. It is stored as it is until a sink confirms it, so a sink gets the same one at every try.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -63,17 +63,6 @@ pub struct Details {
     pub flapping: Option<u32>,
 }
 
-/// A process that uses much of the host.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct TopProcess {
-    pub pid: u32,
-    pub name: String,
-    /// Of one core, from 0; above 1 for several.
-    pub cpu: f64,
-    /// Resident, in bytes.
-    pub memory: u64,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Status {
     Firing,
@@ -97,6 +86,27 @@ impl NotifiedAlert {
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.labels)
     }
+
+    /// A link to a picture of its expression over the hour before `at`; `""` for an alert that came from elsewhere.
+    pub fn chart_url(&self, external_url: &str, at: Timestamp) -> String {
+        if self.expr.is_empty() {
+            return String::new();
+        }
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        let seconds = |time: Timestamp| format!("{:.3}", time.as_secs_f64());
+        query.append_pair("expr", &self.expr).append_pair("at", &seconds(at));
+        query.append_pair("start", &seconds(self.starts_at));
+        if let Some(end) = self.ends_at {
+            query.append_pair("end", &seconds(end));
+        }
+        if let Some(threshold) = self.details.threshold {
+            query.append_pair("threshold", &threshold.to_string());
+        }
+        for (name, value) in self.labels.iter() {
+            query.append_pair(&format!("l.{name}"), value);
+        }
+        format!("{}/chart.png?{}", external_url.trim_end_matches('/'), query.finish())
+    }
 }
 
 impl Notification {
@@ -107,6 +117,19 @@ impl Notification {
 
     pub fn count(&self, status: Status) -> usize {
         self.alerts.iter().filter(|a| a.status() == status).count()
+    }
+
+    /// The same for one of its alerts only, for sinks that tell of each apart.
+    pub fn alone(&self, alert: &NotifiedAlert) -> Notification {
+        Notification {
+            id: self.id.clone(),
+            receiver: self.receiver.clone(),
+            group_key: self.group_key.clone(),
+            group_labels: self.group_labels.clone(),
+            at: self.at,
+            external_url: self.external_url.clone(),
+            alerts: vec![alert.clone()],
+        }
     }
 
     /// The names of its alerts for a line of the log: `DiskFull, HighCpu`, the first three of them.

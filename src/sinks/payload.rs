@@ -87,7 +87,7 @@ fn message_alert(alert: &NotifiedAlert) -> MessageAlert<'_> {
 
 /// Escapes what Go's encoder escapes beyond JSON's needs: `<`, `>`, `&` and the two line separators of Unicode. In JSON
 /// they stand in strings only, so this is right for every byte of it.
-fn escape_as_go(json: &[u8], out: &mut Vec<u8>) {
+pub(super) fn escape_as_go(json: &[u8], out: &mut Vec<u8>) {
     let mut rest = json;
     while let Some((&byte, tail)) = rest.split_first() {
         let (escaped, length): (&[u8], usize) = match (byte, tail) {
@@ -104,7 +104,7 @@ fn escape_as_go(json: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Escapes a text as Go's `regexp.QuoteMeta`.
-fn quote_meta(text: &str) -> String {
+pub(super) fn quote_meta(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if r"\.+*?()|[]{}^$".contains(c) {

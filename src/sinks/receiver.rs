@@ -3,7 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{ExecConfig, GlobalConfig, LogConfig, SinkConfig, WebhookConfig, not_supported};
+use super::{
+    AlertmanagerConfig, DesktopConfig, DiscordConfig, EmailConfig, ExecConfig, GlobalConfig, GotifyConfig, JiraConfig,
+    JournaldConfig, LogConfig, MatrixConfig, MattermostConfig, MsTeamsConfig, MsTeamsV2Config, NtfyConfig,
+    OpsgenieConfig, PagerdutyConfig, PushoverConfig, RocketchatConfig, SinkConfig, SlackConfig, SnsConfig,
+    SyslogConfig, TelegramConfig, VictoropsConfig, WebexConfig, WebhookConfig, not_supported,
+};
 use crate::section;
 use crate::yaml::{Faults, Node};
 
@@ -15,10 +20,54 @@ section! {
         pub name: String = String::new(),
         /// Each an HTTP POST in Alertmanager's format.
         pub webhook_configs: Vec<WebhookConfig> = Vec::new(),
+        /// Each a message to a channel of Slack.
+        pub slack_configs: Vec<SlackConfig> = Vec::new(),
+        /// Each a message to a channel of Discord.
+        pub discord_configs: Vec<DiscordConfig> = Vec::new(),
+        /// Each a message of a Telegram bot.
+        pub telegram_configs: Vec<TelegramConfig> = Vec::new(),
+        /// Each a message to a channel of Mattermost.
+        pub mattermost_configs: Vec<MattermostConfig> = Vec::new(),
+        /// Each a message to a channel of Rocket.Chat.
+        pub rocketchat_configs: Vec<RocketchatConfig> = Vec::new(),
+        /// Each a message to a channel of Microsoft Teams by an old connector.
+        pub msteams_configs: Vec<MsTeamsConfig> = Vec::new(),
+        /// Each a message to a channel of Microsoft Teams by a workflow.
+        pub msteamsv2_configs: Vec<MsTeamsV2Config> = Vec::new(),
+        /// Each a message to a room of Webex.
+        pub webex_configs: Vec<WebexConfig> = Vec::new(),
+        /// Each a message to telephones by Pushover.
+        pub pushover_configs: Vec<PushoverConfig> = Vec::new(),
+        /// Each incidents at PagerDuty.
+        pub pagerduty_configs: Vec<PagerdutyConfig> = Vec::new(),
+        /// Each alerts at Opsgenie.
+        pub opsgenie_configs: Vec<OpsgenieConfig> = Vec::new(),
+        /// Each incidents at VictorOps.
+        pub victorops_configs: Vec<VictoropsConfig> = Vec::new(),
+        /// Each issues in Jira.
+        pub jira_configs: Vec<JiraConfig> = Vec::new(),
+        /// Each messages by ntfy.
+        pub ntfy_configs: Vec<NtfyConfig> = Vec::new(),
+        /// Each messages on a Gotify server.
+        pub gotify_configs: Vec<GotifyConfig> = Vec::new(),
+        /// Each messages to a room of Matrix.
+        pub matrix_configs: Vec<MatrixConfig> = Vec::new(),
+        /// Each a mail.
+        pub email_configs: Vec<EmailConfig> = Vec::new(),
+        /// Each one Alertmanager, or several, that alerts are forwarded to.
+        pub alertmanager_configs: Vec<AlertmanagerConfig> = Vec::new(),
+        /// Each a message of AWS' Simple Notification Service.
+        pub sns_configs: Vec<SnsConfig> = Vec::new(),
         /// Each a command to run.
         pub exec_configs: Vec<ExecConfig> = Vec::new(),
         /// Each JSON lines to a file or standard error.
         pub log_configs: Vec<LogConfig> = Vec::new(),
+        /// Each messages to a syslog, of this host or another.
+        pub syslog_configs: Vec<SyslogConfig> = Vec::new(),
+        /// Each entries in systemd's journal.
+        pub journald_configs: Vec<JournaldConfig> = Vec::new(),
+        /// Each a bubble on somebody's screen.
+        pub desktop_configs: Vec<DesktopConfig> = Vec::new(),
         /// How many notifications each of these takes in a time; what is over waits, and is told together.
         pub rate_limit: Option<RateLimitConfig> = None,
     }
@@ -50,8 +99,30 @@ macro_rules! sinks {
     ($with:ident) => {
         $with! {
             webhook: webhook_configs,
+            slack: slack_configs,
+            discord: discord_configs,
+            telegram: telegram_configs,
+            mattermost: mattermost_configs,
+            rocketchat: rocketchat_configs,
+            msteams: msteams_configs,
+            msteamsv2: msteamsv2_configs,
+            webex: webex_configs,
+            pushover: pushover_configs,
+            pagerduty: pagerduty_configs,
+            opsgenie: opsgenie_configs,
+            victorops: victorops_configs,
+            jira: jira_configs,
+            ntfy: ntfy_configs,
+            gotify: gotify_configs,
+            matrix: matrix_configs,
+            email: email_configs,
+            alertmanager: alertmanager_configs,
+            sns: sns_configs,
             exec: exec_configs,
             log: log_configs,
+            syslog: syslog_configs,
+            journald: journald_configs,
+            desktop: desktop_configs,
         }
     };
 }

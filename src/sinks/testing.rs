@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -10,11 +12,17 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use prometheus::Registry;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio::net::TcpListener;
+
+use super::{SinkContext, Texts};
+use crate::pool::{Pool, PoolConfig};
 
 /// What a far side saw of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
+    pub method: String,
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -41,6 +49,7 @@ pub(crate) async fn far_side(answers: Vec<Answer>) -> (SocketAddr, Arc<Mutex<Vec
             let service = service_fn(move |request: Request<Incoming>| {
                 let (memory, answers) = (Arc::clone(&memory), answers.clone());
                 async move {
+                    let method = request.method().to_string();
                     let path = request.uri().to_string();
                     let header = |(n, v): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
                         (n.to_string(), v.to_str().unwrap().to_string())
@@ -49,7 +58,7 @@ pub(crate) async fn far_side(answers: Vec<Answer>) -> (SocketAddr, Arc<Mutex<Vec
                     let body = request.into_body().collect().await.unwrap().to_bytes().to_vec();
                     let number = {
                         let mut memory = memory.lock().unwrap();
-                        memory.push(Seen { path, headers, body });
+                        memory.push(Seen { method, path, headers, body });
                         memory.len() - 1
                     };
                     let (status, headers, body) = answers.get(number).or(answers.last()).unwrap().clone();
@@ -70,4 +79,54 @@ pub(crate) async fn far_side(answers: Vec<Answer>) -> (SocketAddr, Arc<Mutex<Vec
 pub(crate) fn client() -> reqwest::Client {
     super::http::install_crypto();
     reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()
+}
+
+/// What sinks are built with, without charts.
+pub(crate) fn context() -> SinkContext {
+    let pool = Pool::new(PoolConfig::default(), &Registry::new(), tokio::runtime::Handle::current()).unwrap();
+    SinkContext { pool, texts: Arc::new(Texts::default()), charts: None }
+}
+
+/// Writes an authority, `ca.pem`, and a certificate of it for localhost, `server.pem` and `server.key`.
+pub(crate) fn certificates(dir: &Path) {
+    let mut authority = CertificateParams::new([]).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    std::fs::write(dir.join("ca.pem"), authority.self_signed(&key).unwrap().pem()).unwrap();
+    let issuer = Issuer::new(authority, key);
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_string()]).unwrap().signed_by(&key, &issuer).unwrap();
+    std::fs::write(dir.join("server.pem"), certificate.pem()).unwrap();
+    std::fs::write(dir.join("server.key"), key.serialize_pem()).unwrap();
+}
+
+/// Says that a test is skipped because a package is missing; fails where peers are required.
+pub(crate) fn missing(package: &str) {
+    assert!(
+        std::env::var_os("WATCHFIRE_REQUIRE_PEERS").is_none(),
+        "{package} is not installed, and peers are required"
+    );
+    eprintln!("skipped: {package} is not installed");
+}
+
+/// Waits for something that other processes bring about.
+pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(30) {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it is not so after 30 s: {what}");
+}
+
+/// A process that ends with the test.
+pub(crate) struct Process(pub std::process::Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

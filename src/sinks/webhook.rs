@@ -7,29 +7,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Url;
-
-use super::http::{HttpClient, one_of, secret};
+use super::http::{HttpClient, is_http, one_of, secret};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,
-    webhook_version_4,
+    Text, Texts, webhook_version_4,
 };
 use crate::section;
-use crate::yaml::{Faults, Node, Secret};
+use crate::yaml::{Faults, FromYaml, Node, Secret};
+
+/// Where no time is set: what is never answered must not hold up what comes after it for ever.
+const LONGEST: Duration = Duration::from_secs(5 * 60);
 
 section! {
     check = check;
     /// A POST for each notification.
     pub struct WebhookConfig {
-        /// Where to.
+        /// Where to; may have a template in it.
         pub url: Option<Secret> = None,
-        /// A file that holds the URL; read for every notification.
+        /// A file that holds the URL, a template in it included; read for every notification.
         pub url_file: Option<PathBuf> = None,
         /// Whether resolved alerts are sent too.
         pub send_resolved: bool = true,
         /// At most this many alerts are in one message, the rest is only counted; 0: all are.
         pub max_alerts: usize = 0,
-        /// The time for one request, the answer included.
+        /// The time for one request, the answer included; 0: as long as it takes, but not more than 5 minutes.
         pub timeout: Duration = Duration::from_secs(10),
         /// How requests are made.
         pub http_config: Option<HttpConfig> = None,
@@ -44,13 +45,13 @@ fn check(config: &mut WebhookConfig, node: &Node, faults: &mut Faults) {
             faults.error(node.at, "a webhook needs a url or a url_file");
         }
     }
-    if let Some(url) = &config.url
-        && Url::parse(url.expose()).ok().is_none_or(|url| !matches!(url.scheme(), "http" | "https"))
-    {
-        faults.error(node.get("url").map_or(node.at, |n| n.at), "url is not an http or https URL");
-    }
-    if config.timeout.is_zero() {
-        faults.error(node.get("timeout").map_or(node.at, |n| n.at), "timeout is 0: no request could ever be answered");
+    let Some(url) = &config.url else { return };
+    let at = node.get("url").unwrap_or(node);
+    if url.expose().contains("{{") {
+        // What it becomes is known only when it is filled in.
+        let _ = Text::from_yaml(at, faults);
+    } else if !is_http(url.expose()) {
+        faults.error(at.at, "url is not an http or https URL");
     }
 }
 
@@ -72,29 +73,37 @@ impl SinkConfig for WebhookConfig {
         }
     }
 
-    fn build(&self, _: &SinkContext) -> Arc<dyn Sink> {
-        Arc::new(WebhookSink::new(self))
+    fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
+        Arc::new(WebhookSink::new(self, &context.texts))
     }
 }
 
 pub struct WebhookSink {
     config: WebhookConfig,
     client: HttpClient,
+    texts: Arc<Texts>,
 }
 
 impl WebhookSink {
-    pub fn new(config: &WebhookConfig) -> WebhookSink {
+    pub fn new(config: &WebhookConfig, texts: &Arc<Texts>) -> WebhookSink {
+        let timeout = if config.timeout.is_zero() { LONGEST } else { config.timeout };
         WebhookSink {
-            client: HttpClient::new(&config.http_config.clone().unwrap_or_default(), config.timeout),
+            client: HttpClient::new(&config.http_config.clone().unwrap_or_default(), timeout),
             config: config.clone(),
+            texts: Arc::clone(texts),
         }
     }
 
     async fn post(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
-        let url = secret(self.config.url.as_ref(), self.config.url_file.as_deref())
+        let mut url = secret(self.config.url.as_ref(), self.config.url_file.as_deref())
             .map_err(|e| DeliveryError::passing(Reason::Other, e))?;
+        if url.contains("{{") {
+            let filled = self.texts.plain(&Text::new(&url), &self.texts.data(notification));
+            // What a template's error says may quote it, and it is a secret.
+            url = filled.map_err(|_| DeliveryError::lasting(Reason::Other, "the template of the URL fails"))?;
+        }
         let body = webhook_version_4(notification, self.config.max_alerts);
-        self.client.post_json(&url, &notification.id, body).await
+        self.client.post_json(url.trim(), &notification.id, body).await
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Value;
 
 /// `html`: the five characters that mean something in HTML, and NUL.
-pub(super) fn html(text: &str) -> Value {
+pub fn html(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         match c {
@@ -16,7 +16,7 @@ pub(super) fn html(text: &str) -> Value {
             c => out.push(c),
         }
     }
-    out.into()
+    out
 }
 
 /// `js`: what could end a string or begin HTML.

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use super::ast::{Branch, Command, Expr, ExprKind, Node, Pipe};
 use super::format::{self, Sink};
 use super::functions::Callee;
-use super::parse::Trees;
-use super::{Context, Value, methods};
-
-/// A fault with its byte offset in the text.
-pub(super) type Fault = (usize, String);
+use super::html::{Escaper, Out};
+use super::lex::Fault;
+use super::parse::{Source, Tree, Trees};
+use super::{Context, Kind, Set, TemplateError, Value, methods};
 
 /// How deep templates may call one another.
 const MAX_CALLS: usize = 50;
@@ -22,25 +21,49 @@ enum Flow {
     Continue,
 }
 
+/// Where templates are found by name.
+#[derive(Clone, Copy)]
+pub(super) struct Templates<'a> {
+    /// Those of the text itself come first.
+    pub own: &'a Trees,
+    pub set: Option<&'a Set>,
+}
+
+impl<'a> Templates<'a> {
+    /// As in Go an empty template does not take the place of another one.
+    fn get(self, name: &str) -> Option<&'a Tree> {
+        let own = self.own.get(name).map(|tree| &**tree);
+        own.filter(|tree| !tree.is_empty()).or_else(|| self.set.and_then(|set| set.get(name))).or(own)
+    }
+}
+
 /// Runs the template `name` with `data` as its dot and as `$`, and `variables` set.
 pub(super) fn execute(
-    trees: &Trees,
+    templates: Templates<'_>,
     name: &str,
     data: &Value,
     variables: Vec<(&str, Value)>,
     context: &Context<'_>,
-) -> Result<String, Fault> {
-    let mut run = Run { trees, context, steps: 0, calls: 0 };
-    let mut out = Sink::new(context.limits.output);
-    run.template(0, name, data, variables, &mut out)?;
-    Ok(out.into_string())
+    kind: Kind,
+) -> Result<String, TemplateError> {
+    let mut run = Run { templates, context, steps: 0, calls: 0, failed: None };
+    let mut out = Out::new(context.limits.output, kind);
+    match run.template(0, name, data, variables, &mut out) {
+        Ok(()) => Ok(out.into_string()),
+        Err((at, message)) => Err(match run.failed {
+            Some(source) => TemplateError::of(source, at, message),
+            None => TemplateError::at("", 0, message),
+        }),
+    }
 }
 
 struct Run<'a> {
-    trees: &'a Trees,
+    templates: Templates<'a>,
     context: &'a Context<'a>,
     steps: usize,
     calls: usize,
+    /// The text in which it failed.
+    failed: Option<&'a Source>,
 }
 
 /// The variables of one template's execution, the innermost last.
@@ -53,12 +76,12 @@ impl<'a> Run<'a> {
         name: &str,
         data: &Value,
         variables: Vec<(&'n str, Value)>,
-        out: &mut Sink,
+        out: &mut Out,
     ) -> Result<(), Fault>
     where
         'a: 'n,
     {
-        let Some(body) = self.trees.get(name) else {
+        let Some(tree) = self.templates.get(name) else {
             return Err((at, format!("template {name:?} not defined")));
         };
         if self.calls >= MAX_CALLS {
@@ -66,9 +89,12 @@ impl<'a> Run<'a> {
         }
         self.calls += 1;
         let mut scope = Scope(std::iter::once(("$", data.clone())).chain(variables).collect());
-        self.list(body, data, &mut scope, out)?;
+        let result = self.list(&tree.body, data, &mut scope, out);
         self.calls -= 1;
-        Ok(())
+        if result.is_err() && self.failed.is_none() {
+            self.failed = Some(&tree.source);
+        }
+        result.map(drop)
     }
 
     /// Charges the work budget.
@@ -80,7 +106,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn list<'n>(&mut self, nodes: &'n [Node], dot: &Value, scope: &mut Scope<'n>, out: &mut Sink) -> Result<Flow, Fault>
+    fn list<'n>(&mut self, nodes: &'n [Node], dot: &Value, scope: &mut Scope<'n>, out: &mut Out) -> Result<Flow, Fault>
     where
         'a: 'n,
     {
@@ -96,22 +122,24 @@ impl<'a> Run<'a> {
         Ok(flow)
     }
 
-    fn node<'n>(&mut self, node: &'n Node, dot: &Value, scope: &mut Scope<'n>, out: &mut Sink) -> Result<Flow, Fault>
+    fn node<'n>(&mut self, node: &'n Node, dot: &Value, scope: &mut Scope<'n>, out: &mut Out) -> Result<Flow, Fault>
     where
         'a: 'n,
     {
         match node {
             Node::Text(text) => {
-                out.push_str(text).map_err(|m| (0, m))?;
+                out.text(text).map_err(|m| (0, m))?;
             }
             Node::Action(pipe) => {
-                let value = self.pipe(pipe, dot, scope)?;
                 if pipe.variables.is_empty() {
-                    let written = match &value {
-                        Value::Nil => out.push_str("<no value>"),
-                        value => format::print(out, std::slice::from_ref(value)),
+                    let escaper = if out.is_html() { Escaper::of(pipe) } else { None };
+                    let value = match escaper {
+                        Some(_) => self.before_escaper(pipe, dot, scope)?,
+                        None => self.unassigned(pipe, dot, scope)?,
                     };
-                    written.map_err(|m| (pipe.at, m))?;
+                    out.value(&value, escaper).map_err(|m| (pipe.at, m))?;
+                } else {
+                    self.pipe(pipe, dot, scope)?;
                 }
             }
             Node::If(branch) | Node::With(branch) => {
@@ -150,7 +178,7 @@ impl<'a> Run<'a> {
         branch: &'n Branch,
         dot: &Value,
         scope: &mut Scope<'n>,
-        out: &mut Sink,
+        out: &mut Out,
     ) -> Result<Flow, Fault>
     where
         'a: 'n,
@@ -158,7 +186,7 @@ impl<'a> Run<'a> {
         let at = branch.pipe.at;
         let value = self.unassigned(&branch.pipe, dot, scope)?;
         let mut any = false;
-        let mut each = |run: &mut Self, key: Value, item: Value, out: &mut Sink| -> Result<Flow, Fault> {
+        let mut each = |run: &mut Self, key: Value, item: Value, out: &mut Out| -> Result<Flow, Fault> {
             any = true;
             run.charge(at, 1)?;
             let mark = scope.0.len();
@@ -173,7 +201,7 @@ impl<'a> Run<'a> {
             scope.0.truncate(mark);
             Ok(flow)
         };
-        match &value {
+        match value.plain() {
             Value::List(items) => {
                 for (i, item) in items.iter().enumerate() {
                     if each(self, Value::Int(i as i64), item.clone(), out)? == Flow::Break {
@@ -236,6 +264,31 @@ impl<'a> Run<'a> {
             last = Some(self.command(command, last, dot, scope)?);
         }
         Ok(last.unwrap_or_default())
+    }
+
+    /// What a pipeline that ends with an escaper gives to it.
+    fn before_escaper<'n>(&mut self, pipe: &'n Pipe, dot: &Value, scope: &mut Scope<'n>) -> Result<Value, Fault>
+    where
+        'a: 'n,
+    {
+        let Some((escaper, before)) = pipe.commands.split_last() else { return Ok(Value::Nil) };
+        let mut last = None;
+        for command in before {
+            last = Some(self.command(command, last, dot, scope)?);
+        }
+        let mut args = Vec::with_capacity(escaper.args.len() + 1);
+        for arg in &escaper.args {
+            args.push(self.argument(arg, dot, scope)?);
+        }
+        args.extend(last);
+        match args.as_slice() {
+            [value] => Ok(value.clone()),
+            values => {
+                let mut out = Sink::new(self.context.limits.output);
+                format::print(&mut out, values).map_err(|m| (pipe.at, m))?;
+                Ok(out.into_string().into())
+            }
+        }
     }
 
     fn command<'n>(
@@ -305,15 +358,7 @@ impl<'a> Run<'a> {
     fn fields(&mut self, at: usize, mut value: Value, fields: &[String]) -> Result<Value, Fault> {
         for field in fields {
             self.charge(at, 1)?;
-            value = match &value {
-                Value::Map(map) => map.field(field),
-                Value::Struct(s) => match s.get(field) {
-                    Some(value) => value.clone(),
-                    None => return Err((at, format!("can't evaluate field {field} in type {}", s.name))),
-                },
-                Value::Nil => return Err((at, format!("nil pointer evaluating interface {{}}.{field}"))),
-                other => methods::call(other, field, &[]).map_err(|m| (at, m))?,
-            };
+            value = methods::field(&value, field).map_err(|m| (at, m))?;
         }
         Ok(value)
     }
@@ -369,7 +414,7 @@ impl<'a> Run<'a> {
                     return Err((at, format!("{name} wants the name of a template and its data")));
                 };
                 let template: Arc<str> = template.clone();
-                let mut out = Sink::new(self.context.limits.output);
+                let mut out = Out::new(self.context.limits.output, Kind::Text);
                 self.template(at, &template, data, Vec::new(), &mut out)?;
                 out.into_string().into()
             }

@@ -26,6 +26,10 @@ impl Sink {
         Ok(())
     }
 
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     pub fn into_string(self) -> String {
         self.text
     }
@@ -37,7 +41,7 @@ type Written = Result<(), String>;
 pub(super) fn print(out: &mut Sink, args: &[Value]) -> Written {
     let mut after_string = true;
     for arg in args {
-        let string = matches!(arg, Value::String(_));
+        let string = matches!(arg.plain(), Value::String(_));
         if !string && !after_string {
             out.push_str(" ")?;
         }
@@ -238,6 +242,12 @@ impl Spec {
             return Err(format!("a value is nested more than {MAX_DEPTH} deep"));
         }
         match (value, verb) {
+            (Value::Named(n), _) => match n.of.string {
+                Some(string) if matches!(verb, 'v' | 's' | 'q' | 'x' | 'X') => {
+                    self.string(out, verb, &string(&n.value))
+                }
+                _ => self.value(out, verb, &n.value, depth),
+            },
             (Value::Nil, _) if depth > 0 => out.push_str("<nil>"),
             (Value::Nil, 'v') => self.pad(out, "<nil>"),
             (Value::Bool(b), 't' | 'v') => self.pad(out, if *b { "true" } else { "false" }),

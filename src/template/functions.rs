@@ -50,7 +50,9 @@ impl Functions {
             .add("print", 0, None, |a, c| text(c, |out| format::print(out, a)))
             .add("println", 0, None, |a, c| text(c, |out| format::println(out, a)))
             .add("printf", 1, None, printf)
-            .add("html", 0, None, |a, c| text(c, |out| format::print(out, a)).map(|s| escape::html(&string_of(&s))))
+            .add("html", 0, None, |a, c| {
+                text(c, |out| format::print(out, a)).map(|s| escape::html(&string_of(&s)).into())
+            })
             .add("js", 0, None, |a, c| text(c, |out| format::print(out, a)).map(|s| escape::js(&string_of(&s))))
             .add("urlquery", 0, None, |a, c| {
                 text(c, |out| format::print(out, a)).map(|s| escape::url_query(&string_of(&s)).into())
@@ -69,6 +71,13 @@ impl Functions {
     pub(super) fn add_template_call(&mut self, name: &'static str) -> &mut Functions {
         self.0.insert(name, Callee::Template);
         self
+    }
+
+    /// Adds a function of another table under the name that it has there.
+    pub(super) fn take_from(&mut self, other: &Functions, name: &'static str) {
+        if let Some(callee) = other.get(name) {
+            self.0.insert(name, callee);
+        }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<Callee> {
@@ -106,7 +115,7 @@ fn string_of(value: &Value) -> Arc<str> {
 
 /// The string in argument number `n`, from 0.
 pub(super) fn string_arg(args: &[Value], n: usize) -> Result<&str, String> {
-    match args.get(n) {
+    match args.get(n).map(Value::plain) {
         Some(Value::String(s)) => Ok(s),
         Some(other) => Err(format!("wrong type for value; expected string; got {}", other.type_name())),
         None => Err("missing argument".into()),
@@ -131,7 +140,7 @@ fn uncomparable(v: &Value) -> String {
 }
 
 fn equal(a: &Value, b: &Value) -> Result<bool, String> {
-    match (a, b) {
+    match (a.plain(), b.plain()) {
         (Value::Nil, Value::Nil) => Ok(true),
         (Value::List(_) | Value::Map(_) | Value::Struct(_), Value::Nil) => Err(uncomparable(a)),
         (Value::Nil, Value::List(_) | Value::Map(_) | Value::Struct(_)) => Err(uncomparable(b)),
@@ -161,7 +170,7 @@ fn eq(args: &[Value], _: &Context<'_>) -> Result<Value, String> {
 }
 
 fn less(a: &Value, b: &Value) -> Result<bool, String> {
-    match (a, b) {
+    match (a.plain(), b.plain()) {
         (Value::Int(a) | Value::Duration(a), Value::Int(b) | Value::Duration(b)) => Ok(a < b),
         (Value::Float(a), Value::Float(b)) => Ok(a < b),
         (Value::String(a), Value::String(b)) => Ok(a < b),
@@ -181,7 +190,7 @@ fn less_or_equal(a: &Value, b: &Value) -> Result<bool, String> {
 }
 
 fn length(args: &[Value], _: &Context<'_>) -> Result<Value, String> {
-    let n = match args.first() {
+    let n = match args.first().map(Value::plain) {
         Some(Value::String(s)) => s.len(),
         Some(Value::List(l)) => l.len(),
         Some(Value::Map(m)) => m.entries.len(),
@@ -204,7 +213,7 @@ fn index(args: &[Value], _: &Context<'_>) -> Result<Value, String> {
     let [first, indexes @ ..] = args else { return Err("missing argument".into()) };
     let mut item = first.clone();
     for index in indexes {
-        item = match (&item, index) {
+        item = match (item.plain(), index.plain()) {
             (Value::Map(m), Value::String(key)) => m.get(key),
             (Value::Map(_), other) => return Err(format!("value has type {}; should be string", other.type_name())),
             (Value::List(l), index) => {
@@ -225,6 +234,7 @@ fn index(args: &[Value], _: &Context<'_>) -> Result<Value, String> {
 
 fn slice(args: &[Value], _: &Context<'_>) -> Result<Value, String> {
     let [item, bounds @ ..] = args else { return Err("missing argument".into()) };
+    let item = item.plain();
     let length = match item {
         Value::String(_) if bounds.len() > 2 => return Err("cannot 3-index slice a string".into()),
         Value::String(s) => s.len(),

@@ -1,7 +1,5 @@
 //! Cuts the text of a template into tokens.
 
-use super::TemplateError;
-
 /// A token, with the byte offset at which it starts.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Token {
@@ -43,13 +41,14 @@ pub(super) enum Kind {
 }
 
 /// All tokens of `text`.
-pub(super) fn tokens(text: &str) -> Result<Vec<Token>, TemplateError> {
+pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Fault> {
     let mut lexer = Lexer { text, at: 0, tokens: Vec::new() };
-    lexer.text_and_actions().map_err(|(at, message)| TemplateError::at(text, at, message))?;
+    lexer.text_and_actions()?;
     Ok(lexer.tokens)
 }
 
-type Fault = (usize, String);
+/// A fault with its byte offset in the text.
+pub(super) type Fault = (usize, String);
 
 struct Lexer<'a> {
     text: &'a str,

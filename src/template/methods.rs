@@ -1,26 +1,44 @@
 //! Methods of times and durations, and Go's layouts of time.
 
-use jiff::ZonedDateTime;
+use std::sync::Arc;
+
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Span, ZonedDateTime};
 
 use super::Value;
 
+/// A field of a value, or a method of it that takes no arguments.
+pub(super) fn field(value: &Value, name: &str) -> Result<Value, String> {
+    match value {
+        Value::Map(map) => Ok(map.field(name)),
+        Value::Struct(s) => match s.get(name) {
+            Some(value) => Ok(value.clone()),
+            None => Err(format!("can't evaluate field {name} in type {}", s.name)),
+        },
+        Value::Named(named) => match (named.of.method)(&named.value, name, &[]) {
+            Some(result) => result,
+            None if matches!(named.value.plain(), Value::Map(_) | Value::Struct(_)) => field(&named.value, name),
+            None => Err(format!("can't evaluate field {name} in type {}", named.of.name)),
+        },
+        other => call(other, name, &[]),
+    }
+}
+
 /// Calls a method of a value; the error is what a field or method that is not there gives.
 pub(super) fn call(value: &Value, name: &str, args: &[Value]) -> Result<Value, String> {
-    if let Value::Time(time) = value {
-        if let ("Format", [Value::String(layout)]) = (name, args) {
-            return Ok(format_layout(time, layout).into());
-        }
-        if args.is_empty()
-            && let Some(result) = time_property(time, name)
-        {
-            return Ok(result);
-        }
+    if let Value::Named(named) = value {
+        return (named.of.method)(&named.value, name, args).unwrap_or_else(|| call(&named.value, name, args));
     }
-    if let (Value::Duration(nanos), []) = (value, args)
-        && let Some(result) = duration_property(*nanos, name)
+    if let Value::Time(time) = value
+        && let Some(result) = time_method(time, name, args)
     {
-        return Ok(result);
+        return result;
+    }
+    if let Value::Duration(nanos) = value
+        && let Some(result) = duration_method(*nanos, name, args)
+    {
+        return result;
     }
     match (value, args) {
         (Value::Nil, _) => Err(format!("nil pointer evaluating interface {{}}.{name}")),
@@ -28,6 +46,99 @@ pub(super) fn call(value: &Value, name: &str, args: &[Value]) -> Result<Value, S
         (other, []) => Err(format!("can't evaluate field {name} in type {}", other.type_name())),
         (other, _) => Err(format!("{} has no method {name} that takes these arguments", other.type_name())),
     }
+}
+
+/// A number of nanoseconds: a duration, or a whole number written in the template.
+fn nanoseconds(value: &Value) -> Option<i64> {
+    match value.plain() {
+        Value::Duration(n) | Value::Int(n) => Some(*n),
+        Value::Float(f) if f.fract() == 0.0 && f.abs() < 9.2e18 => Some(*f as i64),
+        _ => None,
+    }
+}
+
+fn time_method(t: &Arc<ZonedDateTime>, name: &str, args: &[Value]) -> Option<Result<Value, String>> {
+    let other = match args.first().map(Value::plain) {
+        Some(Value::Time(other)) => Some(other.timestamp()),
+        _ => None,
+    };
+    let this = t.timestamp();
+    Some(Ok(match (name, args) {
+        ("Format", [layout]) => match layout.plain() {
+            Value::String(layout) => format_layout(t, layout).into(),
+            _ => return None,
+        },
+        // Go's year 1 is the time that is not set.
+        ("IsZero", []) => Value::Bool(this.as_second() == ZERO_SECONDS && this.subsec_nanosecond() == 0),
+        (_, []) => return time_property(t, name).map(Ok),
+        ("Sub", [_]) => Value::Duration(clamp(this.as_nanosecond() - other?.as_nanosecond())),
+        ("Before", [_]) => Value::Bool(this < other?),
+        ("After", [_]) => Value::Bool(this > other?),
+        ("Equal", [_]) => Value::Bool(this == other?),
+        ("Compare", [_]) => Value::Int(this.cmp(&other?) as i64),
+        ("Add", [by]) => return Some(shifted(t, nanoseconds(by)?.into())),
+        ("AddDate", [years, months, days]) => {
+            let number = |value: &Value| match value.plain() {
+                Value::Int(n) => Some(*n),
+                _ => None,
+            };
+            let (years, months, days) = (number(years)?, number(months)?, number(days)?);
+            return Some(add_date(t, years, months, days).ok_or_else(|| "no such date".to_string()));
+        }
+        ("Truncate" | "Round", [to]) => {
+            let unit = i128::from(nanoseconds(to)?);
+            // Go counts from its zero time.
+            let since = this.as_nanosecond() - i128::from(ZERO_SECONDS) * 1_000_000_000;
+            return Some(shifted(t, rounded(since, unit, name == "Round") - since));
+        }
+        _ => return None,
+    }))
+}
+
+/// As in Go a day that the month does not have is counted on into the next one.
+fn add_date(t: &ZonedDateTime, years: i64, months: i64, days: i64) -> Option<Value> {
+    let month = i64::from(t.month()).checked_add(months)?.checked_sub(1)?;
+    let year = i64::from(t.year()).checked_add(years)?.checked_add(month.div_euclid(12))?;
+    let first = Date::new(i16::try_from(year).ok()?, i8::try_from(month.rem_euclid(12) + 1).ok()?, 1).ok()?;
+    let days = Span::new().try_days(i64::from(t.day()).checked_sub(1)?.checked_add(days)?).ok()?;
+    let date = first.checked_add(days).ok()?;
+    let time = date.to_datetime(t.time()).to_zoned_datetime(t.time_zone().clone()).ok()?;
+    Some(Value::Time(time.into()))
+}
+
+/// The first second of the year 1, Go's zero time, in seconds since 1970.
+const ZERO_SECONDS: i64 = -62_135_596_800;
+
+fn clamp(nanos: i128) -> i64 {
+    nanos.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+}
+
+fn shifted(t: &ZonedDateTime, by: i128) -> Result<Value, String> {
+    let moved = t.timestamp().as_nanosecond().saturating_add(by);
+    match jiff::Timestamp::from_nanosecond(moved) {
+        Ok(time) => Ok(Value::Time(time.to_zoned_datetime(t.time_zone().clone()).into())),
+        Err(e) => Err(format!("no such time: {e}")),
+    }
+}
+
+/// To a multiple of `unit`: towards zero, or to the nearest with halves away from zero.
+fn rounded(n: i128, unit: i128, nearest: bool) -> i128 {
+    if unit <= 0 {
+        return n;
+    }
+    let down = n - n % unit;
+    if nearest && (n % unit).abs() * 2 >= unit { down + n.signum() * unit } else { down }
+}
+
+fn duration_method(nanos: i64, name: &str, args: &[Value]) -> Option<Result<Value, String>> {
+    let value = match (name, args) {
+        (_, []) => duration_property(nanos, name)?,
+        ("Round" | "Truncate", [to]) => {
+            Value::Duration(clamp(rounded(nanos.into(), nanoseconds(to)?.into(), name == "Round")))
+        }
+        _ => return None,
+    };
+    Some(Ok(value))
 }
 
 fn time_property(t: &ZonedDateTime, name: &str) -> Option<Value> {
@@ -59,7 +170,9 @@ fn duration_property(nanos: i64, name: &str) -> Option<Value> {
         "Minutes" => Value::Float(nanos as f64 / 60e9),
         "Hours" => Value::Float(nanos as f64 / 3600e9),
         "Milliseconds" => Value::Int(nanos / 1_000_000),
+        "Microseconds" => Value::Int(nanos / 1_000),
         "Nanoseconds" => Value::Int(nanos),
+        "Abs" => Value::Duration(nanos.saturating_abs()),
         "String" => duration_string(nanos).into(),
         _ => return None,
     })

@@ -7,16 +7,22 @@
 //!
 //! A template is input like any other: depth, work and output of an execution are limited ([`Limits`]).
 
+pub mod alertmanager;
 mod ast;
 mod escape;
 mod exec;
 mod float;
 mod format;
 mod functions;
+mod html;
+mod json;
 mod lex;
 mod methods;
+mod number;
 mod parse;
 pub mod prometheus;
+mod set;
+mod title;
 mod uses;
 mod value;
 
@@ -24,11 +30,13 @@ mod value;
 mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 
-pub use escape::url_query;
+pub use escape::{html as escape_html, url_query};
 pub use functions::{Function, Functions};
-pub use uses::{FieldUse, Uses};
-pub use value::{Map, Struct, Value};
+pub use set::Set;
+pub use uses::{Call, FieldUse, Uses};
+pub use value::{Map, Method, Named, Struct, Trusted, Type, Value};
 
 use crate::model::{Labels, Timestamp};
 
@@ -36,7 +44,7 @@ use crate::model::{Labels, Timestamp};
 #[derive(Clone, Debug)]
 pub struct Template {
     name: String,
-    text: String,
+    source: Arc<parse::Source>,
     trees: parse::Trees,
     prelude: &'static [(&'static str, &'static str)],
 }
@@ -44,6 +52,8 @@ pub struct Template {
 /// What is wrong with a template, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateError {
+    /// The file of templates that it is in; none for a text that stands elsewhere.
+    pub file: Option<Arc<str>>,
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
@@ -57,15 +67,24 @@ impl TemplateError {
         let before = text.get(..at).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |n| n + 1);
         TemplateError {
+            file: None,
             line: before.matches('\n').count() + 1,
             column: before.get(line_start..).unwrap_or("").chars().count() + 1,
             message,
         }
     }
+
+    fn of(source: &parse::Source, at: usize, message: String) -> TemplateError {
+        TemplateError { file: source.file.clone(), ..TemplateError::at(&source.text, at, message) }
+    }
 }
 
 impl fmt::Display for TemplateError {
+    /// `FILE:LINE:COLUMN: message`, without the file where there is none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(f, "{file}:")?;
+        }
         write!(f, "{}:{}: {}", self.line, self.column, self.message)
     }
 }
@@ -127,18 +146,25 @@ impl Template {
         prelude: &'static [(&'static str, &'static str)],
     ) -> Result<Template, TemplateError> {
         let variables: Vec<&str> = prelude.iter().map(|(variable, _)| *variable).collect();
-        let trees = parse::parse(name, text, functions, &variables)?;
-        Ok(Template { name: name.to_string(), text: text.to_string(), trees, prelude })
+        let source = Arc::new(parse::Source { file: None, text: text.to_string() });
+        let trees = parse::parse(name, &source, functions, &variables)?;
+        Ok(Template { name: name.to_string(), source, trees, prelude })
     }
 
     /// The text it was parsed from.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.source.text
     }
 
     /// What it asks of its data.
     pub fn uses(&self) -> Uses {
-        uses::of(&self.text, self.trees.get(&self.name).map_or(&[], |body| body))
+        self.trees.get(&self.name).map(|tree| uses::of(tree)).unwrap_or_default()
+    }
+
+    /// The templates that it calls and does not define itself.
+    pub fn calls(&self) -> Vec<Call> {
+        let all = self.trees.values().flat_map(|tree| uses::calls(tree));
+        all.filter(|call| !self.trees.contains_key(&call.name)).collect()
     }
 
     /// Runs the template with `data` as its dot.
@@ -152,7 +178,27 @@ impl Template {
             };
             variables.push((*variable, value));
         }
-        exec::execute(&self.trees, &self.name, data, variables, context)
-            .map_err(|(at, message)| TemplateError::at(&self.text, at, message))
+        let found = exec::Templates { own: &self.trees, set: None };
+        exec::execute(found, &self.name, data, variables, context, Kind::Text)
     }
+
+    /// Runs the template beside those of a set, which it may call. As [`Kind::Html`], what actions give is escaped as
+    /// it must be where it stands.
+    pub fn execute_in(
+        &self,
+        set: &Set,
+        data: &Value,
+        context: &Context<'_>,
+        kind: Kind,
+    ) -> Result<String, TemplateError> {
+        let found = exec::Templates { own: &self.trees, set: Some(set) };
+        exec::execute(found, &self.name, data, Vec::new(), context, kind)
+    }
+}
+
+/// What a template gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Text,
+    Html,
 }

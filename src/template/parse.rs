@@ -6,29 +6,59 @@ use std::sync::Arc;
 use super::ast::{Branch, Command, Expr, ExprKind, Node, Pipe};
 use super::functions::Functions;
 use super::lex::{Kind, Token, tokens};
+use super::number::number;
 use super::{TemplateError, Value};
 
 /// How deep control structures and parentheses may be nested.
 const MAX_DEPTH: usize = 100;
 
-/// Templates by name.
-pub(super) type Trees = HashMap<String, Arc<Vec<Node>>>;
+/// A text that templates are parsed from.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// The file it is from; none for a text that stands elsewhere.
+    pub file: Option<Arc<str>>,
+    pub text: String,
+}
 
-/// Parses `text`; the main template is in the result under `name`, beside those it defines. `variables` are known in
+/// A parsed template.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub body: Vec<Node>,
+    /// Where the places of its nodes are.
+    pub source: Arc<Source>,
+}
+
+impl Tree {
+    /// Nothing but white space: it does not take the place of another of its name.
+    pub fn is_empty(&self) -> bool {
+        self.body.iter().all(|n| matches!(n, Node::Text(t) if t.trim().is_empty()))
+    }
+}
+
+/// Templates by name.
+pub(super) type Trees = HashMap<String, Arc<Tree>>;
+
+/// Parses a text; the main template is in the result under `name`, beside those it defines. `variables` are known in
 /// the main template from the start.
-pub(super) fn parse(name: &str, text: &str, functions: &Functions, variables: &[&str]) -> Result<Trees, TemplateError> {
+pub(super) fn parse(
+    name: &str,
+    source: &Arc<Source>,
+    functions: &Functions,
+    variables: &[&str],
+) -> Result<Trees, TemplateError> {
     let mut parser = Parser {
-        tokens: tokens(text)?,
+        tokens: tokens(&source.text).map_err(|(at, message)| TemplateError::of(source, at, message))?,
         next: 0,
-        end: text.len(),
+        end: source.text.len(),
+        source,
         functions,
         variables: std::iter::once("$").chain(variables.iter().copied()).map(str::to_string).collect(),
         trees: Trees::new(),
         loops: 0,
         depth: 0,
     };
-    let body = parser.main().map_err(|(at, message)| TemplateError::at(text, at, message))?;
-    parser.define(name.to_string(), body);
+    let main = parser.main().and_then(|body| parser.define(0, name.to_string(), body));
+    main.map_err(|(at, message)| TemplateError::of(source, at, message))?;
     Ok(parser.trees)
 }
 
@@ -50,6 +80,7 @@ struct Parser<'a> {
     next: usize,
     /// Length of the text, for errors at its end.
     end: usize,
+    source: &'a Arc<Source>,
     functions: &'a Functions,
     /// Variables in scope.
     variables: Vec<String>,
@@ -86,12 +117,19 @@ impl Parser<'_> {
         result
     }
 
-    /// A template that is empty does not replace one of the same name.
-    fn define(&mut self, name: String, body: Vec<Node>) {
-        let empty = body.iter().all(|n| matches!(n, Node::Text(t) if t.trim().is_empty()));
-        if !empty || !self.trees.contains_key(&name) {
-            self.trees.insert(name, Arc::new(body));
+    /// One text cannot define two templates of the same name, unless one of them is empty.
+    fn define(&mut self, at: usize, name: String, body: Vec<Node>) -> Result<(), Fault> {
+        let tree = Tree { body, source: Arc::clone(self.source) };
+        match self.trees.get(&name) {
+            Some(other) if !other.is_empty() && !tree.is_empty() => {
+                return Err((at, format!("the template {name:?} is defined twice in this text")));
+            }
+            Some(other) if !other.is_empty() => {}
+            _ => {
+                self.trees.insert(name, Arc::new(tree));
+            }
         }
+        Ok(())
     }
 
     fn main(&mut self) -> Result<Vec<Node>, Fault> {
@@ -102,7 +140,7 @@ impl Parser<'_> {
                 let name = self.quoted_name("define")?;
                 self.close("define")?;
                 let tree = self.separate("define", at)?;
-                self.define(name, tree);
+                self.define(at, name, tree)?;
                 continue;
             }
             match self.node(&mut body)? {
@@ -206,7 +244,7 @@ impl Parser<'_> {
                 let name = self.quoted_name("block")?;
                 let data = self.pipe("block clause", false, &Kind::Close)?;
                 let tree = self.separate("block", at)?;
-                self.define(name.clone(), tree);
+                self.define(at, name.clone(), tree)?;
                 Node::Template { at, name, data: Some(data) }
             }
             _ => return Err((at, format!("unexpected {{{{{keyword}}}}}: only allowed at the top level"))),
@@ -451,46 +489,4 @@ fn describe(kind: Option<&Kind>) -> String {
         Some(Kind::OpenParen) => "\"(\"".into(),
         Some(Kind::CloseParen) => "\")\"".into(),
     }
-}
-
-/// A number as Go writes it: a float when it has a point or an exponent, else an integer.
-fn number(text: &str) -> Result<Value, String> {
-    let bad = || format!("bad number syntax: {text:?}");
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let lower = digits.to_ascii_lowercase();
-    let (radix, body) = match lower.get(..2) {
-        Some("0x") => (16, lower.get(2..).unwrap_or("")),
-        Some("0b") => (2, lower.get(2..).unwrap_or("")),
-        Some("0o") => (8, lower.get(2..).unwrap_or("")),
-        _ if lower.len() > 1 && lower.starts_with('0') && lower.bytes().all(|b| b.is_ascii_digit() || b == b'_') => {
-            (8, lower.get(1..).unwrap_or(""))
-        }
-        _ => (10, lower.as_str()),
-    };
-    if body.is_empty() || body.ends_with('_') || body.contains("__") || (radix == 10 && body.starts_with('_')) {
-        return Err(bad());
-    }
-    let plain = body.replace('_', "");
-    if radix == 10 && plain.contains(['.', 'e']) {
-        if plain.starts_with('e')
-            || !plain.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'+' | b'-'))
-        {
-            return Err(bad());
-        }
-        let value: f64 = plain.parse().map_err(|_| bad())?;
-        return match value.is_finite() {
-            true => Ok(Value::Float(if negative { -value } else { value })),
-            false => Err(format!("number out of range: {text:?}")),
-        };
-    }
-    if !plain.bytes().all(|b| char::from(b).is_digit(radix)) {
-        return Err(bad());
-    }
-    let value = i128::from_str_radix(&plain, radix).map_err(|_| format!("integer overflow: {text:?}"))?;
-    i64::try_from(if negative { -value } else { value })
-        .map(Value::Int)
-        .map_err(|_| format!("integer overflow: {text:?}"))
 }

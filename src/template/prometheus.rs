@@ -138,11 +138,11 @@ fn numbered_args(args: &[Value], _: &Context<'_>) -> Result<Value, String> {
     Ok(Value::Map(Arc::new(Map { entries, ..Map::default() })))
 }
 
-fn pattern(args: &[Value], n: usize) -> Result<Re2, String> {
+pub(super) fn pattern(args: &[Value], n: usize) -> Result<Re2, String> {
     Re2::new(string_arg(args, n)?)
 }
 
-fn replace_all(args: &[Value], context: &Context<'_>) -> Result<Value, String> {
+pub(super) fn replace_all(args: &[Value], context: &Context<'_>) -> Result<Value, String> {
     let pattern = pattern(args, 0)?;
     let (replacement, text) = (string_arg(args, 1)?, string_arg(args, 2)?);
     // Checked before the work: how often it matches, times what one match may give.
@@ -162,8 +162,8 @@ fn replace_all(args: &[Value], context: &Context<'_>) -> Result<Value, String> {
 }
 
 /// A number, or text that is one.
-fn float_arg(args: &[Value], n: usize) -> Result<f64, String> {
-    match args.get(n) {
+pub(super) fn float_arg(args: &[Value], n: usize) -> Result<f64, String> {
+    match args.get(n).map(Value::plain) {
         Some(Value::Float(f)) => Ok(*f),
         Some(Value::Int(i)) => Ok(*i as f64),
         Some(Value::Duration(nanos)) => Ok(*nanos as f64 / 1e9),
@@ -175,7 +175,7 @@ fn float_arg(args: &[Value], n: usize) -> Result<f64, String> {
 }
 
 /// `%.4g`
-fn four(v: f64) -> String {
+pub(crate) fn four(v: f64) -> String {
     format_float(v, 'g', Some(4))
 }
 
@@ -209,7 +209,7 @@ fn scale_up(mut v: f64) -> (f64, &'static str) {
     (v, prefix)
 }
 
-fn humanize(v: f64) -> String {
+pub(crate) fn humanize(v: f64) -> String {
     if v == 0.0 || !v.is_finite() {
         return four(v);
     }
@@ -217,7 +217,7 @@ fn humanize(v: f64) -> String {
     format!("{}{prefix}", four(v))
 }
 
-fn humanize_1024(v: f64) -> String {
+pub(crate) fn humanize_1024(v: f64) -> String {
     if v.abs() <= 1.0 || !v.is_finite() {
         return four(v);
     }
@@ -225,7 +225,7 @@ fn humanize_1024(v: f64) -> String {
     format!("{}{prefix}", four(v))
 }
 
-fn humanize_duration(v: f64) -> String {
+pub(crate) fn humanize_duration(v: f64) -> String {
     if !v.is_finite() {
         return four(v);
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::ast::{Branch, Command, Expr, ExprKind, Node, Pipe};
+use super::parse::Tree;
 use super::{TemplateError, Value};
 
 /// What a template asks of its data.
@@ -32,10 +33,45 @@ impl Uses {
     }
 }
 
-pub(super) fn of(text: &str, body: &[Node]) -> Uses {
-    let mut walk = Walk { text, uses: Uses::default() };
-    walk.nodes(body, true);
+pub(super) fn of(tree: &Tree) -> Uses {
+    let mut walk = Walk { text: &tree.source.text, uses: Uses::default() };
+    walk.nodes(&tree.body, true);
     walk.uses
+}
+
+/// A template that another one calls by name, and where it does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Call {
+    pub name: String,
+    /// The file that the call stands in; none for a text that stands elsewhere.
+    pub file: Option<Arc<str>>,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+/// The templates that a template calls.
+pub(super) fn calls(tree: &Tree) -> Vec<Call> {
+    let mut calls = Vec::new();
+    add_calls(tree, &tree.body, &mut calls);
+    calls
+}
+
+fn add_calls(tree: &Tree, nodes: &[Node], calls: &mut Vec<Call>) {
+    for node in nodes {
+        match node {
+            Node::If(branch) | Node::With(branch) | Node::Range(branch) => {
+                add_calls(tree, &branch.body, calls);
+                add_calls(tree, &branch.otherwise, calls);
+            }
+            Node::Template { at, name, .. } => {
+                let TemplateError { file, line, column, .. } = TemplateError::of(&tree.source, *at, String::new());
+                calls.push(Call { name: name.clone(), file, line, column });
+            }
+            Node::Text(_) | Node::Action(_) | Node::Break | Node::Continue => {}
+        }
+    }
 }
 
 struct Walk<'a> {

@@ -23,6 +23,40 @@ pub enum Value {
     Time(Arc<ZonedDateTime>),
     /// `time.Duration`: nanoseconds.
     Duration(i64),
+    /// A value of a type that has a name and methods of its own, over one of the others.
+    Named(Arc<Named>),
+}
+
+/// A value of a defined type.
+#[derive(Debug)]
+pub struct Named {
+    pub of: &'static Type,
+    /// What it is underneath: what `range`, `len` and `index` work on.
+    pub value: Value,
+}
+
+/// A defined type: Go's `type KV map[string]string` with its methods.
+#[derive(Debug)]
+pub struct Type {
+    /// As `%T` prints it.
+    pub name: &'static str,
+    /// Calls a method of a value underneath; `None` where there is none of that name.
+    pub method: Method,
+    /// How it prints itself, where it does.
+    pub string: Option<fn(&Value) -> String>,
+    /// What it may be put into without being escaped.
+    pub trusted: Trusted,
+}
+
+/// A method: the value, the method's name, the arguments.
+pub type Method = fn(&Value, &str, &[Value]) -> Option<Result<Value, String>>;
+
+/// What a text is, so that it is not escaped there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trusted {
+    Nothing,
+    Html,
+    Url,
 }
 
 /// A map with string keys. Ranges over it run in the order of the keys, as in Go.
@@ -62,6 +96,19 @@ impl Value {
         Value::Struct(Arc::new(Struct { name, fields }))
     }
 
+    /// A value of a defined type.
+    pub fn named(of: &'static Type, value: Value) -> Value {
+        Value::Named(Arc::new(Named { of, value }))
+    }
+
+    /// The value underneath that of a defined type.
+    pub fn plain(&self) -> &Value {
+        match self {
+            Value::Named(named) => named.value.plain(),
+            value => value,
+        }
+    }
+
     /// The Go type's name, as `%T` prints it.
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -76,6 +123,7 @@ impl Value {
             Value::Struct(s) => s.name,
             Value::Time(_) => "time.Time",
             Value::Duration(_) => "time.Duration",
+            Value::Named(n) => n.of.name,
         }
     }
 
@@ -90,6 +138,7 @@ impl Value {
             Value::List(l) => !l.is_empty(),
             Value::Map(m) => !m.entries.is_empty(),
             Value::Struct(_) | Value::Time(_) => true,
+            Value::Named(n) => n.value.is_true(),
         }
     }
 
@@ -99,6 +148,7 @@ impl Value {
             Value::String(s) => s.len() / 16,
             Value::List(l) => l.len(),
             Value::Map(m) => m.entries.len(),
+            Value::Named(n) => n.value.weight(),
             _ => 0,
         }
     }
@@ -135,6 +185,12 @@ impl From<String> for Value {
 impl From<f64> for Value {
     fn from(f: f64) -> Value {
         Value::Float(f)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(i: i64) -> Value {
+        Value::Int(i)
     }
 }
 

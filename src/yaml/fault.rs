@@ -54,23 +54,46 @@ fn excerpt(line: &str, column: usize) -> (String, usize) {
     (text.replace('\t', " "), column - start)
 }
 
-/// The line with the value of a key that may hold a secret left out.
+/// The line with the value of a key that may hold a secret left out, and what follows it.
 fn without_secret(line: &str) -> String {
-    const SECRET: [&str; 8] = ["password", "secret", "token", "credentials", "_key", "url", "bearer", "authorization"];
-    let Some(colon) = line.find(':') else { return line.to_string() };
-    let key =
-        line[..colon].trim_start_matches([' ', '-', '"', '\'']).trim_end_matches(['"', '\'']).to_ascii_lowercase();
-    let value = line[colon + 1..].trim();
-    if value.is_empty() || key.ends_with("_file") || !SECRET.iter().any(|s| key.contains(s)) {
-        return line.to_string();
+    const SECRET: [&str; 10] = [
+        "password",
+        "secret",
+        "token",
+        "credentials",
+        "_key",
+        "url",
+        "bearer",
+        "authorization",
+        "connect_header",
+        "endpoint_params",
+    ];
+    for (colon, _) in line.match_indices(':') {
+        // Several keys may stand in a line: {name: a, password: b}.
+        let (before, value) = (&line[..colon], line[colon + 1..].trim());
+        let key = before.rsplit(['{', ',', '[', ' ', '\t']).next().unwrap_or_default();
+        let key = key.trim_matches(['"', '\'', '-']).to_ascii_lowercase();
+        let may_hold = key == "key" || SECRET.iter().any(|s| key.contains(s));
+        if !value.is_empty() && !key.ends_with("_file") && may_hold {
+            return format!("{before}: <not shown>");
+        }
     }
-    format!("{}: <not shown>", &line[..colon])
+    line.to_string()
+}
+
+/// A name that is used and must be defined elsewhere, which can be said only when all has been read.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    pub name: String,
+    source: Arc<Source>,
+    at: Position,
 }
 
 /// All that is wrong with one or several files.
 #[derive(Clone, Default, Debug)]
 pub struct Faults {
     list: Vec<Fault>,
+    references: Vec<Reference>,
     source: Arc<Source>,
     any_key: bool,
 }
@@ -101,6 +124,22 @@ impl Faults {
 
     pub fn warn(&mut self, at: Position, message: impl Into<String>) {
         self.push(Severity::Warning, at, message.into());
+    }
+
+    /// Notes that a name is used here, for who knows later whether it is defined.
+    pub fn refer(&mut self, at: Position, name: impl Into<String>) {
+        self.references.push(Reference { name: name.into(), source: self.source.clone(), at });
+    }
+
+    /// The names that were used, in their order; they are not given again.
+    pub fn take_references(&mut self) -> Vec<Reference> {
+        std::mem::take(&mut self.references)
+    }
+
+    /// Something is wrong with a name where it is used.
+    pub fn error_at(&mut self, reference: &Reference, message: impl Into<String>) {
+        let (severity, source, at) = (Severity::Error, reference.source.clone(), reference.at);
+        self.list.push(Fault { severity, source, at, message: message.into() });
     }
 
     /// The node is not what is expected here.
@@ -158,6 +197,7 @@ impl Faults {
     /// Takes over the faults of another reading.
     pub fn extend(&mut self, other: Faults) {
         self.list.extend(other.list);
+        self.references.extend(other.references);
     }
 }
 
@@ -201,6 +241,9 @@ mod tests {
         assert_eq!(without_secret("    bot_token: abc"), "    bot_token: <not shown>");
         assert_eq!(without_secret("    password_file: /etc/p"), "    password_file: /etc/p");
         assert_eq!(without_secret("  interval: 5s"), "  interval: 5s");
+        assert_eq!(without_secret("  - {name: a, url: 'http://x/'}"), "  - {name: a, url: <not shown>");
+        assert_eq!(without_secret("a: {ca_file: x, key: abc}"), "a: {ca_file: x, key: <not shown>");
+        assert_eq!(without_secret("endpoint_params: {a: b}"), "endpoint_params: <not shown>");
     }
 
     #[test]

@@ -36,10 +36,11 @@
 mod fault;
 mod file;
 mod node;
+mod print;
 mod read;
 mod section;
 
-pub use fault::{Fault, Faults, Severity, nearest};
+pub use fault::{Fault, Faults, Reference, Severity, nearest};
 pub use file::read_text;
 pub use node::{Document, Key, Node, Position, Source, Value};
 pub use read::{FromYaml, KeyInfo, Pattern, Secret, Section, read_field};

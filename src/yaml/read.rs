@@ -9,7 +9,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::{Faults, Node, Value};
-use crate::model::{Labels, parse_duration};
+use crate::model::{Labels, format_duration, parse_duration};
 use crate::re2::Re2;
 
 /// What can be read from a node.
@@ -25,6 +25,12 @@ pub trait FromYaml: Sized {
     /// Adds the paths of all keys below `path` (`groups[].rules[].expr`, `checks.*.interval`), for the documentation's
     /// test. A plain value has none.
     fn key_paths(_path: &str, _paths: &mut Vec<String>) {}
+
+    /// The value as it would stand in a file, with `<secret>` for what is secret; `None` where there is nothing, and for
+    /// types that say nothing of it.
+    fn as_yaml(&self) -> Option<Value> {
+        None
+    }
 }
 
 /// A mapping with keys that are known: what [`section!`](crate::section) declares.
@@ -74,6 +80,10 @@ impl FromYaml for bool {
             }
         }
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Some(Value::plain(self.to_string()))
+    }
 }
 
 macro_rules! whole_numbers {
@@ -85,6 +95,10 @@ macro_rules! whole_numbers {
                     faults.unexpected(node, &format!("a whole number from {} to {}", <$t>::MIN, <$t>::MAX));
                 }
                 read
+            }
+
+            fn as_yaml(&self) -> Option<Value> {
+                Some(Value::plain(self.to_string()))
             }
         }
     )*};
@@ -99,6 +113,10 @@ impl FromYaml for f64 {
         }
         read
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Some(Value::plain(self.to_string()))
+    }
 }
 
 impl FromYaml for String {
@@ -107,6 +125,10 @@ impl FromYaml for String {
             faults.unexpected(node, "a text");
         }
         node.as_str().map(str::to_string)
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Some(Value::text(self))
     }
 }
 
@@ -120,6 +142,10 @@ impl FromYaml for PathBuf {
             }
         }
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Some(Value::text(self.display().to_string()))
+    }
 }
 
 impl FromYaml for Duration {
@@ -129,6 +155,10 @@ impl FromYaml for Duration {
             return None;
         };
         parse_duration(text).map_err(|e| faults.error(node.at, e)).ok()
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Some(Value::plain(format_duration(*self)))
     }
 }
 
@@ -145,11 +175,19 @@ impl<T: FromYaml> FromYaml for Option<T> {
     fn key_paths(path: &str, paths: &mut Vec<String>) {
         T::key_paths(path, paths);
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        self.as_ref()?.as_yaml()
+    }
 }
 
 impl<T: FromYaml> FromYaml for Box<T> {
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         T::from_yaml(node, faults).map(Box::new)
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        T::as_yaml(self)
     }
 }
 
@@ -165,6 +203,10 @@ impl<T: FromYaml> FromYaml for Vec<T> {
     fn key_paths(path: &str, paths: &mut Vec<String>) {
         T::key_paths(&format!("{path}[]"), paths);
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Value::list(self.iter().filter_map(T::as_yaml))
+    }
 }
 
 impl<T: FromYaml> FromYaml for BTreeMap<String, T> {
@@ -179,6 +221,10 @@ impl<T: FromYaml> FromYaml for BTreeMap<String, T> {
     fn key_paths(path: &str, paths: &mut Vec<String>) {
         T::key_paths(&format!("{path}.*"), paths);
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Value::mapping(self.iter().map(|(name, value)| (name, value.as_yaml())))
+    }
 }
 
 impl FromYaml for Labels {
@@ -192,6 +238,10 @@ impl FromYaml for Labels {
             }
         }
         BTreeMap::<String, String>::from_yaml(node, faults).map(Labels::from_pairs)
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Value::mapping(self.iter().map(|(name, value)| (name, Some(Value::text(value)))))
     }
 }
 
@@ -246,6 +296,10 @@ impl FromYaml for Pattern {
         };
         Pattern::new(text).map_err(|e| faults.error(node.at, e)).ok()
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Some(Value::text(self.as_str()))
+    }
 }
 
 /// A text that is never shown: not in logs, metrics, `/api` or errors.
@@ -278,5 +332,9 @@ impl FromYaml for Secret {
                 None
             }
         }
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        Some(Value::text("<secret>"))
     }
 }

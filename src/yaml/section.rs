@@ -83,6 +83,13 @@ macro_rules! section {
                     <$type as $crate::yaml::FromYaml>::key_paths(&below, paths);
                 )*
             }
+
+            fn as_yaml(&self) -> Option<$crate::yaml::Value> {
+                let entries: [(&str, Option<$crate::yaml::Value>); Self::KEYS.len()] = [$(
+                    ($crate::section!(@key $field $($key)?), $crate::yaml::FromYaml::as_yaml(&self.$field)),
+                )*];
+                $crate::yaml::Value::mapping(entries)
+            }
         }
 
         impl $crate::yaml::Section for $name {

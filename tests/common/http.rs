@@ -87,15 +87,24 @@ pub fn request_to(
 
 /// Posts a form.
 pub fn post_form(port: u16, target: &str, form: &str) -> io::Result<Response> {
+    post(port, target, "application/x-www-form-urlencoded", form)
+}
+
+/// Posts JSON.
+pub fn post_json(port: u16, target: &str, json: &str) -> io::Result<Response> {
+    post(port, target, "application/json", json)
+}
+
+fn post(port: u16, target: &str, content_type: &str, body: &str) -> io::Result<Response> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let head = format!(
         "POST {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
-         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
-        form.len()
+         Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
     );
     stream.write_all(head.as_bytes())?;
-    stream.write_all(form.as_bytes())?;
+    stream.write_all(body.as_bytes())?;
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw)?;
     Response::parse(&raw)

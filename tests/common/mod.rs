@@ -12,9 +12,9 @@ mod webhook;
 use std::time::{Duration, Instant};
 
 pub use agent::{Agent, Setup, always_firing, binary, run};
-pub use http::{Response, form, post_form, request, request_to};
+pub use http::{Response, form, percent_encoded, post_form, post_json, request, request_to};
 pub use metrics::Metrics;
-pub use peers::{Prometheus, node_exporter_page, peer};
+pub use peers::{Prometheus, alertmanager, node_exporter_page, peer};
 pub use process::{Child, Named, free_port};
 pub use webhook::{Behaviour, Post, Receiver};
 

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,6 +22,25 @@ pub fn peer(name: &str) -> Option<PathBuf> {
         eprintln!("skipped: {name} is not installed");
     }
     found
+}
+
+/// Debian's Alertmanager with this configuration, and its port; no cluster.
+pub fn alertmanager(program: PathBuf, config: &str, dir: &Path) -> (Child, u16) {
+    let port = free_port();
+    let file = dir.join("alertmanager.yml");
+    fs::write(&file, config).expect("a file is written");
+    let mut child = Child::spawn(
+        Command::new(program)
+            .arg(format!("--config.file={}", file.display()))
+            .arg(format!("--storage.path={}", dir.join("alertmanager").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg("--cluster.listen-address="),
+    );
+    eventually("Alertmanager is ready", SOON, || {
+        assert!(child.ended().is_none(), "Alertmanager has ended: {}", child.log());
+        request(port, "GET", "/-/ready", &[]).ok().filter(|r| r.status == 200)
+    });
+    (child, port)
 }
 
 /// A Prometheus that scrapes an agent every second.

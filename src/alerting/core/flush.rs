@@ -153,7 +153,8 @@ impl Core {
         let recipients = self.plan.recipients.get(&route.receiver).cloned().unwrap_or_default();
         for recipient in &recipients {
             let lane = log_key(&recipient.target, &key);
-            let need = need(self.log.get(&lane), &told, recipient.send_resolved, route.repeat_interval, at);
+            let repeat = recipient.resend.map_or(route.repeat_interval, |resend| resend.min(route.repeat_interval));
+            let need = need(self.log.get(&lane), &told, recipient.send_resolved, repeat, at);
             // A repetition of what still waits to be told at all is none.
             if need == Need::No || (need == Need::Repeat && self.queue.waits(&recipient.target, &lane)) {
                 continue;

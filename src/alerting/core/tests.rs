@@ -97,6 +97,8 @@ impl Agent {
             valid_for: self.valid_for,
             value: 1.5,
             expr: "up == 0".to_string(),
+            threshold: Some(0.0),
+            top: Vec::new(),
         };
         self.handle(Event::Alerts(instances.iter().map(alert).collect()));
     }
@@ -130,6 +132,8 @@ impl Agent {
             valid_for: self.valid_for,
             value: 1.0,
             expr: "up == 0".to_string(),
+            threshold: None,
+            top: Vec::new(),
         };
         self.handle(Event::Alerts(vec![alert]));
     }

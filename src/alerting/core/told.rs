@@ -144,7 +144,7 @@ impl Core {
             value: alert.value,
             generator_url: self.plan.generator_url(&alert.expr),
             expr: alert.expr,
-            details: Details::default(),
+            details: Details { threshold: alert.threshold, top: alert.top, ..Details::default() },
         }
     }
 

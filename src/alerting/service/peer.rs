@@ -65,6 +65,8 @@ fn alerts(resolved: bool, starts_at: Timestamp) -> Vec<Alert> {
         valid_for: Duration::from_secs(240),
         value: 1.0,
         expr: "rate(x[5m]) > 0 and y{a=\"b c\"}".to_string(),
+        threshold: Some(0.0),
+        top: Vec::new(),
     };
     sets.iter().enumerate().map(alert).collect()
 }

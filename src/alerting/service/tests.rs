@@ -39,6 +39,8 @@ fn alert(name: &str, resolved: bool) -> Alert {
         valid_for: Duration::from_secs(240),
         value: 1.0,
         expr: "up".to_string(),
+        threshold: None,
+        top: Vec::new(),
     }
 }
 

@@ -487,6 +487,8 @@ impl World {
                     valid_for,
                     value: 1.0,
                     expr: String::new(),
+                    threshold: None,
+                    top: Vec::new(),
                 });
             }
         }

@@ -10,7 +10,7 @@ use clap::Args;
 use tokio::runtime::Runtime;
 
 use super::EXIT_INVALID;
-use crate::sinks::{HttpClient, HttpConfig, without_user};
+use crate::sinks::{HttpClient, HttpConfig, Question, without_user};
 use crate::yaml::{Document, Faults};
 
 pub use answer::{Answer, Point, Refusal, Result as QueryResult, Series, success};
@@ -25,7 +25,7 @@ pub struct ClientFlags {
     /// How long an answer may take.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span)]
     timeout: Duration,
-    /// A file with basic_auth, authorization or tls_config, as promtool takes it.
+    /// A file with basic_auth, authorization, oauth2, tls_config or a proxy, as promtool takes it.
     #[arg(long = "http.config.file", value_name = "FILE")]
     http_config: Option<PathBuf>,
 }
@@ -76,8 +76,13 @@ impl Client {
 
     /// The status and the answer to a POST of the form, or without one to a GET.
     pub fn ask(&self, path: &str, form: Option<String>) -> Result<(u16, Vec<u8>), Failure> {
+        self.send(path, form.map_or(Question::Get, Question::Form))
+    }
+
+    /// The status and the answer.
+    pub fn send(&self, path: &str, question: Question) -> Result<(u16, Vec<u8>), Failure> {
         let url = format!("{}/{path}", self.url);
-        let asked = self.runtime.block_on(self.http.ask(&url, form));
+        let asked = self.runtime.block_on(self.http.ask(&url, question));
         asked.map_err(|why| Failure::other(format!("watchfire: no answer from {why}{}", hint(&why))))
     }
 
@@ -95,7 +100,10 @@ fn hint(why: &str) -> String {
         ("invalid HTTP version", "It does not speak HTTP; perhaps HTTPS: --url https://..."),
         ("InvalidContentType", "It does not speak TLS; perhaps plain HTTP: --url http://..."),
         ("UnknownIssuer", "In --http.config.file, tls_config.ca_file names who has signed its certificate."),
-        ("CaUsedAsEndEntity", "Its certificate is one of an authority: a server's needs basicConstraints=CA:FALSE."),
+        (
+            "CaUsedAsEndEntity",
+            "Its certificate signs itself: name that very one as tls_config.ca_file in --http.config.file.",
+        ),
     ];
     hints.into_iter().find(|(sign, _)| why.contains(sign)).map(|(_, hint)| format!("\n{hint}")).unwrap_or_default()
 }

@@ -12,7 +12,7 @@ const SPARK: std::ops::RangeInclusive<usize> = 10..=60;
 /// What a column of labels is not cut below.
 const NARROW: usize = 8;
 /// Between two columns.
-const GAP: &str = "  ";
+pub const GAP: &str = "  ";
 
 /// `range`: the times of a range query, and its step. `width`: the columns that there are; nothing for as many as it takes.
 pub fn table(answer: &Answer, range: Option<(Timestamp, Timestamp, Duration)>, width: Option<usize>) -> String {
@@ -88,7 +88,7 @@ fn last(series: &Series) -> String {
 }
 
 /// A number as people read it: with six digits, or all of a whole number. What is exact is in the other outputs.
-fn rounded(value: &str) -> String {
+pub fn rounded(value: &str) -> String {
     match value.parse::<f64>() {
         Ok(v) if v.is_finite() && v.fract() != 0.0 => {
             let digits = 5 - v.abs().log10().floor().clamp(-300.0, 5.0) as i32;

@@ -1,78 +1,15 @@
-//! A connection to a D-Bus peer: the system bus, or systemd's own socket.
-//!
-//! Own code, because all that is needed is to ask for properties: the usual crate for it (zbus) brings 29 further
-//! crates, an executor and threads of its own, for an agent that is to live in 13 MB.
-//!
-//! Every operation ends at one deadline, whatever the peer does.
+//! What systemd is asked over D-Bus: on the system bus, or at its own socket.
 
-use std::ffi::OsStr;
-use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::io;
+use std::time::Duration;
 
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-
-use super::wire::{Call, FIXED_HEADER, Kind, Malformed, Message, Value, message_length};
 use crate::collect::CollectError;
+use crate::dbus::{Address, Body, Call, Connection, Error, Kind, Malformed, Message, Value};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 /// Calls that are under way at once: enough that nobody waits for a turn, few enough to lie in the sockets' buffers, so
 /// that both sides cannot come to wait for each other to read.
 const UNDER_WAY: usize = 64;
-/// An answer to a line of the authentication.
-const MAX_LINE: usize = 4096;
-
-/// Where a peer listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    Path(PathBuf),
-    /// A name that is in no file system.
-    Abstract(Vec<u8>),
-}
-
-impl Address {
-    /// The addresses in `DBUS_SYSTEM_BUS_ADDRESS` that can be used: `unix:path=` and `unix:abstract=`.
-    pub fn list(text: &[u8]) -> Vec<Address> {
-        let parse = |address: &[u8]| {
-            let options = address.strip_prefix(b"unix:")?;
-            options.split(|b| *b == b',').find_map(|option| {
-                if let Some(path) = option.strip_prefix(b"path=") {
-                    return Some(Address::Path(OsStr::from_bytes(&unescaped(path)?).into()));
-                }
-                option.strip_prefix(b"abstract=").and_then(unescaped).map(Address::Abstract)
-            })
-        };
-        text.split(|b| *b == b';').filter_map(parse).collect()
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Address::Path(path) => path.display().fmt(f),
-            Address::Abstract(name) => write!(f, "@{}", String::from_utf8_lossy(name)),
-        }
-    }
-}
-
-/// `%` and two hexadecimal digits are a byte.
-fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
-    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if *first != b'%' {
-            out.push(*first);
-            continue;
-        }
-        let (digits, after) = rest.split_first_chunk::<2>()?;
-        out.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-        rest = after;
-    }
-    Some(out)
-}
 
 /// A property of one of systemd's objects.
 #[derive(Clone, Copy, Debug)]
@@ -90,39 +27,13 @@ pub enum Answer {
     Number(u64),
 }
 
-/// A connection that is authenticated.
-pub struct Bus {
-    name: String,
-    stream: UnixStream,
-    deadline: Instant,
-    serial: u32,
-    input: Vec<u8>,
-    /// How much of `input` has been handed out.
-    read: usize,
-}
+/// A connection to systemd.
+pub struct Bus(Connection);
 
 impl Bus {
-    /// Connects to a bus or, when it is none, to a peer directly.
+    /// Connects to a bus or, when it is none, to systemd directly.
     pub fn connect(address: &Address, is_bus: bool, limit: Duration) -> Result<Bus, CollectError> {
-        let deadline = Instant::now() + limit;
-        let stream = open(address, limit).map_err(|error| match (address, error.kind()) {
-            (Address::Path(path), io::ErrorKind::NotFound) => CollectError::read(path, error),
-            _ => CollectError::Other(format!("cannot connect to {address}: {error}")),
-        })?;
-        let name = address.to_string();
-        let mut bus = Bus { name, stream, deadline, serial: 0, input: Vec::new(), read: 0 };
-        bus.authenticate()?;
-        if is_bus {
-            let hello = Call {
-                destination: "org.freedesktop.DBus",
-                path: "/org/freedesktop/DBus",
-                interface: "org.freedesktop.DBus",
-                member: "Hello",
-                arguments: &[],
-            };
-            bus.call(&hello, |_| Ok(()))?;
-        }
-        Ok(bus)
+        Ok(Bus(Connection::connect(address, is_bus, limit)?))
     }
 
     /// Asks the manager for all units: hands the answer to `read`.
@@ -135,38 +46,42 @@ impl Bus {
             path: "/org/freedesktop/systemd1",
             interface: "org.freedesktop.systemd1.Manager",
             member: "ListUnits",
-            arguments: &[],
+            // Asking must not start what is asked.
+            may_start: false,
+            body: &Body::default(),
         };
-        self.call(&call, read)
+        Ok(self.0.call(&call, read)?)
     }
 
     /// The properties, in their order. One that the peer refuses, or that is of another type, is `None`.
     pub fn properties(&mut self, wanted: &[Property<'_>]) -> Result<Vec<Option<Answer>>, CollectError> {
         let mut answers = vec![None; wanted.len()];
-        let first = self.serial + 1;
+        let mut first = None;
         let (mut sent, mut answered) = (0, 0);
         let mut output = Vec::new();
         while answered < wanted.len() {
             output.clear();
             for property in wanted.iter().skip(sent).take(UNDER_WAY - (sent - answered)) {
                 let interface = format!("{SYSTEMD}.{}", property.interface);
-                self.serial += 1;
+                let serial = self.0.next_serial();
+                first.get_or_insert(serial);
                 sent += 1;
                 let call = Call {
                     destination: SYSTEMD,
                     path: property.path,
                     interface: "org.freedesktop.DBus.Properties",
                     member: "Get",
-                    arguments: &[&interface, property.name],
+                    may_start: false,
+                    body: &Body::strings(&[&interface, property.name]),
                 };
-                call.write(self.serial, &mut output);
+                call.write(serial, &mut output);
             }
-            self.send(&output)?;
+            self.0.send(&output)?;
             // Half of them, so that the next are on their way before the last of these is answered.
             let until = if sent == wanted.len() { sent } else { answered + UNDER_WAY / 2 };
             while answered < until {
-                let mut message = self.receive()?;
-                let index = message.reply_to.wrapping_sub(first) as usize;
+                let mut message = self.0.receive()?;
+                let index = message.reply_to.wrapping_sub(first.unwrap_or(0)) as usize;
                 if matches!(message.kind, Kind::Other) || index >= sent {
                     continue;
                 }
@@ -186,149 +101,15 @@ impl Bus {
         }
         Ok(answers)
     }
-
-    fn call<T>(
-        &mut self,
-        call: &Call<'_>,
-        read: impl FnOnce(&mut Message<'_>) -> Result<T, Malformed>,
-    ) -> Result<T, CollectError> {
-        self.serial += 1;
-        let serial = self.serial;
-        let mut output = Vec::new();
-        call.write(serial, &mut output);
-        self.send(&output)?;
-        loop {
-            let mut message = self.receive()?;
-            if message.kind == Kind::Other || message.reply_to != serial {
-                continue;
-            }
-            if let Kind::Error(error) = &message.kind {
-                let said = if message.signature.starts_with(b"s") { message.body.string().unwrap_or("") } else { "" };
-                let what = format!("{}.{} failed: {error}: {said}", call.interface, call.member);
-                return Err(self.failed(&what));
-            }
-            let read = read(&mut message);
-            return read.map_err(|e| malformed(&self.name, &e));
-        }
-    }
-
-    fn authenticate(&mut self) -> Result<(), CollectError> {
-        let user: String =
-            rustix::process::geteuid().as_raw().to_string().bytes().map(|b| format!("{b:02x}")).collect();
-        self.send(format!("\0AUTH EXTERNAL {user}\r\n").as_bytes())?;
-        let line = loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.input) {
-                break self.input.drain(..=end).collect::<Vec<u8>>();
-            }
-            if self.input.len() > MAX_LINE {
-                return Err(self.failed("no line end in the answer to the authentication"));
-            }
-            self.fill()?;
-        };
-        if !line.starts_with(b"OK") {
-            let said = String::from_utf8_lossy(line.trim_ascii()).into_owned();
-            return Err(self.failed(&format!("this user is not let in: {said}")));
-        }
-        self.send(b"BEGIN\r\n")
-    }
-
-    /// The next message.
-    fn receive(&mut self) -> Result<Message<'_>, CollectError> {
-        while self.input.len() - self.read < FIXED_HEADER {
-            self.fill()?;
-        }
-        let fixed = self.input.get(self.read..).and_then(|i| i.first_chunk()).unwrap_or(&[0; FIXED_HEADER]);
-        let length = message_length(fixed).map_err(|e| malformed(&self.name, &e))?;
-        while self.input.len() - self.read < length {
-            self.fill()?;
-        }
-        let start = self.read;
-        self.read += length;
-        let bytes = self.input.get(start..self.read).unwrap_or_default();
-        Message::parse(bytes).map_err(|e| malformed(&self.name, &e))
-    }
-
-    /// Reads what has come, at least one byte.
-    fn fill(&mut self) -> Result<(), CollectError> {
-        const STEP: usize = 64 << 10;
-        self.input.drain(..std::mem::take(&mut self.read));
-        let length = self.input.len();
-        self.input.resize(length + STEP, 0);
-        let read = loop {
-            let left = self.time_left()?;
-            let result = self.stream.set_read_timeout(Some(left));
-            match result.and_then(|()| self.stream.read(self.input.get_mut(length..).unwrap_or_default())) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                result => break result,
-            }
-        };
-        self.input.truncate(length + read.as_ref().map_or(0, |n| *n));
-        match read {
-            Ok(0) => Err(self.failed("the connection was closed")),
-            Ok(_) => Ok(()),
-            Err(e) => Err(self.io(&e)),
-        }
-    }
-
-    fn send(&mut self, mut bytes: &[u8]) -> Result<(), CollectError> {
-        while !bytes.is_empty() {
-            let left = self.time_left()?;
-            let result = self.stream.set_write_timeout(Some(left));
-            match result.and_then(|()| self.stream.write(bytes)) {
-                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(self.io(&e)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Until the deadline; never zero, which a socket takes for "for ever".
-    fn time_left(&self) -> Result<Duration, CollectError> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(self.failed("no answer in time")) } else { Ok(left) }
-    }
-
-    fn io(&self, error: &io::Error) -> CollectError {
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.failed("no answer in time"),
-            _ => self.failed(&error.to_string()),
-        }
-    }
-
-    fn failed(&self, what: &str) -> CollectError {
-        CollectError::Other(format!("{}: {what}", self.name))
-    }
 }
 
-fn malformed(name: &str, what: &Malformed) -> CollectError {
-    CollectError::Other(format!("{name}: not D-Bus: {}", what.0))
-}
-
-/// Connects, for at most `limit`: a peer that accepts nobody lets them wait.
-fn open(address: &Address, limit: Duration) -> io::Result<UnixStream> {
-    let to = match address {
-        Address::Path(path) => SocketAddrUnix::new::<&Path>(path)?,
-        Address::Abstract(name) => SocketAddrUnix::new_abstract_name(name)?,
-    };
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    set_socket_timeout(&socket, Timeout::Send, Some(limit))?;
-    connect(&socket, &to)?;
-    Ok(UnixStream::from(socket))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_as_the_specification_has_them() {
-        let path = |p: &str| Address::Path(p.into());
-        assert_eq!(Address::list(b"unix:path=/run/dbus/system_bus_socket"), [path("/run/dbus/system_bus_socket")]);
-        assert_eq!(
-            Address::list(b"tcp:host=h,port=1;unix:path=/a%20b,guid=12;unix:guid=1,abstract=/tmp/x"),
-            [path("/a b"), Address::Abstract(b"/tmp/x".to_vec())]
-        );
-        assert_eq!(Address::list(b"unix:path=%zz;;unix:;nonsense"), []);
+impl From<Error> for CollectError {
+    fn from(error: Error) -> CollectError {
+        match error {
+            Error::Connect { address: Address::Path(path), error } if error.kind() == io::ErrorKind::NotFound => {
+                CollectError::read(&path, error)
+            }
+            error => CollectError::Other(error.to_string()),
+        }
     }
 }

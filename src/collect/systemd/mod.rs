@@ -23,15 +23,14 @@
 //! `enable_task_metrics`.
 
 mod bus;
-mod wire;
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use self::bus::{Address, Answer, Bus, Property};
-use self::wire::{Malformed, Message};
+use self::bus::{Answer, Bus, Property};
 use super::{CollectError, Collector, Roots};
+use crate::dbus::{Address, Malformed, Message};
 use crate::model::{MetricType, Writer};
 use crate::yaml::Pattern;
 

@@ -61,7 +61,7 @@ pub(super) fn value(out: &mut Vec<u8>, value: f64) {
 }
 
 /// The shortest text that reads back as the same number, with an exponent below 10^-6 and from 10^21 on.
-pub(super) fn number(out: &mut Vec<u8>, value: f64) {
+pub(in crate::http) fn number(out: &mut Vec<u8>, value: f64) {
     /// Whole numbers below are exact.
     const WHOLE: f64 = 9_007_199_254_740_992.0;
     let size = value.abs();

@@ -4,10 +4,11 @@
 //! is about rules and the host is made of views that are published after each tick. Errors have Prometheus' shape,
 //! codes and, where that makes sense, words; what Prometheus has and an agent has not is 404.
 
+mod chart;
 mod config;
 mod error;
 mod host;
-mod json;
+pub(super) mod json;
 mod params;
 mod query;
 mod result;
@@ -28,6 +29,7 @@ use prometheus::Registry;
 use serde::Serialize;
 
 pub use config::{MAX_CONCURRENCY, QueryConfig};
+pub(super) use result::Gzip;
 
 use super::App;
 use super::reply::{Reply, reply, streamed};
@@ -35,7 +37,6 @@ use super::scrape::{gzip_is_taken, worth_compressing};
 use crate::yaml::Pattern;
 use error::{ApiError, Kind};
 use params::Params;
-use result::Gzip;
 use work::Workers;
 
 /// Where all of it is.
@@ -205,6 +206,16 @@ impl Api {
         response
     }
 
+    /// Answers `/chart.png`, within the limits of queries.
+    pub async fn chart<A: App>(&self, app: &A, request: &Parts) -> Response<Reply> {
+        let params = Params::of(request.uri.query(), &[]);
+        let deadline = Instant::now() + self.longest.min(self.workers.config().timeout);
+        match chart::png(&self.workers, app.charts(), &params, deadline).await {
+            Ok(picture) => reply(StatusCode::OK, "image/png", picture.to_vec()),
+            Err(error) => reply(error.status(), "application/json", error.body()),
+        }
+    }
+
     async fn body<A: App>(&self, app: &A, request: &Parts, form: &[u8]) -> Result<Body, ApiError> {
         let path = request.uri.path();
         let Some(found) = find(path) else {
@@ -278,7 +289,7 @@ fn success(body: Body, headers: &HeaderMap) -> Response<Reply> {
 }
 
 /// Says to a browser which pages from elsewhere may read the answer: those whose origin `allowed` matches.
-fn set_cors(answer: &mut HeaderMap, request: &HeaderMap, allowed: Option<&Pattern>) {
+pub(super) fn set_cors(answer: &mut HeaderMap, request: &HeaderMap, allowed: Option<&Pattern>) {
     let Some(allowed) = allowed else { return };
     answer.append(VARY, HeaderValue::from_static("Origin"));
     let Some(origin) = request.get(ORIGIN) else { return };

@@ -32,6 +32,11 @@ impl Params {
         self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
+    /// The parameters whose names begin so, with what follows that and the values.
+    pub fn beginning<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+
     /// A time that must be there.
     pub fn time(&self, name: &str) -> Result<Timestamp, ApiError> {
         time(self.get(name)).map_err(|why| ApiError::parameter(name, why))

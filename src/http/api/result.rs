@@ -184,7 +184,7 @@ pub(super) fn notes(out: &mut Vec<u8>, warnings: &[String], infos: &[String]) {
 }
 
 /// Compresses an answer on its way.
-pub(super) struct Gzip<I> {
+pub(in crate::http) struct Gzip<I> {
     pieces: I,
     /// Nothing once it is finished.
     encoder: Option<GzEncoder<Vec<u8>>>,

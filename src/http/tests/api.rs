@@ -281,3 +281,18 @@ async fn what_is_no_request_of_the_api_is_refused() {
     let headers = "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 2000000\r\n";
     assert_eq!(server.request("POST", "/api/v1/query", headers).await.status, 413);
 }
+
+#[tokio::test]
+async fn a_chart_is_a_picture_within_the_limits_of_queries() {
+    let server = filled();
+    let chart = async |pairs: &[(&str, &str)]| server.get(&format!("/chart.png?{}", form(pairs))).await;
+    let at = ("at", "1700000000");
+    let answer =
+        chart(&[("expr", "rate(requests_total[1m]) > 5"), ("l.code", "200"), ("start", "1699999800"), at]).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("image/png")), "{}", answer.head);
+    assert!(answer.body.starts_with(b"\x89PNG\r\n\x1a\n"));
+    for (expr, status) in [("nothing > 5", 404), ("up >", 400), ("", 400)] {
+        assert_eq!(chart(&[("expr", expr), at]).await.status, status, "{expr}");
+    }
+    assert_eq!(server.request("POST", "/chart.png?expr=up", "").await.status, 405);
+}

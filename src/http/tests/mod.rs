@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{About, Access, App, Overview, Server, WebConfig, WebHandle};
+use crate::alerting::Alerting;
 use crate::history::{History, HistoryLimits, SharedHistory};
 use crate::model::{Labels, SeriesTable, Snapshot, Timestamp, Writer};
 use crate::rules::GroupView;
@@ -90,8 +91,18 @@ impl App for Agent {
         Some(self.history.clone())
     }
 
+    fn charts(&self) -> Arc<crate::chart::Drawer> {
+        let drawer = crate::chart::Drawer::default();
+        drawer.set_history(self.history.clone());
+        Arc::new(drawer)
+    }
+
     fn rules(&self) -> Arc<Vec<Arc<GroupView>>> {
         Arc::default()
+    }
+
+    fn alerting(&self) -> Option<Alerting> {
+        None
     }
 
     fn about(&self) -> Arc<About> {

@@ -15,6 +15,8 @@ async fn each_route_answers_with_its_status_and_type() {
         ("GET", "/", 200, "text/html; charset=utf-8", "testhost"),
         ("POST", "/-/reload", 200, "text/plain; charset=utf-8", "Reloaded"),
         ("PUT", "/-/reload", 200, "text/plain; charset=utf-8", "Reloaded"),
+        ("GET", "/api/v2/alerts", 503, "application/json", "still starting"),
+        ("POST", "/api/v2/alerts", 415, "application/json", "only [application/json]"),
         ("GET", "/nothing", 404, "text/plain; charset=utf-8", "Nothing here"),
         ("GET", "/metrics/", 404, "text/plain; charset=utf-8", "Nothing here"),
         ("GET", "/../etc/passwd", 404, "text/plain; charset=utf-8", "Nothing here"),
@@ -32,7 +34,7 @@ async fn each_route_answers_with_its_status_and_type() {
         }
     }
     assert_eq!(server.agent.reloads.load(Ordering::Relaxed), 2);
-    assert_eq!(server.metric("watchfire_http_requests_total"), 13.0);
+    assert_eq!(server.metric("watchfire_http_requests_total"), 15.0);
 }
 
 #[tokio::test]

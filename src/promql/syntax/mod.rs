@@ -11,7 +11,7 @@ mod print;
 
 pub use ast::*;
 pub use parser::parse;
-pub use print::{pretty, selector_of};
+pub use print::{one_line, pretty, selector_of};
 
 /// Bytes of one expression.
 const MAX_LENGTH: usize = 64 * 1024;

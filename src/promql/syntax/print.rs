@@ -65,7 +65,8 @@ fn lay_out(expr: &Expr, level: usize, out: &mut String) {
     }
 }
 
-fn one_line(expr: &Expr) -> String {
+/// The expression in one line, however long.
+pub fn one_line(expr: &Expr) -> String {
     match &expr.kind {
         ExprKind::Number(v) => format_value(*v),
         ExprKind::Text(text) => quoted(text),

@@ -10,7 +10,7 @@ fn to(url: &str) -> WebhookConfig {
 }
 
 async fn send(config: &WebhookConfig) -> Result<Delivered, DeliveryError> {
-    WebhookSink::new(config).deliver(&example()).await
+    WebhookSink::new(config, &Arc::default()).deliver(&example()).await
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn credentials_are_sent_and_never_shown() {
     let mut config = to(&format!("http://{address}/"));
     let password = Some(Secret::new("hunter2"));
     config.http_config.get_or_insert_default().basic_auth =
-        Some(BasicAuth { username: "me".into(), password, password_file: None });
+        Some(BasicAuth { username: "me".into(), password, ..BasicAuth::default() });
     assert!(!format!("{config:?}").contains("hunter2"));
     let _ = send(&config).await;
     assert_eq!(seen.lock().unwrap()[1].header("authorization"), "Basic bWU6aHVudGVyMg==");
@@ -118,7 +118,8 @@ async fn the_url_can_come_from_a_file_which_may_change() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("url");
     let (address, seen) = far_side(vec![(200, vec![], "")]).await;
-    let sink = WebhookSink::new(&WebhookConfig { url_file: Some(file.clone()), ..WebhookConfig::default() });
+    let sink =
+        WebhookSink::new(&WebhookConfig { url_file: Some(file.clone()), ..WebhookConfig::default() }, &Arc::default());
     std::fs::write(&file, format!("http://{address}/one\n")).unwrap();
     sink.deliver(&example()).await.unwrap();
     std::fs::write(&file, format!("http://{address}/two\n")).unwrap();
@@ -128,6 +129,28 @@ async fn the_url_can_come_from_a_file_which_may_change() {
     std::fs::write(&file, "TOKEN not a url").unwrap();
     let error = sink.deliver(&example()).await.unwrap_err();
     assert_eq!(error.message, "the URL is not an http or https URL");
+}
+
+#[tokio::test]
+async fn the_url_can_have_a_template_in_it() {
+    let (address, seen) = far_side(vec![(200, vec![], "")]).await;
+    send(&to(&format!("http://{address}/{{{{ \"A B\" | toLower | urlquery }}}}")))
+        .await
+        .unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(seen.lock().unwrap()[0].path, "/a+b");
+    let error = send(&to(&format!("http://{address}/TOKEN{{{{ template \"none\" }}}}"))).await.unwrap_err();
+    assert_eq!((error.retry, error.message.as_str()), (false, "the template of the URL fails"));
+    let mut faults = Faults::default();
+    let text = "url: 'http://TOKEN/{{ if }}'\n";
+    let _: WebhookConfig = crate::yaml::Document::parse("w", text, &mut faults).read(&mut faults);
+    let said = faults.to_string();
+    assert!(said.starts_with("w:1:6: the template is not valid") && !said.contains("TOKEN"), "{said}");
+}
+
+#[tokio::test]
+async fn without_a_time_limit_an_answer_is_waited_for() {
+    let (address, _) = far_side(vec![(200, vec![], "")]).await;
+    send(&WebhookConfig { timeout: Duration::ZERO, ..to(&format!("http://{address}/")) }).await.unwrap();
 }
 
 #[tokio::test]

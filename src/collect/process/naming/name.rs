@@ -47,7 +47,7 @@ impl GroupName {
                 }) {
                     let known = VARIABLES.map(|v| format!(".{v}")).join(", ");
                     let message = format!("there is no .{name}, only {known}");
-                    return Err(TemplateError { line: field.line, column: field.column, message });
+                    return Err(TemplateError { file: None, line: field.line, column: field.column, message });
                 }
                 Kind::Template { template: template.into(), uses: uses.into() }
             }

@@ -10,25 +10,102 @@ pub const FIXED_HEADER: usize = 16;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
-/// A method call with strings as arguments.
+/// The arguments of a call, in the order in which they are added.
+#[derive(Default)]
+pub struct Body {
+    signature: String,
+    bytes: Vec<u8>,
+}
+
+/// A value of a dictionary.
+pub enum Hint<'h> {
+    Byte(u8),
+    Text(&'h str),
+}
+
+impl Body {
+    /// Strings.
+    pub fn strings(texts: &[&str]) -> Body {
+        texts.iter().fold(Body::default(), |body, text| body.string(text))
+    }
+
+    pub fn string(mut self, text: &str) -> Body {
+        self.signature.push('s');
+        put_string(&mut self.bytes, text);
+        self
+    }
+
+    pub fn u32(mut self, number: u32) -> Body {
+        self.signature.push('u');
+        align(&mut self.bytes, 4);
+        self.bytes.extend(number.to_le_bytes());
+        self
+    }
+
+    pub fn i32(mut self, number: i32) -> Body {
+        self.signature.push('i');
+        align(&mut self.bytes, 4);
+        self.bytes.extend(number.to_le_bytes());
+        self
+    }
+
+    /// A list of strings.
+    pub fn list(mut self, texts: &[&str]) -> Body {
+        self.signature.push_str("as");
+        self.array(4, |out| texts.iter().for_each(|text| put_string(out, text)));
+        self
+    }
+
+    /// A dictionary of strings to values of any type.
+    pub fn dictionary(mut self, entries: &[(&str, Hint<'_>)]) -> Body {
+        self.signature.push_str("a{sv}");
+        self.array(8, |out| {
+            for (key, value) in entries {
+                align(out, 8);
+                put_string(out, key);
+                match value {
+                    Hint::Byte(byte) => out.extend([1, b'y', 0, *byte]),
+                    Hint::Text(text) => {
+                        out.extend([1, b's', 0]);
+                        put_string(out, text);
+                    }
+                }
+            }
+        });
+        self
+    }
+
+    /// An array: its length, which the padding before the first element is no part of, and its elements.
+    fn array(&mut self, alignment: usize, elements: impl FnOnce(&mut Vec<u8>)) {
+        align(&mut self.bytes, 4);
+        let at = self.bytes.len();
+        self.bytes.extend([0; 4]);
+        align(&mut self.bytes, alignment);
+        let start = self.bytes.len();
+        elements(&mut self.bytes);
+        let length = (self.bytes.len() - start) as u32;
+        if let Some(place) = self.bytes.get_mut(at..at + 4) {
+            place.copy_from_slice(&length.to_le_bytes());
+        }
+    }
+}
+
+/// A method call.
 pub struct Call<'c> {
     pub destination: &'c str,
     pub path: &'c str,
     pub interface: &'c str,
     pub member: &'c str,
-    pub arguments: &'c [&'c str],
+    /// Whether a destination that is not there may be started.
+    pub may_start: bool,
+    pub body: &'c Body,
 }
 
 impl Call<'_> {
     /// Appends the message.
     pub fn write(&self, serial: u32, out: &mut Vec<u8>) {
         const METHOD_CALL: u8 = 1;
-        // Asking must not start what is asked.
         const NO_AUTO_START: u8 = 2;
-        let mut body = Vec::new();
-        for argument in self.arguments {
-            put_string(&mut body, argument);
-        }
         let mut fields = Vec::new();
         for (code, kind, value) in
             [(1, b'o', self.path), (2, b's', self.interface), (3, b's', self.member), (6, b's', self.destination)]
@@ -37,21 +114,22 @@ impl Call<'_> {
             fields.extend([code, 1, kind, 0]);
             put_string(&mut fields, value);
         }
-        if !self.arguments.is_empty() {
+        let signature = &self.body.signature;
+        if !signature.is_empty() {
             align(&mut fields, 8);
-            fields.extend([8, 1, b'g', 0, self.arguments.len() as u8]);
-            fields.extend(std::iter::repeat_n(b's', self.arguments.len()));
+            fields.extend([8, 1, b'g', 0, signature.len() as u8]);
+            fields.extend(signature.as_bytes());
             fields.push(0);
         }
         let start = out.len();
-        out.extend([b'l', METHOD_CALL, NO_AUTO_START, 1]);
-        for number in [body.len() as u32, serial, fields.len() as u32] {
+        out.extend([b'l', METHOD_CALL, if self.may_start { 0 } else { NO_AUTO_START }, 1]);
+        for number in [self.body.bytes.len() as u32, serial, fields.len() as u32] {
             out.extend(number.to_le_bytes());
         }
         out.extend(fields);
         let padding = (out.len() - start).next_multiple_of(8) - (out.len() - start);
         out.extend(std::iter::repeat_n(0, padding));
-        out.extend(body);
+        out.extend(&self.body.bytes);
     }
 }
 
@@ -59,7 +137,11 @@ fn align(out: &mut Vec<u8>, to: usize) {
     out.resize(out.len().next_multiple_of(to), 0);
 }
 
+/// A string; without zero bytes, which none may have.
 fn put_string(out: &mut Vec<u8>, text: &str) {
+    if text.contains('\0') {
+        return put_string(out, &text.replace('\0', " "));
+    }
     align(out, 4);
     out.extend((text.len() as u32).to_le_bytes());
     out.extend(text.as_bytes());
@@ -220,8 +302,17 @@ impl<'m> Input<'m> {
 
     /// The end of an array that begins here, whose elements are aligned to 8.
     pub fn array_end(&mut self) -> Result<usize, Malformed> {
+        self.end_of_array(8)
+    }
+
+    /// The end of an array of strings that begins here.
+    pub fn strings_end(&mut self) -> Result<usize, Malformed> {
+        self.end_of_array(4)
+    }
+
+    fn end_of_array(&mut self, alignment: usize) -> Result<usize, Malformed> {
         let length = self.u32()? as usize;
-        self.align(8)?;
+        self.align(alignment)?;
         let end = self.at.checked_add(length).ok_or(Self::SHORT)?;
         if end > self.bytes.len() { Err(Self::SHORT) } else { Ok(end) }
     }
@@ -238,8 +329,9 @@ mod tests {
 
     fn call(arguments: &[&str]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let call = Call { destination: "org.d", path: "/p", interface: "org.i", member: "Get", arguments };
-        call.write(7, &mut bytes);
+        let body = &Body::strings(arguments);
+        let (destination, path, interface, member) = ("org.d", "/p", "org.i", "Get");
+        Call { destination, path, interface, member, may_start: false, body }.write(7, &mut bytes);
         bytes
     }
 
@@ -255,6 +347,23 @@ mod tests {
                 assert_eq!(message.body.string().unwrap(), *argument);
             }
         }
+    }
+
+    #[test]
+    fn arguments_are_aligned_as_the_specification_has_it() {
+        let body = Body::strings(&["a"]).u32(7).list(&[]).dictionary(&[("k", Hint::Byte(2))]).i32(-1);
+        assert_eq!(body.signature, "suasa{sv}i");
+        let expected: &[&[u8]] = &[
+            &[1, 0, 0, 0, b'a', 0, 0, 0],
+            &[7, 0, 0, 0],
+            &[0, 0, 0, 0],
+            // Ten bytes of one entry, which begins at a multiple of 8.
+            &[10, 0, 0, 0, 0, 0, 0, 0],
+            &[1, 0, 0, 0, b'k', 0, 1, b'y', 0, 2],
+            &[0, 0, 255, 255, 255, 255],
+        ];
+        assert_eq!(body.bytes, expected.concat());
+        assert_eq!(Body::strings(&["a\0b"]).bytes, Body::strings(&["a b"]).bytes);
     }
 
     #[test]
@@ -279,6 +388,7 @@ mod tests {
             if let Ok(message) = Message::parse(bytes) {
                 let mut body = message.body;
                 let _ = body.clone().array_end();
+                let _ = body.clone().strings_end();
                 let _ = body.clone().variant();
                 while body.string().is_ok() {}
             }
