@@ -150,8 +150,16 @@ fn what_the_example_shows_behind_a_comment_can_be_used() {
     let for_all = ["slack_api_url", "slack_app_token", "mattermost_webhook_url", "rocketchat_token"];
     let more_for_all = ["rocketchat_token_id", "telegram_bot_token", "smtp_auth_password", "smtp_auth_secret"];
     let in_files = secrets.iter().chain(&for_all).chain(&more_for_all).map(|key| format!(" {key}_file: "));
-    let here = [" ca: ", " cert: ", " key: ", " bearer_token", " groups_file: ", " url_file: secrets/heartbeat"]
-        .map(str::to_string);
+    let here = [
+        " ca: ",
+        " cert: ",
+        " key: ",
+        " bearer_token",
+        " groups_file: ",
+        " url_file: secrets/heartbeat",
+        " config_file: alertmanager.yml",
+    ]
+    .map(str::to_string);
     let other: Vec<String> = in_files.chain(here).collect();
     for end in ["_include: ", "_exclude: "] {
         let left: Vec<&str> = other.iter().map(String::as_str).chain([end]).collect();

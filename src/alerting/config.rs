@@ -1,20 +1,27 @@
 //! The configuration section `alerting`: Alertmanager's own tree.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::flapping::FlappingConfig;
 use super::heartbeat::HeartbeatConfig;
+use super::inhibit::InhibitRuleConfig;
+use super::interval::TimeIntervalConfig;
 use super::matcher::Matchers;
 use crate::section;
-use crate::sinks::{AlertmanagerConfig, GlobalConfig, LogConfig, ReceiverConfig, SinkConfig, Templates, not_supported};
-use crate::yaml::{Faults, FromYaml, Node, Pattern, Value, nearest};
+use crate::sinks::{AlertmanagerConfig, GlobalConfig, LogConfig, ReceiverConfig, SinkConfig, Templates};
+use crate::yaml::{Document, Faults, FromYaml, Node, Pattern, Value, nearest, read_text};
 
 section! {
     check = check;
-    foreign = alertmanagers_root;
+    foreign = prometheus_key;
     /// Where alerts go, and when.
     pub struct AlertingConfig {
+        /// An Alertmanager's file, which is read in place of the keys below; relative to this file.
+        pub config_file: Option<PathBuf> = None,
+        /// Damps alerts that begin to fire again and again.
+        pub flapping: FlappingConfig = FlappingConfig::default(),
         /// What holds for all routes.
         pub global: GlobalConfig = GlobalConfig::default(),
         /// Files with templates for the texts of messages; relative to this file, globs allowed.
@@ -23,6 +30,12 @@ section! {
         pub route: Option<RouteConfig> = None,
         /// Who can be told.
         pub receivers: Vec<ReceiverConfig> = Vec::new(),
+        /// Alerts that are not told while others fire.
+        pub inhibit_rules: Vec<InhibitRuleConfig> = Vec::new(),
+        /// Times by name, in which routes are muted or active.
+        pub time_intervals: Vec<TimeIntervalConfig> = Vec::new(),
+        /// The older key for time_intervals.
+        pub mute_time_intervals: Vec<TimeIntervalConfig> = Vec::new(),
         /// An outside service that notices when the agent or the host is dead.
         pub heartbeat: Option<HeartbeatConfig> = None,
         /// Alertmanagers that every alert is forwarded to, whatever the routes say; as in Prometheus' file.
@@ -30,8 +43,10 @@ section! {
     }
 }
 
+/// Keys that are not Alertmanager's, and stay where `config_file` is.
+const OURS: [&str; 4] = ["config_file", "flapping", "heartbeat", "alertmanagers"];
+
 section! {
-    foreign = alertmanagers_route;
     /// A node of the routing tree. What it does not say, it takes from the node above.
     pub struct RouteConfig {
         /// Who is told. The root must say.
@@ -50,6 +65,10 @@ section! {
         pub equal: BTreeMap<String, String> as "match" = BTreeMap::new(),
         /// Labels that must match these regular expressions; the older way to write matchers.
         pub regex: BTreeMap<String, Pattern> as "match_re" = BTreeMap::new(),
+        /// Names of times in which nothing is told from here. Not for the root.
+        pub mute_time_intervals: Vec<String> = Vec::new(),
+        /// Names of times outside of which nothing is told from here. Not for the root.
+        pub active_time_intervals: Vec<String> = Vec::new(),
         /// Whether alerts that come here go on to the nodes that follow.
         pub goes_on: bool as "continue" = false,
         /// The nodes below.
@@ -57,28 +76,13 @@ section! {
     }
 }
 
-const TIME: &str = "write the time into the rule's expression, for instance: and on() (hour() >= 8 < 18)";
-
-fn alertmanagers_root(key: &str) -> Option<String> {
-    let instead = match key {
-        "inhibit_rules" => {
-            "write what suppresses the alert into its expression, for instance: unless on() HOST_IS_DOWN"
-        }
-        "time_intervals" | "mute_time_intervals" => TIME,
-        "alert_relabel_configs" => {
-            return Some(
-                "\"alert_relabel_configs\" is a key of Prometheus' that this version does not support: choose with routes \
-                 what is forwarded (alertmanager_configs), and set labels in global.external_labels or in the rules"
-                    .to_string(),
-            );
-        }
-        _ => return None,
-    };
-    Some(not_supported(key, instead))
-}
-
-fn alertmanagers_route(key: &str) -> Option<String> {
-    matches!(key, "mute_time_intervals" | "active_time_intervals").then(|| not_supported(key, TIME))
+/// What Prometheus has beside `alertmanagers` and this program has not.
+fn prometheus_key(key: &str) -> Option<String> {
+    (key == "alert_relabel_configs").then(|| {
+        "\"alert_relabel_configs\" is a key of Prometheus' that this version does not support: choose with routes what is \
+         forwarded (alertmanager_configs), and set labels in global.external_labels or in the rules"
+            .to_string()
+    })
 }
 
 /// The nodes below a node of the routing tree.
@@ -187,11 +191,49 @@ impl AlertingConfig {
 
     /// Makes relative paths start at `dir`, the directory of the configuration's file.
     pub fn resolve_paths(&mut self, dir: &Path) {
+        if let Some(path) = &mut self.config_file {
+            *path = dir.join(&*path);
+        }
         self.receivers.iter_mut().for_each(|receiver| receiver.resolve_paths(dir));
         if let Some(heartbeat) = &mut self.heartbeat {
             heartbeat.resolve_paths(dir);
         }
         self.alertmanagers.iter_mut().for_each(|forwarding| forwarding.resolve_paths(dir));
+    }
+}
+
+impl AlertingConfig {
+    /// Reads `config_file` in place of Alertmanager's keys. `node` is the section, for the place of its faults; `faults`
+    /// must have been told of its file, and of the faults that follow those of the other file name that one.
+    pub fn read_config_file(&mut self, node: Option<&Node>, faults: &mut Faults) {
+        let (Some(path), Some(node)) = (self.config_file.clone(), node) else { return };
+        for (key, _) in node.entries().iter().filter(|(key, _)| !OURS.contains(&key.name.as_str())) {
+            faults.error(key.at, format!("{:?} is read from {}: say it there", key.name, path.display()));
+        }
+        let at = node.get("config_file").map_or(node.at, |named| named.at);
+        let text = match read_text(&path) {
+            Ok(text) => text,
+            Err(error) => return faults.error(at, format!("cannot read {}: {error}", path.display())),
+        };
+        let mut of_file = faults.begin_anew();
+        let document = Document::parse(&path.display().to_string(), &text, &mut of_file);
+        for (key, _) in document.root.entries().iter().filter(|(key, _)| OURS.contains(&key.name.as_str())) {
+            of_file.error(
+                key.at,
+                format!("{:?} is no key of an Alertmanager's file: say it beside config_file", key.name),
+            );
+        }
+        if document.root.get("route").is_none_or(Node::is_null) {
+            of_file.error(document.root.at, "an Alertmanager's file needs a route");
+        }
+        let mut file: AlertingConfig = document.read(&mut of_file);
+        file.resolve_paths(path.parent().unwrap_or(Path::new("")));
+        faults.extend(of_file);
+        file.config_file = self.config_file.take();
+        file.flapping = self.flapping.clone();
+        file.heartbeat = self.heartbeat.take();
+        file.alertmanagers = std::mem::take(&mut self.alertmanagers);
+        *self = file;
     }
 }
 
@@ -228,6 +270,7 @@ fn check(config: &mut AlertingConfig, node: &Node, faults: &mut Faults) {
             Some(_) => {}
         }
     }
+    let intervals = interval_names(node, faults);
     let Some(route) = node.get("route").filter(|route| !route.is_null()) else {
         if let Some(receivers) = receivers.filter(|r| !r.items().is_empty()) {
             faults.error(receivers.at, "receivers without a route are never told: add a route that names one");
@@ -241,6 +284,7 @@ fn check(config: &mut AlertingConfig, node: &Node, faults: &mut Faults) {
     let mut used = BTreeSet::new();
     check_root(route, faults);
     check_route(route, &names, &mut used, faults);
+    check_times(route, &intervals, faults);
     for receiver in receivers.map(Node::items).unwrap_or_default() {
         if let Some(named) = receiver.get("name")
             && let Some(name) = named.as_str().filter(|name| !used.contains(name))
@@ -254,10 +298,49 @@ fn check_root(route: &Node, faults: &mut Faults) {
     if route.get("receiver").is_none_or(Node::is_null) {
         faults.error(route.at, "the root route needs a receiver: every alert must go somewhere");
     }
-    for key in ["matchers", "match", "match_re", "continue"] {
+    for key in ["matchers", "match", "match_re", "continue", "mute_time_intervals", "active_time_intervals"] {
         if let Some((key, _)) = route.entries().iter().find(|(k, _)| k.name == key) {
-            faults.error(key.at, format!("the root route takes every alert, so it cannot have {:?}", key.name));
+            let why = if key.name.ends_with("_time_intervals") { "always tells" } else { "takes every alert" };
+            faults.error(key.at, format!("the root route {why}, so it cannot have {:?}", key.name));
         }
+    }
+}
+
+/// The names of all time intervals; that each is there once is checked.
+fn interval_names<'a>(node: &'a Node, faults: &mut Faults) -> BTreeSet<&'a str> {
+    let mut names = BTreeSet::new();
+    let keys = ["time_intervals", "mute_time_intervals"];
+    for interval in keys.into_iter().filter_map(|key| node.get(key)).flat_map(Node::items) {
+        if let Some(named) = interval.get("name")
+            && let Some(name) = named.as_str()
+            && !names.insert(name)
+        {
+            faults.error(named.at, format!("there are two time intervals named {name:?}"));
+        }
+    }
+    names
+}
+
+/// Checks that the time intervals that a node and those below it name are there.
+fn check_times(route: &Node, intervals: &BTreeSet<&str>, faults: &mut Faults) {
+    let keys = ["mute_time_intervals", "active_time_intervals"];
+    for named in keys.into_iter().filter_map(|key| route.get(key)).flat_map(Node::items) {
+        if let Some(name) = named.as_str().filter(|name| !intervals.contains(name)) {
+            let hint = known_names(name, intervals, "there are no time_intervals");
+            faults.error(named.at, format!("the time interval {name:?} is not defined, {hint}"));
+        }
+    }
+    for below in route.get("routes").map(Node::items).unwrap_or_default() {
+        check_times(below, intervals, faults);
+    }
+}
+
+/// What to say of a name that is none of these.
+fn known_names(name: &str, names: &BTreeSet<&str>, none: &str) -> String {
+    match nearest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None if names.is_empty() => none.to_string(),
+        None => format!("there are: {}", names.iter().copied().collect::<Vec<_>>().join(", ")),
     }
 }
 
@@ -268,11 +351,7 @@ fn check_route<'a>(route: &'a Node, names: &BTreeSet<&str>, used: &mut BTreeSet<
     {
         used.insert(name);
         if !names.contains(name) {
-            let hint = match nearest(name, names.iter().copied()) {
-                Some(near) => format!("did you mean {near:?}?"),
-                None if names.is_empty() => "there are no receivers".to_string(),
-                None => format!("there are: {}", names.iter().copied().collect::<Vec<_>>().join(", ")),
-            };
+            let hint = known_names(name, names, "there are no receivers");
             faults.error(named.at, format!("the receiver {name:?} is not defined, {hint}"));
         }
     }
@@ -416,40 +495,142 @@ receivers:
     fn what_only_alertmanager_has_is_said_to_be_so_with_what_to_do() {
         let text = r#"
 global:
-  smtp_smarthost: mail:25
   smtp: x
 route:
   receiver: a
-  mute_time_intervals: [night]
 receivers:
   - name: a
-    slack_configs: [{channel: x}]
-    slak_configs: []
-    webhook_configs:
-      - url: http://x
-        http_config: {oauth2: {client_id: x}, tls_config: {cert_file: x}}
-inhibit_rules: []
+    wechat_configs: [{channel: x}]
+    wechad_configs: []
 "#;
-        let not = "is a key of Alertmanager's that this version does not support";
+        let said = said(text);
         assert_eq!(
-            said(text),
+            said.get(1).map(String::as_str),
+            Some(
+                "a.yaml:8:5: \"wechat_configs\" is a key of Alertmanager's that this version does not support: use \
+                 exec_configs with a command that tells wechat, or webhook_configs with a bridge to it"
+            )
+        );
+        assert!(said[0].starts_with("a.yaml:3:3: unknown key \"smtp\""), "{said:?}");
+        assert!(said[2].starts_with("a.yaml:9:5: unknown key \"wechad_configs\""), "{said:?}");
+    }
+
+    #[test]
+    fn times_and_inhibition_are_read_as_in_alertmanager() {
+        let (config, faults) = read(
+            r#"
+route:
+  receiver: a
+  routes:
+    - matchers: [severity="info"]
+      mute_time_intervals: [night, weekend]
+      active_time_intervals: [office]
+receivers:
+  - name: a
+inhibit_rules:
+  - source_matchers: [severity="critical"]
+    target_match: {severity: info}
+    target_match_re: {job: 'a|b'}
+    equal: [instance]
+time_intervals:
+  - name: night
+    time_intervals:
+      - times: [{start_time: 22:00, end_time: 24:00}, {start_time: 00:00, end_time: 06:00}]
+        location: Europe/Vienna
+  - name: office
+    time_intervals: [{weekdays: ['monday:friday']}]
+mute_time_intervals:
+  - name: weekend
+    time_intervals: [{weekdays: [saturday, sunday]}]
+"#,
+        );
+        assert!(faults.is_empty(), "{faults}");
+        assert_eq!(config.inhibit_rules[0].equal, ["instance"]);
+        assert_eq!((config.time_intervals.len(), config.mute_time_intervals[0].name.as_str()), (2, "weekend"));
+    }
+
+    #[test]
+    fn faults_of_times_are_said_with_their_place() {
+        assert_eq!(
+            said(
+                r#"
+route:
+  receiver: a
+  mute_time_intervals: [night]
+  routes:
+    - mute_time_intervals: [nigth]
+      routes:
+        - active_time_intervals: [office]
+receivers:
+  - name: a
+time_intervals:
+  - name: night
+    time_intervals: [{weekday: [x]}]
+  - name: night
+  - time_intervals: []
+"#
+            ),
             [
-                format!("a.yaml:3:3: \"smtp_smarthost\" {not}: it is for receivers that are not there; leave it out"),
-                "a.yaml:4:3: unknown key \"smtp\", known here: resolve_timeout".to_string(),
-                format!("a.yaml:7:3: \"mute_time_intervals\" {not}: {TIME}"),
-                format!(
-                    "a.yaml:10:5: \"slack_configs\" {not}: use exec_configs with a command that tells slack, or \
-                     webhook_configs with a bridge to it"
-                ),
-                "a.yaml:11:5: unknown key \"slak_configs\", did you mean \"log_configs\"?".to_string(),
-                format!("a.yaml:14:23: \"oauth2\" {not}: use authorization or basic_auth"),
-                format!("a.yaml:14:60: \"cert_file\" {not}: put a proxy between that does it, and name it in url"),
-                format!(
-                    "a.yaml:15:1: \"inhibit_rules\" {not}: write what suppresses the alert into its expression, for \
-                     instance: unless on() HOST_IS_DOWN"
-                ),
+                "a.yaml:13:23: unknown key \"weekday\", did you mean \"weekdays\"?",
+                "a.yaml:15:5: a time interval needs a name",
+                "a.yaml:14:11: there are two time intervals named \"night\"",
+                "a.yaml:4:3: the root route always tells, so it cannot have \"mute_time_intervals\"",
+                "a.yaml:6:29: the time interval \"nigth\" is not defined, did you mean \"night\"?",
+                "a.yaml:8:35: the time interval \"office\" is not defined, there are: night",
             ]
         );
+    }
+
+    /// The section as it is once the file that it names has been read, and the first lines of all faults.
+    fn with_file(section: &str, file: &str) -> (AlertingConfig, Vec<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("am").join("alertmanager.yml");
+        std::fs::create_dir(dir.path().join("am")).unwrap();
+        std::fs::write(&path, file).unwrap();
+        let mut faults = Faults::default();
+        let document = Document::parse("w.yaml", section, &mut faults);
+        let mut config: AlertingConfig = document.read(&mut faults);
+        config.resolve_paths(dir.path());
+        config.read_config_file(Some(&document.root), &mut faults);
+        // The next fault is one of the configuration again.
+        faults.warn(Default::default(), "next");
+        let shorten = |text: String| text.replace(&format!("{}/", dir.path().display()), "");
+        let said = faults.iter().map(|f| shorten(f.to_string().lines().next().unwrap_or_default().to_string()));
+        let said: Vec<String> = said.collect();
+        assert_eq!(said.last().map(String::as_str), Some("w.yaml: warning: next"));
+        if let Some(log) = config.receivers.first().and_then(|r| r.log_configs.first()) {
+            assert_eq!(log.path, Some(dir.path().join("am").join("x.log")));
+        }
+        (config, said[..said.len() - 1].to_vec())
+    }
+
+    #[test]
+    fn an_alertmanagers_file_can_be_named_and_its_paths_start_where_it_is() {
+        let file = "route: {receiver: a}\nreceivers: [{name: a, log_configs: [{path: x.log}]}]\n";
+        let (config, said) = with_file("config_file: am/alertmanager.yml\nflapping: {times: 7}\n", file);
+        assert!(said.is_empty(), "{said:?}");
+        assert_eq!((config.receivers.len(), config.flapping.times), (1, 7));
+        assert_eq!(config.effective().0.receiver.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_named_file_names_it_and_nothing_may_be_said_twice() {
+        let (_, said) = with_file(
+            "config_file: am/alertmanager.yml\nroute: {receiver: b}\nreceivers: [{name: b}]\n",
+            "global: {resolve_timout: 1m}\nflapping: {}\n",
+        );
+        assert_eq!(
+            said,
+            [
+                "w.yaml:2:1: \"route\" is read from am/alertmanager.yml: say it there",
+                "w.yaml:3:1: \"receivers\" is read from am/alertmanager.yml: say it there",
+                "am/alertmanager.yml:2:1: \"flapping\" is no key of an Alertmanager's file: say it beside config_file",
+                "am/alertmanager.yml:1:1: an Alertmanager's file needs a route",
+                "am/alertmanager.yml:1:10: unknown key \"resolve_timout\", did you mean \"resolve_timeout\"?",
+            ]
+        );
+        let (_, said) = with_file("config_file: am/none.yml\n", "");
+        assert_eq!(said, ["w.yaml:1:14: cannot read am/none.yml: No such file or directory (os error 2)"]);
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! The whole of alerting as a function of what happens and when: no clock, no files, no network.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::group::{GroupId, Groups, alert_order};
+use super::dead::DeadLetters;
+use super::flapping::Flaps;
+use super::group::Groups;
+use super::inhibit::Inhibitor;
 use super::known::{Known, Stored};
-use super::log::{Entry, Log, Need, Told, log_key, need};
+use super::log::{Entry, Log, Told, log_key};
 use super::plan::{Plan, Target};
 use super::queue::{Attempt, Queue, Row, Verdict};
 use super::route::Route;
 use super::silence::Silences;
 use crate::model::{Labels, Timestamp};
 use crate::rules::Alert;
-use crate::sinks::{DeliveryError, Fingerprint, Notification, NotifiedAlert, Status};
+use crate::sinks::{DeliveryError, Fingerprint, Status};
 use crate::state::{Batch, Table};
 
 /// The time: everything is counted by the monotonic clock; the wall clock is for messages, and for what is stored.
@@ -43,6 +46,11 @@ impl Mono {
 
     pub fn before(self, d: Duration) -> Mono {
         Mono(self.0.saturating_sub(millis(d)))
+    }
+
+    /// How long after this a later moment is.
+    pub fn until(self, later: Mono) -> Duration {
+        Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }
 
     /// As the time since the run began.
@@ -82,6 +90,32 @@ pub struct Actions {
     pub endings: Vec<Report>,
     /// Alerts that were not taken because too many are known.
     pub refused: usize,
+    /// How many alerts were left out of notifications, and why.
+    pub suppressed: BTreeMap<Suppressed, usize>,
+}
+
+/// Why an alert is left out of a notification.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Suppressed {
+    Inhibition,
+    ActiveTime,
+    MuteTime,
+    Silence,
+}
+
+impl Suppressed {
+    pub const ALL: [Suppressed; 4] =
+        [Suppressed::Inhibition, Suppressed::ActiveTime, Suppressed::MuteTime, Suppressed::Silence];
+
+    /// As Alertmanager calls it in its metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Suppressed::Inhibition => "inhibition",
+            Suppressed::ActiveTime => "active_time_interval",
+            Suppressed::MuteTime => "mute_time_interval",
+            Suppressed::Silence => "silence",
+        }
+    }
 }
 
 /// What became of a notification, or of several of one target.
@@ -114,8 +148,11 @@ pub struct Core {
     alerts: HashMap<Fingerprint, Known>,
     groups: Groups,
     silences: Silences,
+    inhibitor: Inhibitor,
+    flaps: Flaps,
     log: Log,
     queue: Queue,
+    dead: DeadLetters,
     /// No alert has to be given up on, and no log entry forgotten, before.
     next_look: Mono,
     /// Distinguishes the notifications of this run from those of others.
@@ -123,21 +160,21 @@ pub struct Core {
     random: u64,
 }
 
-/// How often old log entries are looked for while there are any.
-const PURGE_INTERVAL: Duration = Duration::from_secs(15 * 60);
-
 impl Core {
     /// With what was stored before: `load` gives the rows of a table. `seed` should differ from run to run.
     pub fn restore(plan: Plan, seed: u64, now: Now, load: impl Fn(Table) -> Vec<(String, Vec<u8>)>) -> (Core, Actions) {
         let mut random = seed | 1;
         let run = next_random(&mut random);
         let mut core = Core {
+            inhibitor: Inhibitor::default(),
             plan,
             alerts: HashMap::new(),
             groups: Groups::default(),
             silences: Silences::default(),
+            flaps: Flaps::default(),
             log: Log::default(),
             queue: Queue::default(),
+            dead: DeadLetters::default(),
             next_look: Mono::default(),
             run,
             random,
@@ -160,8 +197,16 @@ impl Core {
         for (id, row) in read(Table::Silences, &load) {
             core.silences.restore(id, row);
         }
+        for (key, row) in read(Table::Flapping, &load) {
+            core.flaps.restore(&key, row, now);
+        }
+        for (key, letter) in read(Table::DeadLetters, &load) {
+            let Ok(number) = key.parse() else { continue };
+            core.queue.skip(number);
+            core.dead.restore(number, letter);
+        }
         let mut actions = Actions::default();
-        core.regroup(&HashMap::new(), at, &mut actions);
+        core.regroup(&HashMap::new(), now, &mut actions);
         core.finish(now, &mut actions);
         (core, actions)
     }
@@ -172,7 +217,7 @@ impl Core {
         match event {
             Event::Alerts(alerts) => actions.refused = self.told_by_rules(alerts, now, &mut actions.batch),
             Event::Ended(ended) => self.ended(ended, now, &mut actions),
-            Event::Plan(plan) => self.replan(*plan, Mono::of(now.mono), &mut actions),
+            Event::Plan(plan) => self.replan(*plan, now, &mut actions),
             Event::Stop => {
                 // What has become due by now is part of it.
                 self.finish(now, &mut actions);
@@ -186,8 +231,12 @@ impl Core {
 
     /// When [`Core::handle`] has to be called even if nothing happens, as the time since the run began.
     pub fn next_due(&self) -> Option<Duration> {
-        let any = !self.alerts.is_empty() || !self.log.is_empty() || !self.silences.is_empty();
-        let look = any.then_some(self.next_look);
+        let nothing = self.alerts.is_empty()
+            && self.log.is_empty()
+            && self.silences.is_empty()
+            && self.flaps.is_empty()
+            && self.dead.is_empty();
+        let look = (!nothing).then_some(self.next_look);
         [look, self.groups.next_flush(), self.queue.next_try()].into_iter().flatten().min().map(Mono::since_start)
     }
 
@@ -219,15 +268,26 @@ impl Core {
 
     /// Puts all alerts into the groups of the plan. Of groups in `before` (by receiver and key) it is known when they
     /// have to be looked at; of others, what the log says.
-    fn regroup(&mut self, before: &HashMap<(String, String), (Mono, bool)>, now: Mono, actions: &mut Actions) {
-        let gone = self.queue.retain(|target| self.plan.has(target), &mut actions.batch);
-        let report = |(target, rows)| Report {
-            target,
-            lane: String::new(),
-            alerts: String::new(),
-            ending: Ending::NoTarget(rows),
-        };
-        actions.endings.extend(gone.into_iter().map(report));
+    fn regroup(&mut self, before: &HashMap<(String, String), (Mono, bool)>, now: Now, actions: &mut Actions) {
+        for (target, rows) in self.queue.retain(|target| self.plan.has(target), &mut actions.batch) {
+            actions.endings.push(Report {
+                target: target.clone(),
+                lane: String::new(),
+                alerts: String::new(),
+                ending: Ending::NoTarget(rows.len()),
+            });
+            for row in rows {
+                // What it has not been told is news to it, should it come back.
+                let tried = row.notification.alerts.iter().filter(|_| row.may_have_arrived);
+                self.log.given_up(&row.lane, Told::of(tried), true, &mut actions.batch);
+                let why = ("its receiver is no longer configured".to_string(), row.failures);
+                self.bury(row.number, target.clone(), row.notification, why, now, &mut actions.batch);
+            }
+        }
+        let rates = self.plan.recipients.values().flatten();
+        self.queue.limit(rates.filter_map(|r| Some(((*r.target).clone(), r.rate?))).collect());
+        self.inhibitor = Inhibitor::new(&self.plan.inhibit_rules);
+        let now = Mono::of(now.mono);
         self.groups = Groups::default();
         let mut alerts: Vec<(Fingerprint, Labels)> =
             self.alerts.iter().map(|(fingerprint, known)| (*fingerprint, known.alert.labels.clone())).collect();
@@ -235,6 +295,7 @@ impl Core {
         alerts.sort_unstable();
         self.alerts.values_mut().for_each(|known| known.groups = 0);
         for (fingerprint, labels) in alerts {
+            self.index(fingerprint);
             for route in self.plan.root.dispatch(&labels) {
                 let key = route.group_key(&route.group_labels(&labels));
                 let notified =
@@ -253,7 +314,14 @@ impl Core {
         self.next_look = now;
     }
 
-    fn replan(&mut self, plan: Plan, now: Mono, actions: &mut Actions) {
+    /// Keeps what inhibits up to date with an alert that has changed.
+    fn index(&mut self, fingerprint: Fingerprint) {
+        if let Some(known) = self.alerts.get(&fingerprint) {
+            self.inhibitor.update(fingerprint, &known.alert.labels, known.alert.status() == Status::Firing);
+        }
+    }
+
+    fn replan(&mut self, plan: Plan, now: Now, actions: &mut Actions) {
         let before = self
             .groups
             .iter()
@@ -270,6 +338,7 @@ impl Core {
             Ok(()) => {
                 if let Some((told, last)) = self.queue.confirmed(&attempt, Mono::of(now.mono), batch) {
                     self.log.confirmed(&attempt.lane, told, last, now, batch);
+                    self.dead.supersede(&attempt.target, &attempt.notification, batch);
                 }
                 Ending::Delivered
             }
@@ -277,12 +346,15 @@ impl Core {
                 let jitter = self.jitter();
                 match self.queue.failed(&attempt, &error, jitter, Mono::of(now.mono), batch) {
                     Verdict::Again => Ending::Retried(error),
-                    Verdict::GivenUp { last, may_have_arrived } => {
+                    Verdict::GivenUp { last, may_have_arrived, failures } => {
                         let alerts = attempt.notification.alerts.iter().filter(|_| may_have_arrived);
                         self.log.given_up(&attempt.lane, Told::of(alerts), last, batch);
                         if last {
                             self.tell_ends_again(&attempt, Mono::of(now.mono), batch);
                         }
+                        let notification = Arc::clone(&attempt.notification);
+                        let why = (error.message.clone(), failures);
+                        self.bury(attempt.number, attempt.target.clone(), notification, why, now, batch);
                         Ending::GivenUp(error)
                     }
                     Verdict::Unknown => return,
@@ -291,141 +363,6 @@ impl Core {
         };
         let alerts = attempt.notification.alert_names();
         actions.endings.push(Report { target: attempt.target, lane: attempt.lane, alerts, ending });
-    }
-
-    /// A target that knows that an alert fires has refused, for good, to hear of its end: as Alertmanager does, it is told
-    /// again when the group would be looked at next, and so on until it listens.
-    fn tell_ends_again(&mut self, refused: &Attempt, now: Mono, batch: &mut Batch) {
-        let Notification { group_key, alerts, .. } = refused.notification.as_ref();
-        for alert in alerts.iter().filter(|alert| alert.status() == Status::Resolved) {
-            let fingerprint = alert.fingerprint();
-            if !self.log.get(&refused.lane).is_some_and(|entry| entry.told.firing.contains(&fingerprint)) {
-                continue;
-            }
-            for route in self.plan.root.dispatch(&alert.labels) {
-                let key = route.group_key(&route.group_labels(&alert.labels));
-                if route.receiver != refused.target.receiver || key != *group_key {
-                    continue;
-                }
-                self.alerts.entry(fingerprint).or_insert_with(|| {
-                    batch.put(Table::Alerts, fingerprint.to_string(), alert);
-                    Known {
-                        alert: alert.clone(),
-                        told: now,
-                        updated: alert.ends_at.unwrap_or_default(),
-                        valid_for: Duration::ZERO,
-                        posted: None,
-                        groups: 0,
-                    }
-                });
-                self.join(&route, &alert.labels, fingerprint, |_| (now.after(route.group_interval), true));
-            }
-        }
-    }
-
-    /// What time brings: alerts that are not told any more, groups to look at, deliveries to try.
-    fn finish(&mut self, now: Now, actions: &mut Actions) {
-        let at = Mono::of(now.mono);
-        // What becomes due after the last call is found by the next start, from the alerts in the store.
-        if !self.queue.is_stopping() {
-            if self.next_look <= at {
-                self.look(now, &mut actions.batch);
-            }
-            while let Some(id) = self.groups.due(at) {
-                self.flush(&id, now, actions);
-            }
-        }
-        actions.attempts.extend(self.queue.tries(at));
-    }
-
-    /// Resolves alerts that rules have not told of for too long, and forgets what is old.
-    fn look(&mut self, now: Now, batch: &mut Batch) {
-        let at = Mono::of(now.mono);
-        self.log.purge(at, |fingerprint| self.alerts.contains_key(fingerprint), batch);
-        self.silences.purge(now.wall, batch);
-        let mut next = at.after(PURGE_INTERVAL);
-        for (fingerprint, known) in &mut self.alerts {
-            let limit = known.limit(self.plan.resolve_timeout);
-            if known.alert.ends_at.is_some() {
-                continue;
-            }
-            if limit <= at {
-                let ends_at = known.posted.map_or(now.wall, |posted| Timestamp::from_millis(posted.until));
-                known.alert.ends_at = Some(ends_at.max(known.alert.starts_at));
-                batch.put(Table::Alerts, fingerprint.to_string(), &known.row());
-            } else {
-                next = next.min(limit);
-            }
-        }
-        self.next_look = next;
-    }
-
-    /// Looks at a group: whom is it news?
-    fn flush(&mut self, id: &GroupId, now: Now, actions: &mut Actions) {
-        let at = Mono::of(now.mono);
-        let Some(group) = self.groups.get_mut(id) else { return };
-        group.flushed = true;
-        let route = Arc::clone(&group.route);
-        let mut alerts: Vec<NotifiedAlert> =
-            group.members.iter().filter_map(|f| Some(self.alerts.get(f)?.alert.clone())).collect();
-        alerts.sort_by(alert_order);
-        let key = group.key.clone();
-        let labels = group.labels.clone();
-        self.groups.reschedule(id, at.after(route.group_interval));
-        let told = Told::of(&alerts);
-        let recipients = self.plan.recipients.get(&route.receiver).cloned().unwrap_or_default();
-        for recipient in &recipients {
-            let lane = log_key(&recipient.target, &key);
-            let repeat = recipient.resend.map_or(route.repeat_interval, |resend| resend.min(route.repeat_interval));
-            let need = need(self.log.get(&lane), &told, recipient.send_resolved, repeat, at);
-            // A repetition of what still waits to be told at all is none.
-            if need == Need::No || (need == Need::Repeat && self.queue.waits(&recipient.target, &lane)) {
-                continue;
-            }
-            let mut sent = alerts.clone();
-            if !recipient.send_resolved {
-                sent.retain(|alert| alert.status() == Status::Firing);
-            }
-            if sent.is_empty() {
-                // All is resolved, and this target does not want to know.
-                self.log.forget(&lane, &mut actions.batch);
-                continue;
-            }
-            let notification = Notification {
-                id: format!("{:016x}-{}", self.run, self.queue.next_number()),
-                receiver: route.receiver.clone(),
-                group_key: key.clone(),
-                group_labels: labels.clone(),
-                at: now.wall,
-                external_url: self.plan.external_url.clone(),
-                alerts: sent,
-            };
-            self.log.due(&lane, told.clone(), route.repeat_interval, now, &mut actions.batch);
-            let about = notification.alert_names();
-            let dropped = self.queue.push(&recipient.target, lane.clone(), notification, at, &mut actions.batch);
-            if dropped > 0 {
-                let target = (*recipient.target).clone();
-                actions.endings.push(Report { target, lane, alerts: about, ending: Ending::TooMany(dropped) });
-            }
-        }
-        self.leave(id, &told, &mut actions.batch);
-    }
-
-    /// Takes resolved alerts, which have been told now, out of their group, and forgets those that are in no other.
-    fn leave(&mut self, id: &GroupId, told: &Told, batch: &mut Batch) {
-        let Some(group) = self.groups.get_mut(id) else { return };
-        group.members.retain(|fingerprint| !told.resolved.contains(fingerprint));
-        if group.members.is_empty() {
-            self.groups.remove(id);
-        }
-        for fingerprint in &told.resolved {
-            let Some(known) = self.alerts.get_mut(fingerprint) else { continue };
-            known.groups = known.groups.saturating_sub(1);
-            if known.groups == 0 {
-                self.alerts.remove(fingerprint);
-                batch.remove(Table::Alerts, fingerprint.to_string());
-            }
-        }
     }
 
     /// From 0 to 1.
@@ -458,6 +395,8 @@ fn read<V: serde::de::DeserializeOwned>(
 }
 
 mod ask;
+mod flush;
+mod given_up;
 mod told;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::core::{Mono, Now};
 use super::plan::Target;
+use super::route::DEFAULT_REPEAT_INTERVAL;
 use crate::model::Timestamp;
 use crate::sinks::{Fingerprint, NotifiedAlert, Status};
 use crate::state::{Batch, Table};
@@ -16,6 +17,9 @@ use crate::state::{Batch, Table};
 pub(super) struct Told {
     pub firing: BTreeSet<Fingerprint>,
     pub resolved: BTreeSet<Fingerprint>,
+    /// Those that fire and flap.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub flapping: BTreeSet<Fingerprint>,
 }
 
 impl Told {
@@ -26,6 +30,9 @@ impl Told {
                 Status::Firing => told.firing.insert(alert.fingerprint()),
                 Status::Resolved => told.resolved.insert(alert.fingerprint()),
             };
+            if alert.details.flapping.is_some() && alert.status() == Status::Firing {
+                told.flapping.insert(alert.fingerprint());
+            }
         }
         told
     }
@@ -38,6 +45,9 @@ pub(super) struct Entry {
     pub told: Told,
     /// By the last notification that was confirmed, and perhaps by those that were given up since.
     pub confirmed: Option<Told>,
+    /// A repetition is due the next time that the group is looked at, whatever clocks say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    again: bool,
     /// When, by the wall clock, in milliseconds.
     at_wall: i64,
     /// How long it is remembered without anything new, in milliseconds.
@@ -63,7 +73,7 @@ pub(super) fn need(entry: Option<&Entry>, now: &Told, send_resolved: bool, repea
         // What is resolved is told only to whom was told that it fires.
         return if now.firing.is_empty() { Need::No } else { Need::Change };
     };
-    if !now.firing.is_subset(&entry.told.firing) {
+    if !now.firing.is_subset(&entry.told.firing) || !now.flapping.is_subset(&entry.told.flapping) {
         return Need::Change;
     }
     if now.firing.is_empty() {
@@ -72,7 +82,7 @@ pub(super) fn need(entry: Option<&Entry>, now: &Told, send_resolved: bool, repea
     if send_resolved && !now.resolved.is_subset(&entry.told.resolved) {
         return Need::Change;
     }
-    if entry.at < at.before(repeat) { Need::Repeat } else { Need::No }
+    if entry.again || entry.at < at.before(repeat) { Need::Repeat } else { Need::No }
 }
 
 /// All entries.
@@ -104,7 +114,8 @@ impl Log {
         let confirmed = self.entries.remove(key).and_then(|entry| entry.confirmed);
         // As Alertmanager: long enough for the next repetition to find it.
         let keep = u64::try_from(repeat.as_millis()).unwrap_or(u64::MAX).saturating_mul(2);
-        let entry = Entry { told, confirmed, at_wall: now.wall.as_millis(), keep, at: Mono::of(now.mono) };
+        let entry =
+            Entry { told, confirmed, again: false, at_wall: now.wall.as_millis(), keep, at: Mono::of(now.mono) };
         batch.put(Table::NotificationLog, key, &entry);
         self.entries.insert(key.to_string(), entry);
     }
@@ -134,10 +145,46 @@ impl Log {
         if last {
             let Some(confirmed) = &entry.confirmed else { return self.forget(key, batch) };
             entry.told.clone_from(confirmed);
-            // So long ago that a repetition is due.
+            // So long ago that a repetition is due, if the clock does not jump.
+            entry.again = true;
             entry.at = entry.at.before(Duration::from_millis(entry.keep));
             entry.at_wall = entry.at_wall.saturating_sub_unsigned(entry.keep);
         }
+        batch.put(Table::NotificationLog, key, entry);
+    }
+
+    /// These alerts have ended, which will not be told: it does not count any more that they were told as firing. `waits`:
+    /// a notification of the group is in the queue.
+    pub fn unsay(&mut self, key: &str, ended: &BTreeSet<Fingerprint>, waits: bool, batch: &mut Batch) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let before = entry.told.firing.len();
+        entry.told.firing.retain(|fingerprint| !ended.contains(fingerprint));
+        if entry.told.firing.len() == before {
+            return;
+        }
+        entry.told.flapping.retain(|fingerprint| !ended.contains(fingerprint));
+        if entry.told.firing.is_empty() && !waits {
+            self.forget(key, batch);
+        } else {
+            batch.put(Table::NotificationLog, key, entry);
+        }
+    }
+
+    /// A notification that was given up long ago is told after all, behind all that was told since.
+    pub fn told_again(&mut self, key: &str, told: Told, now: Now, batch: &mut Batch) {
+        let entry = self.entries.entry(key.to_string()).or_insert_with(|| Entry {
+            told: Told::default(),
+            confirmed: None,
+            again: false,
+            at_wall: now.wall.as_millis(),
+            keep: u64::try_from(DEFAULT_REPEAT_INTERVAL.as_millis()).unwrap_or(u64::MAX).saturating_mul(2),
+            at: Mono::of(now.mono),
+        });
+        entry.told.firing.retain(|fingerprint| !told.resolved.contains(fingerprint));
+        entry.told.resolved.retain(|fingerprint| !told.firing.contains(fingerprint));
+        entry.told.firing.extend(told.firing);
+        entry.told.resolved.extend(told.resolved);
+        entry.told.flapping.extend(told.flapping);
         batch.put(Table::NotificationLog, key, entry);
     }
 
@@ -173,7 +220,7 @@ mod tests {
 
     fn told(firing: &[u64], resolved: &[u64]) -> Told {
         let set = |ids: &[u64]| ids.iter().copied().map(Fingerprint).collect();
-        Told { firing: set(firing), resolved: set(resolved) }
+        Told { firing: set(firing), resolved: set(resolved), flapping: BTreeSet::new() }
     }
 
     fn at(seconds: u64) -> Now {

@@ -9,7 +9,7 @@ use prometheus::{
     Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use super::core::Ending;
+use super::core::{Ending, Suppressed};
 use super::plan::{Plan, Target};
 use crate::sinks::Reason;
 
@@ -25,7 +25,9 @@ pub(super) struct Metrics {
     failed: IntCounterVec,
     retried: IntCounterVec,
     latency: HistogramVec,
+    suppressed: IntCounterVec,
     queue_length: IntGauge,
+    dead_letters: IntGauge,
     oldest: Oldest,
 }
 
@@ -91,6 +93,15 @@ impl Metrics {
                     .buckets(LATENCY.to_vec()),
                 &["integration"],
             )?,
+            suppressed: counters(
+                "watchfire_notifications_suppressed_total",
+                "Alerts left out of notifications.",
+                &["reason"],
+            )?,
+            dead_letters: IntGauge::new(
+                "watchfire_notification_dead_letters",
+                "Notifications given up and kept, to be tried again or thrown away.",
+            )?,
             queue_length: IntGauge::new(
                 "watchfire_notification_queue_length",
                 "Notifications that wait to be confirmed.",
@@ -107,10 +118,14 @@ impl Metrics {
         registry.register(Box::new(metrics.alerts.clone()))?;
         registry.register(Box::new(metrics.latency.clone()))?;
         registry.register(Box::new(metrics.queue_length.clone()))?;
+        registry.register(Box::new(metrics.dead_letters.clone()))?;
         registry.register(Box::new(metrics.oldest.clone()))?;
         // A counter that is there from the start lets rate() see its first increment.
         for status in ["firing", "resolved"] {
             metrics.received.with_label_values(&[status]).reset();
+        }
+        for why in Suppressed::ALL {
+            metrics.suppressed.with_label_values(&[why.as_str()]).reset();
         }
         Ok(metrics)
     }
@@ -130,6 +145,14 @@ impl Metrics {
 
     pub(super) fn received(&self, resolved: bool) {
         self.received.with_label_values(&[if resolved { "resolved" } else { "firing" }]).inc();
+    }
+
+    pub(super) fn suppressed(&self, why: Suppressed, alerts: usize) {
+        self.suppressed.with_label_values(&[why.as_str()]).inc_by(alerts as u64);
+    }
+
+    pub(super) fn dead_letters(&self, letters: usize) {
+        self.dead_letters.set(i64::try_from(letters).unwrap_or(i64::MAX));
     }
 
     pub(super) fn dropped(&self, alerts: usize) {

@@ -5,13 +5,17 @@
 //!       |
 //!   dispatch      [route]    which routes it takes, and by what it is grouped there
 //!       |
+//!   damp          [flapping] what begins again and again is told as one that lasts
+//!       |
 //!   aggregate     [group]    waits with others: group_wait, then every group_interval
+//!       |
+//!   suppress      [inhibit], [interval], [silence]: what nobody wants to hear now is left out
 //!       |
 //!   deduplicate   [log]      is anything new since the last notification, or has repeat_interval passed?
 //!       |
 //!   queue         [queue]    a row in the store from here on, in order per receiver and group
 //!       |
-//!   deliver       [service]  sinks; retried until confirmed or given up; [outage]: what the log says of failures
+//!   deliver       [service]  sinks; retried until confirmed or given up ([dead]); [outage]: what the log says of failures
 //! ```
 //!
 //! Beside it stands [heartbeat], which hears of one alert that fires always, and has an outside service know it.
@@ -20,14 +24,18 @@
 //! to store and deliveries to try come out. It does no input or output and asks no clock, so the simulation test runs it
 //! through thousands of faults. [`Alerting`] is the thin shell around it that has a clock, a store and sinks.
 //!
-//! What has to survive a restart are rows in `state/`: the alerts that are known, the log of what was notified, and every
-//! notification from the moment it is due until a sink confirms it.
+//! What has to survive a restart are rows in `state/`: the alerts that are known and which of them flap, silences, the log
+//! of what was notified, and every notification from the moment it is due until a sink confirms it.
 
 mod as_alertmanager;
 mod config;
 mod core;
+mod dead;
+mod flapping;
 mod group;
 mod heartbeat;
+mod inhibit;
+mod interval;
 mod known;
 mod log;
 mod matcher;
@@ -43,11 +51,16 @@ mod simulation;
 mod view;
 
 pub use config::{AlertingConfig, GroupBy, RouteConfig, Routes};
-pub use core::{Actions, Core, Ended, Ending, Event, Now, Report};
+pub use core::{Actions, Core, Ended, Ending, Event, Now, Report, Suppressed};
+pub use flapping::FlappingConfig;
 pub use heartbeat::{HeartbeatConfig, HeartbeatMethod};
+pub use inhibit::InhibitRuleConfig;
+pub use interval::{
+    DaysOfMonth, Location, Months, TimeInterval, TimeIntervalConfig, TimeRange, TimeRangeConfig, Weekdays, Years,
+};
 pub use matcher::{MatchOp, Matcher, Matchers, parse_matchers};
 pub use plan::{Plan, Recipient, Target};
-pub use queue::Attempt;
+pub use queue::{Attempt, Rate};
 pub use route::Route;
 pub use service::{Alerting, Options};
 pub use view::{AlertView, GroupView, PostedAlert, Silence, SilenceError, SilenceState, Undelivered};

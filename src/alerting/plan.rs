@@ -8,8 +8,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::config::AlertingConfig;
+use super::flapping::FlappingConfig;
+use super::inhibit::InhibitRule;
+use super::interval::TimeInterval;
+use super::queue::Rate;
 use super::route::Route;
-use crate::model::Labels;
+use crate::model::{Labels, Timestamp};
 
 /// One way of telling one receiver: its second webhook, for instance.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -32,6 +36,8 @@ impl fmt::Display for Target {
 pub struct Recipient {
     pub target: Arc<Target>,
     pub send_resolved: bool,
+    /// What tries are limited to.
+    pub rate: Option<Rate>,
     /// How often what fires is told again at least.
     pub resend: Option<Duration>,
 }
@@ -45,6 +51,10 @@ pub struct Plan {
     /// By receiver.
     pub recipients: BTreeMap<String, Vec<Recipient>>,
     pub resolve_timeout: Duration,
+    pub(super) inhibit_rules: Vec<Arc<InhibitRule>>,
+    /// By name.
+    pub(super) intervals: BTreeMap<String, Vec<TimeInterval>>,
+    pub flapping: FlappingConfig,
     /// Added to every alert that does not have them.
     pub external_labels: Labels,
     /// Where people find this agent, without a slash at its end; may be empty.
@@ -59,6 +69,7 @@ impl Plan {
             let sinks = receiver.entries().into_iter().map(|(integration, index, sink)| Recipient {
                 target: Arc::new(Target { receiver: receiver.name.clone(), integration: integration.into(), index }),
                 send_resolved: sink.send_resolved(),
+                rate: receiver.rate_limit.as_ref().map(|r| Rate { tries: r.notifications, per: r.per }),
                 resend: sink.resend(),
             });
             recipients.insert(receiver.name.clone(), sinks.collect());
@@ -69,6 +80,14 @@ impl Plan {
             receivers: receivers.iter().map(|receiver| receiver.name.clone()).collect(),
             recipients,
             resolve_timeout: config.global.resolve_timeout,
+            inhibit_rules: config.inhibit_rules.iter().map(|rule| Arc::new(InhibitRule::new(rule))).collect(),
+            intervals: config
+                .time_intervals
+                .iter()
+                .chain(&config.mute_time_intervals)
+                .map(|named| (named.name.clone(), named.time_intervals.clone()))
+                .collect(),
+            flapping: config.flapping.clone(),
             external_labels,
             external_url: external_url.trim_end_matches('/').to_string(),
         }
@@ -76,6 +95,22 @@ impl Plan {
 
     pub(super) fn has(&self, target: &Target) -> bool {
         self.recipients.get(&target.receiver).is_some_and(|all| all.iter().any(|r| *r.target == *target))
+    }
+
+    fn is_in(&self, name: &str, now: Timestamp) -> bool {
+        self.intervals.get(name).is_some_and(|times| times.iter().any(|times| times.contains(now)))
+    }
+
+    /// Whether it is one of these times.
+    pub(super) fn is_within(&self, names: &[String], now: Timestamp) -> bool {
+        names.iter().any(|name| self.is_in(name, now))
+    }
+
+    /// The names of the intervals because of which a route tells nothing now.
+    pub(super) fn muting<'a>(&'a self, route: &'a Route, now: Timestamp) -> impl Iterator<Item = &'a str> {
+        let inactive = !route.active.is_empty() && !self.is_within(&route.active, now);
+        let active = route.active.iter().filter(move |_| inactive);
+        active.chain(route.mute.iter().filter(move |name| self.is_in(name, now))).map(String::as_str)
     }
 
     /// A link to the expression, as Prometheus makes it.

@@ -52,7 +52,7 @@ pub(super) struct Row {
 }
 
 /// Through the pointer.
-mod shared {
+pub(super) mod shared {
     use std::sync::Arc;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -89,13 +89,24 @@ struct Lanes {
     /// The first of each lane, unless it is in flight: when it may be tried, its number, its lane.
     ready: BTreeSet<(Mono, u64, String)>,
     in_flight: usize,
+    /// When the last tries were made, where there is a limit to their number.
+    tried: VecDeque<Mono>,
     /// The target asked to be left alone until then.
     hold: Mono,
+}
+
+/// How many tries there may be in any span of so much time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    pub tries: usize,
+    pub per: Duration,
 }
 
 #[derive(Default)]
 pub(super) struct Queue {
     targets: BTreeMap<Target, Lanes>,
+    /// What the tries of targets are limited to.
+    rates: BTreeMap<Target, Rate>,
     next_number: u64,
     /// The agent ends: what fails now is not tried again in this run.
     stopping: bool,
@@ -118,9 +129,20 @@ pub(super) enum Verdict {
     /// It is tried again.
     Again,
     /// It is given up; `last`: no other of its group waits. A try that failed before may still have arrived.
-    GivenUp { last: bool, may_have_arrived: bool },
+    GivenUp { last: bool, may_have_arrived: bool, failures: u32 },
     /// It is not in the queue any more.
     Unknown,
+}
+
+/// A row that was removed.
+#[derive(Debug)]
+pub(super) struct Removed {
+    pub number: u64,
+    pub lane: String,
+    pub notification: Arc<Notification>,
+    /// Tries that failed.
+    pub failures: u32,
+    pub may_have_arrived: bool,
 }
 
 pub(super) fn row_key(number: u64) -> String {
@@ -148,6 +170,24 @@ impl Waiting {
 }
 
 impl Lanes {
+    /// When the rate allows the next try.
+    fn free(&self, rate: Option<&Rate>) -> Mono {
+        let of_rate = |rate: &Rate| {
+            let back = self.tried.len().checked_sub(rate.tries)?;
+            Some(self.tried.get(back)?.after(rate.per))
+        };
+        rate.and_then(of_rate).unwrap_or_default()
+    }
+
+    /// Counts a try.
+    fn count(&mut self, rate: Option<&Rate>, now: Mono) {
+        let Some(rate) = rate else { return self.tried.clear() };
+        while self.tried.len() >= rate.tries {
+            self.tried.pop_front();
+        }
+        self.tried.push_back(now);
+    }
+
     /// Ends the waiting of the first of some lanes: of `at_most` of those that `which` chooses, the earliest first.
     fn release(&mut self, now: Mono, at_most: usize, which: impl Fn(&Waiting) -> bool) {
         let later = (now.after(Duration::from_millis(1)), 0, String::new());
@@ -174,9 +214,35 @@ impl Queue {
         self.next_number
     }
 
+    /// Sets what the tries of targets are limited to. What is over waits.
+    pub fn limit(&mut self, rates: BTreeMap<Target, Rate>) {
+        self.rates = rates;
+    }
+
+    /// A number that is not to be given again.
+    pub fn skip(&mut self, number: u64) {
+        self.next_number = self.next_number.max(number.saturating_add(1));
+    }
+
+    /// Puts a notification that was given up at the end of its lane, as it is.
+    pub fn put_back(
+        &mut self,
+        target: &Target,
+        lane: String,
+        notification: Arc<Notification>,
+        now: Mono,
+        batch: &mut Batch,
+    ) {
+        let number = self.next_number;
+        self.next_number += 1;
+        let row = Row { target: target.clone(), notification: Arc::clone(&notification) };
+        batch.put(Table::Queue, row_key(number), &row);
+        self.append(target, lane, Waiting { may_have_arrived: true, ..Waiting::new(number, notification, now) });
+    }
+
     /// Takes over a stored row.
     pub fn restore(&mut self, number: u64, lane: String, row: Row, now: Mono) {
-        self.next_number = self.next_number.max(number.saturating_add(1));
+        self.skip(number);
         let waiting = Waiting { may_have_arrived: true, ..Waiting::new(number, row.notification, now) };
         self.append(&row.target, lane, waiting);
     }
@@ -252,11 +318,13 @@ impl Queue {
     pub fn tries(&mut self, now: Mono) -> Vec<Attempt> {
         let mut tries = Vec::new();
         for (target, lanes) in &mut self.targets {
-            while lanes.in_flight < MAX_IN_FLIGHT && lanes.hold <= now {
+            let rate = self.rates.get(target);
+            while lanes.in_flight < MAX_IN_FLIGHT && lanes.hold.max(lanes.free(rate)) <= now {
                 let Some((_, number, lane)) = lanes.ready.first().filter(|(at, _, _)| *at <= now).cloned() else {
                     break;
                 };
                 lanes.ready.pop_first();
+                lanes.count(rate, now);
                 let Some(first) = lanes.lanes.get_mut(&lane).and_then(VecDeque::front_mut) else { continue };
                 first.in_flight = true;
                 lanes.in_flight += 1;
@@ -270,9 +338,11 @@ impl Queue {
     /// When something can be tried next.
     pub fn next_try(&self) -> Option<Mono> {
         self.targets
-            .values()
-            .filter(|lanes| lanes.in_flight < MAX_IN_FLIGHT)
-            .filter_map(|lanes| Some(lanes.ready.first()?.0.max(lanes.hold)))
+            .iter()
+            .filter(|(_, lanes)| lanes.in_flight < MAX_IN_FLIGHT)
+            .filter_map(|(target, lanes)| {
+                Some(lanes.ready.first()?.0.max(lanes.hold).max(lanes.free(self.rates.get(target))))
+            })
             .min()
     }
 
@@ -347,7 +417,11 @@ impl Queue {
             let Some(gone) = self.take_first(attempt, batch) else { return Verdict::Unknown };
             let rows = self.targets.get_mut(target).and_then(|lanes| lanes.lanes.get_mut(lane));
             let handed_on = rows.is_some_and(|rows| hand_on(rows, 0, &gone.notification, target, batch));
-            return Verdict::GivenUp { last: !handed_on, may_have_arrived: gone.may_have_arrived };
+            return Verdict::GivenUp {
+                last: !handed_on,
+                may_have_arrived: gone.may_have_arrived,
+                failures: gone.failures.saturating_add(gone.refusals),
+            };
         }
         first.in_flight = false;
         first.not_before = now.after(wait);
@@ -361,16 +435,31 @@ impl Queue {
         Verdict::Again
     }
 
-    /// Removes what waits for targets that are not `kept`, and says for which and how many.
-    pub fn retain(&mut self, kept: impl Fn(&Target) -> bool, batch: &mut Batch) -> Vec<(Target, usize)> {
+    /// Removes what waits for targets that are not `kept`, and gives it.
+    pub fn retain(&mut self, kept: impl Fn(&Target) -> bool, batch: &mut Batch) -> Vec<(Target, Vec<Removed>)> {
         let gone: Vec<Target> = self.targets.keys().filter(|target| !kept(target)).cloned().collect();
         let mut removed = Vec::new();
         for target in gone {
-            let Some(lanes) = self.targets.remove(&target) else { continue };
-            let rows: Vec<u64> = lanes.lanes.values().flatten().map(|waiting| waiting.number).collect();
-            rows.iter().for_each(|number| batch.remove(Table::Queue, row_key(*number)));
+            let Some(mut lanes) = self.targets.remove(&target) else { continue };
+            let tried = std::mem::take(&mut lanes.tried);
+            if !tried.is_empty() {
+                // Should it come back, its rate holds on.
+                self.targets.insert(target.clone(), Lanes { tried, ..Lanes::default() });
+            }
+            let mut rows: Vec<Removed> = Vec::new();
+            for (lane, waiting) in lanes.lanes {
+                rows.extend(waiting.into_iter().map(|waiting| Removed {
+                    number: waiting.number,
+                    lane: lane.clone(),
+                    notification: waiting.notification,
+                    failures: waiting.failures.saturating_add(waiting.refusals),
+                    may_have_arrived: waiting.may_have_arrived || waiting.in_flight,
+                }));
+            }
+            rows.sort_unstable_by_key(|row| row.number);
+            rows.iter().for_each(|row| batch.remove(Table::Queue, row_key(row.number)));
             if !rows.is_empty() {
-                removed.push((target, rows.len()));
+                removed.push((target, rows));
             }
         }
         removed
@@ -412,7 +501,7 @@ fn includes(new: &Notification, old: &Notification) -> bool {
 
 /// Adds what was resolved in `old` and is not in `new`.
 fn add_resolved(new: &mut Notification, old: &Notification) {
-    let Told { firing, resolved } = Told::of(&new.alerts);
+    let Told { firing, resolved, .. } = Told::of(&new.alerts);
     let there = |fingerprint: &Fingerprint| firing.contains(fingerprint) || resolved.contains(fingerprint);
     let missing = old.alerts.iter().filter(|a| a.status() == Status::Resolved && !there(&a.fingerprint())).cloned();
     new.alerts.extend(missing);

@@ -22,6 +22,10 @@ pub struct Route {
     pub group_interval: Duration,
     /// After this time a group that still fires is notified again.
     pub repeat_interval: Duration,
+    /// The names of the times in which it tells nothing. Not inherited.
+    pub mute: Vec<String>,
+    /// The names of the times outside of which it tells nothing; empty: it always tells. Not inherited.
+    pub active: Vec<String>,
     matchers: Vec<Matcher>,
     goes_on: bool,
     routes: Vec<Arc<Route>>,
@@ -48,6 +52,8 @@ impl Route {
             group_wait: DEFAULT_GROUP_WAIT,
             group_interval: DEFAULT_GROUP_INTERVAL,
             repeat_interval: DEFAULT_REPEAT_INTERVAL,
+            mute: Vec::new(),
+            active: Vec::new(),
             matchers: Vec::new(),
             goes_on: false,
             routes: Vec::new(),
@@ -87,10 +93,16 @@ impl Route {
             id: 0,
             key: format!("{}/{{{}}}", self.key, text.join(",")),
             receiver: config.receiver.clone().unwrap_or_else(|| self.receiver.clone()),
-            group_by: config.group_by.clone().unwrap_or_else(|| self.group_by.clone()),
+            // An empty list says nothing, as in Alertmanager.
+            group_by: match &config.group_by {
+                Some(group_by) if *group_by != GroupBy::default() => group_by.clone(),
+                _ => self.group_by.clone(),
+            },
             group_wait: config.group_wait.unwrap_or(self.group_wait),
             group_interval: config.group_interval.unwrap_or(self.group_interval),
             repeat_interval: config.repeat_interval.unwrap_or(self.repeat_interval),
+            mute: config.mute_time_intervals.clone(),
+            active: config.active_time_intervals.clone(),
             matchers,
             goes_on: config.goes_on,
             routes: Vec::new(),
@@ -212,6 +224,9 @@ routes:
         let page = root.dispatch(&Labels::from_pairs([("team", "db"), ("severity", "page")])).remove(0);
         assert_eq!((page.group_wait, page.group_interval), (Duration::from_secs(1), DEFAULT_GROUP_INTERVAL));
         assert_eq!(page.group_by, GroupBy::Labels(vec!["alertname".to_string()]));
+        let root = tree("{receiver: a, group_by: [x], routes: [{matchers: [t=a], group_by: []}]}");
+        let below = root.dispatch(&Labels::from_pairs([("t", "a")])).remove(0);
+        assert_eq!(below.group_by, GroupBy::Labels(vec!["x".to_string()]));
     }
 
     #[test]

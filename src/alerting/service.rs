@@ -172,22 +172,25 @@ impl Alerting {
         self.ask(move |core, now| core.post(alerts, now)).await == Some(0)
     }
 
-    /// The notifications that wait to be confirmed, in the order in which they became due.
+    /// The notifications that were given up, and then those that wait to be confirmed, the oldest of each first.
     pub async fn undelivered(&self) -> Vec<Undelivered> {
-        self.ask(|core, now| (core.view_undelivered(now), Actions::default())).await.unwrap_or_default()
+        self.ask(|core, _| (core.view_undelivered(), Actions::default())).await.unwrap_or_default()
+    }
+
+    /// Puts a notification that was given up into the queue again. `false`: there is none of this number, or its target is
+    /// no longer configured.
+    pub async fn retry(&self, number: u64) -> bool {
+        self.ask(move |core, now| core.retry(number, now)).await.unwrap_or(false)
+    }
+
+    /// Throws away a notification that was given up. `false`: there is none of this number.
+    pub async fn discard(&self, number: u64) -> bool {
+        self.ask(move |core, _| core.discard(number)).await.unwrap_or(false)
     }
 
     /// The names of the receivers, in the order of the configuration.
     pub async fn receivers(&self) -> Vec<String> {
         self.ask(|core, _| (core.receivers(), Actions::default())).await.unwrap_or_default()
-    }
-
-    pub async fn retry(&self, _number: u64) -> bool {
-        false
-    }
-
-    pub async fn discard(&self, _number: u64) -> bool {
-        false
     }
 
     /// False once the task that delivers has ended: after a stop, or because it panicked.
@@ -249,7 +252,14 @@ struct Service {
     inbox: mpsc::Receiver<Command>,
     running: JoinSet<Result<(), DeliveryError>>,
     /// What each running task tries, and since when.
-    attempts: HashMap<task::Id, (Attempt, Instant)>,
+    attempts: HashMap<task::Id, Running>,
+}
+
+/// A delivery under way.
+struct Running {
+    attempt: Attempt,
+    since: Instant,
+    task: task::AbortHandle,
 }
 
 type Finished = Result<(task::Id, Result<(), DeliveryError>), task::JoinError>;
@@ -268,6 +278,7 @@ impl Service {
                     Some(Command::Ask(question)) => self.answer(question).await,
                     Some(Command::Reload(plan, sinks)) => {
                         self.sinks = sinks;
+                        self.give_up_on_gone();
                         self.handle(Event::Plan(plan)).await;
                     }
                     Some(Command::Stop { grace, done }) => {
@@ -311,6 +322,19 @@ impl Service {
         self.core.queue().0
     }
 
+    /// Ends deliveries to targets that are gone: should one come back with the next configuration, nothing older may arrive
+    /// after what it is told then.
+    fn give_up_on_gone(&mut self) {
+        let sinks = &self.sinks;
+        self.attempts.retain(|_, running| {
+            let kept = sinks.contains_key(&running.attempt.target);
+            if !kept {
+                running.task.abort();
+            }
+            kept
+        });
+    }
+
     async fn finished(&mut self, finished: Finished) {
         let (id, result) = match finished {
             Ok((id, result)) => (id, result),
@@ -319,7 +343,7 @@ impl Service {
                 Err(DeliveryError::passing(Reason::Other, format!("the sink failed, which is a fault of it: {error}"))),
             ),
         };
-        let Some((attempt, since)) = self.attempts.remove(&id) else { return };
+        let Some(Running { attempt, since, .. }) = self.attempts.remove(&id) else { return };
         self.metrics.tried(&attempt.target, since.elapsed());
         self.handle(Event::Ended(Ended { attempt, result })).await;
     }
@@ -356,6 +380,8 @@ impl Service {
             tracing::error!(alerts = actions.refused, "too many alerts are known: refused");
             self.metrics.dropped(actions.refused);
         }
+        actions.suppressed.iter().for_each(|(why, alerts)| self.metrics.suppressed(*why, *alerts));
+        self.metrics.dead_letters(self.core.dead_letters());
         let (queue, oldest) = self.core.queue();
         let oldest = oldest.map(|since| (self.began + since).into_std());
         self.metrics.stand(self.core.alerts(), queue, oldest);
@@ -373,8 +399,8 @@ impl Service {
                     None => Err(DeliveryError::lasting(Reason::Other, "it is no longer configured")),
                 }
             };
-            let id = self.running.spawn(delivery).id();
-            self.attempts.insert(id, (attempt, Instant::now()));
+            let task = self.running.spawn(delivery);
+            self.attempts.insert(task.id(), Running { attempt, since: Instant::now(), task });
         }
     }
 }

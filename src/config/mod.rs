@@ -130,7 +130,10 @@ impl Config {
         file.resolve_paths(base);
         flags(&mut file);
         file.processes.read_groups_file(document.root.get("processes"), &mut faults);
-        file.alerting.templates.read(base, &mut faults);
+        file.alerting.read_config_file(document.root.get("alerting"), &mut faults);
+        // Those of an Alertmanager's file start where that is.
+        let of_file = file.alerting.config_file.as_deref().and_then(Path::parent).unwrap_or(base).to_path_buf();
+        file.alerting.templates.read(&of_file, &mut faults);
 
         // They have no faults, as their tests show, and would name their own file for those of the next.
         let mut groups = if file.stock_rules { rules::stock_groups(&mut Faults::default()) } else { Vec::new() };

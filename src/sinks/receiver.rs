@@ -1,6 +1,7 @@
 //! A receiver: a name, and a list of entries for each sink.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::{
     AlertmanagerConfig, DesktopConfig, DiscordConfig, EmailConfig, ExecConfig, GlobalConfig, GotifyConfig, JiraConfig,
@@ -67,6 +68,29 @@ section! {
         pub journald_configs: Vec<JournaldConfig> = Vec::new(),
         /// Each a bubble on somebody's screen.
         pub desktop_configs: Vec<DesktopConfig> = Vec::new(),
+        /// How many notifications each of these takes in a time; what is over waits, and is told together.
+        pub rate_limit: Option<RateLimitConfig> = None,
+    }
+}
+
+section! {
+    check = check_rate;
+    /// At most so many notifications in any span of so much time; tries that fail count. No limit where it is not said.
+    pub struct RateLimitConfig {
+        /// How many.
+        pub notifications: usize = 10,
+        /// In what time.
+        pub per: Duration = Duration::from_secs(60),
+    }
+}
+
+fn check_rate(config: &mut RateLimitConfig, node: &Node, faults: &mut Faults) {
+    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    if !(1..=10_000).contains(&config.notifications) {
+        faults.error(at("notifications"), "notifications must be from 1 to 10000; leave rate_limit out for no limit");
+    }
+    if config.per.is_zero() || config.per > Duration::from_secs(7 * 24 * 3600) {
+        faults.error(at("per"), "per must be longer than 0 and at most 7d");
     }
 }
 

@@ -45,14 +45,18 @@ impl Core {
         let mut receivers: Vec<String> = routes.iter().map(|route| route.receiver.clone()).collect();
         receivers.sort_unstable();
         receivers.dedup();
+        let mut muted_by: Vec<String> =
+            routes.iter().flat_map(|route| self.plan.muting(route, now.wall)).map(str::to_string).collect();
+        muted_by.sort_unstable();
+        muted_by.dedup();
         AlertView {
             alert: known.alert.clone(),
             ends_at: known.ends_at(self.plan.resolve_timeout),
             updated_at: known.updated,
             receivers,
             silenced_by: self.silences.of(labels, now.wall).map(|silence| silence.id.clone()).collect(),
-            inhibited_by: Vec::new(),
-            muted_by: Vec::new(),
+            inhibited_by: self.inhibitor.inhibiting(labels).into_iter().collect(),
+            muted_by,
         }
     }
 
@@ -61,10 +65,9 @@ impl Core {
         self.silences.iter().cloned().collect()
     }
 
-    /// All notifications that wait to be confirmed.
-    pub fn view_undelivered(&self, now: Now) -> Vec<Undelivered> {
-        let _ = now;
-        self.queue.view()
+    /// All notifications that were given up, and then all that wait to be confirmed, the oldest of each first.
+    pub fn view_undelivered(&self) -> Vec<Undelivered> {
+        self.dead.view().chain(self.queue.view()).collect()
     }
 
     /// The names of all receivers, in the order of the configuration.

@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::alerting::{AlertView, AlertingConfig, Ending, PostedAlert};
+use crate::alerting::{AlertView, AlertingConfig, Ending, PostedAlert, Silence, Suppressed};
 use crate::fuzz::Fuzz;
 use crate::sinks::Reason;
 use crate::yaml::{Document, Faults};
@@ -26,6 +26,7 @@ struct Agent {
     writes: usize,
     attempts: Vec<Attempt>,
     endings: Vec<Ending>,
+    suppressed: BTreeMap<Suppressed, usize>,
     /// Of the alerts that are told.
     valid_for: Duration,
 }
@@ -44,8 +45,16 @@ fn time(seconds: u64) -> Now {
 impl Agent {
     fn new(config: &str) -> Agent {
         let (core, _) = Core::restore(plan(config), 7, time(0), |_| Vec::new());
-        let (rows, attempts, endings) = (RefCell::default(), Vec::new(), Vec::new());
-        Agent { core, rows, seconds: 0, writes: 0, attempts, endings, valid_for: Duration::from_secs(240) }
+        Agent {
+            core,
+            rows: RefCell::default(),
+            seconds: 0,
+            writes: 0,
+            attempts: Vec::new(),
+            endings: Vec::new(),
+            suppressed: BTreeMap::new(),
+            valid_for: Duration::from_secs(240),
+        }
     }
 
     fn act(&mut self, actions: Actions) {
@@ -58,6 +67,7 @@ impl Agent {
             };
         }
         self.attempts.extend(actions.attempts);
+        actions.suppressed.into_iter().for_each(|(why, alerts)| *self.suppressed.entry(why).or_default() += alerts);
         self.endings.extend(actions.endings.into_iter().map(|report| report.ending));
     }
 
@@ -112,14 +122,34 @@ impl Agent {
         said
     }
 
+    /// Tells one alert: since when it fires, and when it ended.
+    fn tell_since(&mut self, name: &str, instance: &str, from: u64, until: Option<u64>) {
+        let alert = Alert {
+            labels: Labels::from_pairs([("alertname", name), ("instance", instance)]),
+            annotations: Labels::empty(),
+            starts_at: time(from).wall,
+            ends_at: until.map(|seconds| time(seconds).wall),
+            valid_for: self.valid_for,
+            value: 1.0,
+            expr: "up == 0".to_string(),
+            threshold: None,
+            top: Vec::new(),
+        };
+        self.handle(Event::Alerts(vec![alert]));
+    }
+
     /// The agent is killed and started again after so many seconds.
     fn restart(&mut self, down: u64) {
+        self.restart_with(CONFIG, down);
+    }
+
+    fn restart_with(&mut self, config: &str, down: u64) {
         self.seconds += down;
         let rows = self.rows.borrow().clone();
         let load = |table: Table| {
             rows.iter().filter(|((t, _), _)| *t == table).map(|((_, k), row)| (k.clone(), row.clone())).collect()
         };
-        let (core, actions) = Core::restore(plan(CONFIG), 8, time(self.seconds), load);
+        let (core, actions) = Core::restore(plan(config), 8, time(self.seconds), load);
         self.core = core;
         self.attempts.clear();
         self.act(actions);
@@ -519,4 +549,291 @@ fn what_is_beyond_the_limit_of_known_alerts_is_refused() {
     assert_eq!(agent.post(many(0, 100_000)), 0);
     assert_eq!(agent.post(many(99_990, 100_010)), 10);
     assert_eq!(agent.core.alerts(), (100_000, 0));
+}
+
+const SUPPRESSING: &str = r#"
+route:
+  receiver: ops
+  group_by: [alertname]
+  group_wait: 10s
+  group_interval: 1m
+  repeat_interval: 1h
+  routes:
+    - matchers: [alertname="Muted"]
+      mute_time_intervals: [first-hour]
+    - matchers: [alertname="Active"]
+      active_time_intervals: [first-hour]
+receivers:
+  - name: ops
+    webhook_configs: [{url: 'http://x'}]
+inhibit_rules:
+  - source_matchers: [alertname="Down"]
+    target_matchers: [alertname!="Down"]
+    equal: [instance]
+time_intervals:
+  # The simulated time begins on 1970-01-12T13:46:40Z.
+  - name: first-hour
+    time_intervals: [{times: [{start_time: '13:00', end_time: '14:00'}]}]
+"#;
+
+fn silence(matchers: &str, from: u64, until: u64) -> Silence {
+    Silence {
+        id: String::new(),
+        matchers: crate::alerting::parse_matchers(matchers).unwrap(),
+        starts_at: time(from).wall,
+        ends_at: time(until).wall,
+        updated_at: time(from).wall,
+        created_by: String::new(),
+        comment: String::new(),
+    }
+}
+
+impl Agent {
+    fn silence(&mut self, matchers: &str, from: u64, until: u64) -> String {
+        let (id, actions) = self.core.set_silence(silence(matchers, from, until), time(self.seconds));
+        self.act(actions);
+        id.unwrap()
+    }
+}
+
+#[test]
+fn what_is_silenced_is_left_out_until_the_silence_ends() {
+    let mut agent = Agent::new(CONFIG);
+    agent.silence("instance=a", 0, 100);
+    agent.tell("Disk", &["a", "b"]);
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["b"]);
+    assert_eq!(agent.suppressed.get(&Suppressed::Silence), Some(&1));
+    agent.until(99);
+    assert!(agent.deliver().is_empty());
+    agent.until(130);
+    assert_eq!(agent.deliver(), ["a b"]);
+}
+
+#[test]
+fn a_silence_survives_a_restart_and_can_be_expired() {
+    let mut agent = Agent::new(CONFIG);
+    let id = agent.silence("alertname=Disk", 0, 10_000);
+    agent.tell("Disk", &["a"]);
+    agent.restart(5);
+    agent.tell("Disk", &["a"]);
+    agent.until(100);
+    assert!(agent.deliver().is_empty());
+    assert_eq!(agent.view()[0].silenced_by, std::slice::from_ref(&id));
+    let (expired, actions) = agent.core.expire_silence(&id, time(100));
+    assert_eq!(expired, Ok(()));
+    agent.act(actions);
+    agent.until(160);
+    assert_eq!(agent.deliver(), ["a"]);
+}
+
+#[test]
+fn an_alert_that_ends_while_silenced_is_news_when_it_fires_again() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["a"]);
+    agent.silence("instance=a", 10, 100);
+    agent.tell("Disk", &["-a"]);
+    agent.until(100);
+    assert!(agent.deliver().is_empty(), "as in Alertmanager, its end is not told");
+    agent.tell("Disk", &["a"]);
+    agent.until(200);
+    assert_eq!(agent.deliver(), ["a"]);
+}
+
+#[test]
+fn what_is_inhibited_is_left_out_as_long_as_the_source_fires() {
+    let mut agent = Agent::new(SUPPRESSING);
+    agent.tell("Down", &["a"]);
+    agent.tell("Disk", &["a", "b"]);
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["b", "a"], "of Disk only b; Down inhibits no Down");
+    let disk =
+        agent.view().into_iter().find(|v| v.alert.labels.get("alertname") == "Disk" && !v.inhibited_by.is_empty());
+    assert_eq!(disk.map(|view| view.alert.labels.get("instance").to_string()), Some("a".to_string()));
+    agent.tell("Down", &["-a"]);
+    agent.until(75);
+    assert_eq!(agent.deliver(), ["a b", "-a"]);
+    assert!(agent.view().iter().all(|view| view.inhibited_by.is_empty()));
+}
+
+#[test]
+fn a_route_tells_nothing_in_its_mute_times_and_outside_of_its_active_ones() {
+    let mut agent = Agent::new(SUPPRESSING);
+    agent.tell("Muted", &["a"]);
+    agent.tell("Active", &["b"]);
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["b"]);
+    assert_eq!(agent.view().iter().map(|view| view.muted_by.clone()).collect::<Vec<_>>().concat(), ["first-hour"]);
+    // 14:00 is 800 s after the start.
+    agent.valid_for = Duration::from_secs(10_000);
+    agent.tell("Muted", &["a"]);
+    agent.tell("Active", &["b", "c"]);
+    agent.until(130);
+    assert_eq!(agent.deliver(), ["b c"]);
+    agent.until(799);
+    assert!(agent.deliver().is_empty());
+    agent.tell("Active", &["b", "c", "d"]);
+    agent.until(860);
+    assert_eq!(agent.deliver(), ["a"]);
+    assert_eq!(agent.suppressed.get(&Suppressed::MuteTime), Some(&14));
+    assert!(agent.suppressed.contains_key(&Suppressed::ActiveTime));
+}
+
+#[test]
+fn the_end_of_what_flaps_is_held_back_until_it_is_calm_and_the_notification_says_so() {
+    let mut agent = Agent::new("");
+    agent.valid_for = Duration::from_secs(10_000);
+    let (mut said, mut flaps) = (Vec::new(), Vec::new());
+    for i in 0..5u64 {
+        agent.until(i * 300);
+        agent.tell_since("Disk", "a", i * 300, None);
+        while !agent.attempts.is_empty() {
+            flaps.push(agent.attempts[0].notification.alerts[0].details.flapping);
+            said.extend(agent.deliver());
+        }
+        agent.until(i * 300 + 299);
+        agent.tell_since("Disk", "a", i * 300, Some(i * 300 + 299));
+    }
+    assert_eq!(said.join(" "), "a -a a -a a -a a -a a");
+    assert_eq!((flaps[8], flaps[..8].iter().flatten().count()), (Some(5), 0));
+    // It is away from 1499 on; the agent is killed meanwhile.
+    agent.until(1700);
+    assert!(agent.deliver().is_empty());
+    let rows = agent.rows.borrow().clone();
+    assert!(rows.keys().any(|(table, _)| *table == Table::Flapping));
+    agent.restart_with("", 60);
+    agent.tell_since("Disk", "a", 1200, Some(1499));
+    agent.until(1499 + 599);
+    assert!(agent.deliver().is_empty());
+    agent.until(1499 + 1200);
+    let n = Arc::clone(&agent.attempts[0].notification);
+    assert_eq!((n.alerts[0].ends_at, n.alerts[0].details.flapping), (Some(time(1499).wall), Some(5)));
+    assert_eq!(agent.deliver(), ["-a"]);
+    agent.until(10_000);
+    assert!(agent.rows.borrow().is_empty(), "{:?}", agent.rows.borrow().keys());
+}
+
+#[test]
+fn a_change_into_flapping_is_told_once_even_if_nobody_saw_it_end() {
+    let mut agent = Agent::new(CONFIG);
+    agent.valid_for = Duration::from_secs(10_000);
+    agent.tell_since("Disk", "a", 0, None);
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["a"]);
+    for i in 1..5u64 {
+        agent.tell_since("Disk", "a", 10 + i, Some(10 + i));
+        agent.tell_since("Disk", "a", 11 + i, None);
+    }
+    agent.until(500);
+    assert_eq!(agent.deliver(), ["a"]);
+    // It fires on: after ten minutes it flaps no more, and its next end is told as usual.
+    agent.until(700);
+    agent.tell_since("Disk", "a", 15, None);
+    agent.tell_since("Disk", "a", 15, Some(700));
+    agent.until(760);
+    assert_eq!(agent.deliver(), ["-a"]);
+}
+
+#[test]
+fn what_flaps_is_resolved_when_its_rule_goes_away() {
+    let mut agent = Agent::new(CONFIG);
+    agent.valid_for = Duration::from_secs(60);
+    for i in 0..5u64 {
+        agent.tell_since("Disk", "a", i, None);
+        if i < 4 {
+            agent.tell_since("Disk", "a", i, Some(i));
+        }
+    }
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["a"]);
+    // resolve_timeout, and then the next look at the group.
+    agent.until(370);
+    assert_eq!(agent.deliver(), ["-a"]);
+}
+
+fn refusal() -> Result<(), DeliveryError> {
+    Err(DeliveryError { retry: false, retry_after: None, reason: Reason::ClientError, message: "403".to_string() })
+}
+
+impl Agent {
+    /// Lets a sink refuse what is due until it is given up.
+    fn refuse(&mut self) {
+        for _ in 0..5 {
+            self.end(refusal);
+            self.until(self.seconds + 300);
+        }
+    }
+}
+
+#[test]
+fn what_is_given_up_is_kept_and_can_be_tried_again_or_thrown_away() {
+    let mut agent = Agent::new(CONFIG);
+    agent.valid_for = Duration::from_secs(100_000);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    agent.refuse();
+    agent.end(refusal);
+    agent.tell("Disk", &["-a"]);
+    agent.until(agent.seconds + 60);
+    agent.refuse();
+    agent.attempts.clear();
+    agent.restart(1);
+    let seen = agent.core.view_undelivered();
+    let dead: Vec<_> =
+        seen.iter().filter(|u| u.given_up.is_some()).map(|u| (u.number, u.firing, u.error.clone())).collect();
+    assert_eq!(dead.len(), 1, "{seen:#?}");
+    assert_eq!((dead[0].1, dead[0].2.as_str(), agent.core.dead_letters()), (1, "403", 1));
+
+    // What waits goes on; the other is told as it was, and since it has ended by now, that is told after it.
+    assert_eq!(agent.deliver(), ["-a"]);
+    let (retried, actions) = agent.core.retry(dead[0].0, time(agent.seconds));
+    assert!(retried && agent.core.dead_letters() == 0);
+    agent.act(actions);
+    assert_eq!(agent.deliver(), ["a"]);
+    agent.until(agent.seconds + 60);
+    assert_eq!(agent.deliver(), ["-a"]);
+    assert!(!agent.core.retry(dead[0].0, time(agent.seconds)).0 && !agent.core.discard(dead[0].0).0);
+    agent.until(agent.seconds + 60);
+    assert!(agent.rows.borrow().is_empty(), "{:?}", agent.rows.borrow().keys());
+}
+
+#[test]
+fn what_waits_for_a_receiver_that_goes_is_kept_too() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    agent.handle(Event::Plan(Box::new(plan(&CONFIG.replace("ops", "others")))));
+    let dead = agent.core.view_undelivered().remove(0);
+    assert_eq!((dead.target.receiver.as_str(), dead.error.as_str()), ("ops", "its receiver is no longer configured"));
+    assert!(!agent.core.retry(dead.number, time(10)).0, "there is nobody to tell");
+    assert!(agent.core.discard(dead.number).0 && agent.core.dead_letters() == 0);
+    // When it is back, it has still to be told.
+    agent.attempts.clear();
+    agent.handle(Event::Plan(Box::new(plan(CONFIG))));
+    agent.until(80);
+    assert_eq!(agent.deliver(), ["a"]);
+}
+
+#[test]
+fn ten_thousand_alerts_at_once_are_grouped_in_good_time_and_make_as_many_rows_as_groups() {
+    for (group_by, groups) in [("[alertname]", 1), ("['...']", 10_000)] {
+        let config = CONFIG.replace("[alertname]", group_by)
+            + "inhibit_rules: [{source_matchers: [alertname=Disk], \
+             target_matchers: [alertname=Disk, x=y], equal: [instance]}]\n";
+        let mut agent = Agent::new(&config);
+        let names: Vec<String> = (0..10_000).map(|i| i.to_string()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let began = std::time::Instant::now();
+        agent.tell("Disk", &names);
+        agent.until(10);
+        let count = |table: Table| agent.rows.borrow().keys().filter(|(t, _)| *t == table).count();
+        assert_eq!(
+            (count(Table::Alerts), count(Table::Queue), count(Table::NotificationLog)),
+            (10_000, groups, groups)
+        );
+        // Without optimisation, on a machine that does much else.
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    }
 }

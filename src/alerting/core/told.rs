@@ -48,7 +48,7 @@ impl Core {
 
     /// Takes an alert in; `false`: it is refused.
     fn told(&mut self, telling: Telling, now: Now, batch: &mut Batch) -> bool {
-        let Telling { alert, valid_for, posted } = telling;
+        let Telling { mut alert, valid_for, posted } = telling;
         let fingerprint = alert.fingerprint();
         let routes = self.plan.root.dispatch(&alert.labels);
         let known = self.alerts.get(&fingerprint);
@@ -61,11 +61,20 @@ impl Core {
                 return false;
             }
         }
+        if self.damp(fingerprint, &mut alert, now, batch) {
+            // It is told as firing; that the rule, or who posts it, is still there counts.
+            if let Some(known) = self.alerts.get_mut(&fingerprint) {
+                (known.told, known.updated, known.valid_for) = (Mono::of(now.mono), now.wall, valid_for);
+            }
+            return true;
+        }
         let at = Mono::of(now.mono);
+        let known = self.alerts.get(&fingerprint);
         // Since when it fires by the monotonic clock, which does not jump.
         let starts_at = at.before(Duration::from_millis(now.wall.millis_since(alert.starts_at).max(0).unsigned_abs()));
         let as_known = known.is_some_and(|known| {
             (known.alert.starts_at, known.alert.ends_at) == (alert.starts_at, alert.ends_at)
+                && known.alert.details.flapping == alert.details.flapping
                 // A time-out need not be known after a restart.
                 && (known.posted == posted || posted.is_some_and(|p| p.timeout) && known.posted.is_some_and(|k| k.timeout))
         });
@@ -77,6 +86,7 @@ impl Core {
         }
         let limit = known.limit(self.plan.resolve_timeout);
         self.alerts.insert(fingerprint, known);
+        self.index(fingerprint);
         self.next_look = self.next_look.min(limit);
         for route in &routes {
             self.join(route, &labels, fingerprint, |_| (at.after(route.group_wait), false));
@@ -88,6 +98,32 @@ impl Core {
             }
         }
         true
+    }
+
+    /// Counts how often an alert begins to fire. `true`: it ends, and the end is held back because it flaps.
+    fn damp(&mut self, fingerprint: Fingerprint, alert: &mut NotifiedAlert, now: Now, batch: &mut Batch) -> bool {
+        let config = &self.plan.flapping;
+        let known = self.alerts.get(&fingerprint).map(|known| &known.alert);
+        let fires = known.filter(|known| known.status() == Status::Firing);
+        let held = self.flaps.holds(fingerprint);
+        match alert.ends_at {
+            None if fires.is_some() && !held => alert.details.flapping = fires.and_then(|known| known.details.flapping),
+            None => alert.details.flapping = self.flaps.begins(fingerprint, config, now, batch),
+            Some(_) if fires.is_none() => return false,
+            Some(end) => {
+                let holds = held || self.flaps.ends(fingerprint, end, now, batch);
+                self.next_look = self.next_look.min(Mono::of(now.mono).after(config.calm));
+                return holds;
+            }
+        }
+        if let Some(flapping) = fires.filter(|_| alert.details.flapping.is_some()) {
+            // To those who are told, it has fired all the time.
+            alert.starts_at = alert.starts_at.min(flapping.starts_at);
+        }
+        if alert.details.flapping.is_some() {
+            self.next_look = self.next_look.min(Mono::of(now.mono).after(config.calm));
+        }
+        false
     }
 
     /// The labels with those that every alert has.

@@ -119,7 +119,7 @@ fn what_is_refused_is_tried_a_few_times_and_given_up() {
     push(&mut queue, "r", "lane", "a");
     let mut now = 0;
     let mut verdicts = Vec::new();
-    while verdicts.last() != Some(&Verdict::GivenUp { last: false, may_have_arrived: false }) {
+    while verdicts.last() != Some(&Verdict::GivenUp { last: false, may_have_arrived: false, failures: 5 }) {
         let attempt = tries(&mut queue, now).remove(0);
         verdicts.push(fail(&mut queue, &attempt, &error(false, None), now));
         now = now.max(queue.next_try().unwrap().since_start().as_secs());
@@ -321,6 +321,28 @@ fn every_change_of_the_queue_is_a_change_of_a_row() {
     assert_eq!(rows(&batch), [format!("-{}", key(1))]);
     queue.push(&target("r"), "lane".to_string(), notification("A"), at(0), &mut Batch::default());
     let mut batch = Batch::default();
-    assert_eq!(queue.retain(|_| false, &mut batch), [(target("r"), 1)]);
+    let gone = queue.retain(|_| false, &mut batch);
+    assert_eq!(gone.iter().map(|(target, rows)| (target.clone(), rows.len())).collect::<Vec<_>>(), [(target("r"), 1)]);
     assert_eq!(rows(&batch), [format!("-{}", key(2))]);
+}
+
+#[test]
+fn a_rate_holds_in_every_span_and_what_is_over_waits_for_all_tries_too() {
+    let mut queue = Queue::default();
+    let rate = Rate { tries: 2, per: Duration::from_secs(60) };
+    queue.limit(BTreeMap::from([(target("r"), rate)]));
+    push(&mut queue, "other", "lane", "A");
+    push(&mut queue, "r", "one", "A");
+    push(&mut queue, "r", "two", "B");
+    push(&mut queue, "r", "three", "C");
+    let first = tries(&mut queue, 0);
+    assert_eq!(first.len(), 3, "the limit of one is not that of another");
+    fail(&mut queue, &first[1], &error(true, None), 10);
+    assert_eq!(queue.next_try(), Some(at(60)));
+    assert!(tries(&mut queue, 59).is_empty());
+    // What waits meanwhile is merged with what is newer.
+    push(&mut queue, "r", "three", "CD");
+    let said: Vec<String> = tries(&mut queue, 60).iter().map(|t| said(&t.notification)).collect();
+    assert_eq!(said, ["CD", "A"]);
+    assert_eq!(queue.next_try(), None);
 }

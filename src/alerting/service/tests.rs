@@ -263,7 +263,7 @@ async fn others_can_ask_post_and_silence_and_what_they_did_survives() {
         comment: String::new(),
     };
     let id = first.alerting.set_silence(silence.clone()).await.unwrap();
-    assert_eq!(first.alerting.alerts().await[0].silenced_by, [id.clone()]);
+    assert_eq!(first.alerting.alerts().await[0].silenced_by, std::slice::from_ref(&id));
     let group = first.alerting.groups().await.remove(0);
     assert_eq!((group.receiver.as_str(), group.alerts[0].receivers.as_slice()), ("hook", &["hook".to_string()][..]));
     first.alerting.shutdown(Duration::from_secs(5)).await;
