@@ -47,6 +47,7 @@ fn main() {
             timeout: Duration::from_secs(10),
             lane: LaneKind::Shared,
             wanted: false,
+            top: None,
         };
         let table = table();
         report(&format!("{count} synthetic series"), Sampler::new(vec![plan], &table, 1_000_000));

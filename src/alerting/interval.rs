@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 
 use crate::model::Timestamp;
 use crate::section;
-use crate::yaml::{Faults, FromYaml, Node, nearest};
+use crate::yaml::{Faults, FromYaml, Node, Value, nearest};
 
 section! {
     check = check_name;
@@ -101,6 +101,11 @@ impl FromYaml for TimeRange {
         Some(TimeRange { start, end })
     }
 
+    fn as_yaml(&self) -> Option<Value> {
+        let minute = |n: u16| Some(Value::text(format!("{:02}:{:02}", n / 60, n % 60)));
+        Value::mapping([("start_time", minute(self.start)), ("end_time", minute(self.end))])
+    }
+
     fn key_paths(path: &str, paths: &mut Vec<String>) {
         TimeRangeConfig::key_paths(path, paths);
     }
@@ -170,6 +175,17 @@ impl Range {
         Some(range)
     }
 
+    /// As it is written; `names`: those of the numbers from `lowest` on.
+    fn as_yaml(self, names: &[&str], lowest: i32) -> Option<Value> {
+        let end = |n: i32| {
+            let place = n.checked_sub(lowest).and_then(|place| usize::try_from(place).ok());
+            let name = place.and_then(|place| names.get(place)).map(|name| name.to_string());
+            name.unwrap_or_else(|| n.to_string())
+        };
+        let (first, last) = (end(self.first), end(self.last));
+        Some(Value::text(if first == last { first } else { format!("{first}:{last}") }))
+    }
+
     fn contains(self, n: i32) -> bool {
         (self.first..=self.last).contains(&n)
     }
@@ -199,6 +215,10 @@ impl FromYaml for Weekdays {
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         Range::read(node, faults, "a day of the week", &WEEKDAYS, (0, 6), false).map(Weekdays)
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        self.0.as_yaml(&WEEKDAYS, 0)
+    }
 }
 
 /// Months from 1.
@@ -209,6 +229,10 @@ impl FromYaml for Months {
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         Range::read(node, faults, "a month", &MONTHS, (1, 12), true).map(Months)
     }
+
+    fn as_yaml(&self) -> Option<Value> {
+        self.0.as_yaml(&MONTHS, 1)
+    }
 }
 
 /// Years.
@@ -218,6 +242,10 @@ pub struct Years(Range);
 impl FromYaml for Years {
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         Range::read(node, faults, "a year", &[], (1, 9999), true).map(Years)
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        self.0.as_yaml(&[], 0)
     }
 }
 
@@ -239,6 +267,10 @@ impl FromYaml for DaysOfMonth {
             return None;
         }
         Some(DaysOfMonth(range))
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        self.0.as_yaml(&[], 0)
     }
 }
 
@@ -270,6 +302,11 @@ impl FromYaml for Location {
             faults.error(node.at, format!("the time zone {name:?} is not known: {how}"));
         };
         zone.map_err(unknown).ok().map(Location)
+    }
+
+    fn as_yaml(&self) -> Option<Value> {
+        // The host's may have no name.
+        Some(Value::text(self.0.iana_name().unwrap_or("Local")))
     }
 }
 

@@ -67,11 +67,11 @@ impl Brain for Alerting {
         Alerting::undelivered(self).await
     }
 
-    async fn retry(&self, _number: u64) -> bool {
-        false
+    async fn retry(&self, number: u64) -> bool {
+        Alerting::retry(self, number).await
     }
 
-    async fn discard(&self, _number: u64) -> bool {
-        false
+    async fn discard(&self, number: u64) -> bool {
+        Alerting::discard(self, number).await
     }
 }
