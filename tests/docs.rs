@@ -148,7 +148,14 @@ fn what_the_example_shows_behind_a_comment_can_be_used() {
     // certificates too.
     let secrets = ["username", "password", "credentials", "client_secret"];
     let for_all = ["slack_api_url", "slack_app_token", "mattermost_webhook_url", "rocketchat_token"];
-    let more_for_all = ["rocketchat_token_id", "telegram_bot_token", "smtp_auth_password", "smtp_auth_secret"];
+    let more_for_all = [
+        "rocketchat_token_id",
+        "telegram_bot_token",
+        "smtp_auth_password",
+        "smtp_auth_secret",
+        "opsgenie_api_key",
+        "victorops_api_key",
+    ];
     let in_files = secrets.iter().chain(&for_all).chain(&more_for_all).map(|key| format!(" {key}_file: "));
     let here = [
         " ca: ",
