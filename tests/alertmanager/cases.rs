@@ -382,7 +382,7 @@ time_intervals:
 - name: at_night
   time_intervals: [{times: [{start_time: '00:00', end_time: '06:00'}, {start_time: '20:00', end_time: '24:00'}], location: NOON}]
 - name: this_year
-  time_intervals: [{years: ['2020:2099'], months: ['january:december', '1:12'], days_of_month: ['1:31'], weekdays: ['monday:sunday'], location: NOON}]
+  time_intervals: [{years: ['2020:2099'], months: ['january:december', '1:12'], days_of_month: ['1:31'], weekdays: ['sunday:saturday'], location: NOON}]
 - name: the_end_of_months
   time_intervals: [{days_of_month: ['-31:-1']}]
 receivers:
@@ -411,7 +411,7 @@ time_intervals:
 - name: at_night
   time_intervals: [{times: [{start_time: '00:00', end_time: '06:00'}, {start_time: '20:00', end_time: '24:00'}], location: NOON}]
 - name: this_year
-  time_intervals: [{years: ['2020:2099'], months: ['january:december', '1:12'], days_of_month: ['1:31'], weekdays: ['monday:sunday'], location: NOON}]
+  time_intervals: [{years: ['2020:2099'], months: ['january:december', '1:12'], days_of_month: ['1:31'], weekdays: ['sunday:saturday'], location: NOON}]
 - name: the_end_of_months
   time_intervals: [{days_of_month: ['-31:-1']}]
 receivers:
@@ -439,7 +439,7 @@ time_intervals:
 - name: at_night
   time_intervals: [{times: [{start_time: '00:00', end_time: '06:00'}, {start_time: '20:00', end_time: '24:00'}], location: NOON}]
 - name: this_year
-  time_intervals: [{years: ['2020:2099'], months: ['january:december', '1:12'], days_of_month: ['1:31'], weekdays: ['monday:sunday'], location: NOON}]
+  time_intervals: [{years: ['2020:2099'], months: ['january:december', '1:12'], days_of_month: ['1:31'], weekdays: ['sunday:saturday'], location: NOON}]
 - name: the_end_of_months
   time_intervals: [{days_of_month: ['-31:-1']}]
 receivers:
@@ -464,7 +464,7 @@ mute_time_intervals:
 - name: at_night
   time_intervals: [{times: [{start_time: '00:00', end_time: '06:00'}, {start_time: '20:00', end_time: '24:00'}], location: NOON}]
 - name: this_year
-  time_intervals: [{years: ['2020:2099'], months: ['january:december', '1:12'], days_of_month: ['1:31'], weekdays: ['monday:sunday'], location: NOON}]
+  time_intervals: [{years: ['2020:2099'], months: ['january:december', '1:12'], days_of_month: ['1:31'], weekdays: ['sunday:saturday'], location: NOON}]
 - name: the_end_of_months
   time_intervals: [{days_of_month: ['-31:-1']}]
 receivers:
@@ -500,7 +500,7 @@ time_intervals:
 - name: at_night
   time_intervals: [{times: [{start_time: '00:00', end_time: '06:00'}, {start_time: '20:00', end_time: '24:00'}], location: NOON}]
 - name: this_year
-  time_intervals: [{years: ['2020:2099'], months: ['january:december', '1:12'], days_of_month: ['1:31'], weekdays: ['monday:sunday'], location: NOON}]
+  time_intervals: [{years: ['2020:2099'], months: ['january:december', '1:12'], days_of_month: ['1:31'], weekdays: ['sunday:saturday'], location: NOON}]
 - name: the_end_of_months
   time_intervals: [{days_of_month: ['-31:-1']}]
 receivers:
