@@ -265,8 +265,8 @@ impl Signals {
     }
 }
 
-/// The label `instance`: as configured, else HOST:PORT.
-fn instance_name(config: &Config, port: Option<u16>) -> String {
+/// The label `instance`: as configured, else HOST:PORT; `port`: where the agent listens.
+pub fn instance_name(config: &Config, port: Option<u16>) -> String {
     if !config.file.global.instance.is_empty() {
         return config.file.global.instance.clone();
     }
@@ -304,7 +304,7 @@ fn alerting_options(config: &Config, instance: &str, shared: &Shared) -> crate::
 }
 
 /// Where people reach the agent.
-fn external_url(instance: &str) -> String {
+pub fn external_url(instance: &str) -> String {
     format!("http://{instance}")
 }
 

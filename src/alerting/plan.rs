@@ -104,7 +104,8 @@ impl Plan {
         self.recipients.get(&target.receiver).is_some_and(|all| all.iter().any(|r| *r.target == *target))
     }
 
-    fn is_in(&self, name: &str, now: Timestamp) -> bool {
+    /// Whether it is the time of this name.
+    pub(super) fn is_in(&self, name: &str, now: Timestamp) -> bool {
         self.intervals.get(name).is_some_and(|times| times.iter().any(|times| times.contains(now)))
     }
 
