@@ -199,7 +199,8 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ExternalUrl>().unwrap().as_str(), url);
         }
-        let wrong = ["a.example", "/x", "ftp://a", "http://", "http://a/?b", "http://a/#b", "http://me:x@a", "http://a b"];
+        let wrong =
+            ["a.example", "/x", "ftp://a", "http://", "http://a/?b", "http://a/#b", "http://me:x@a", "http://a b"];
         for text in wrong {
             assert!(text.parse::<ExternalUrl>().is_err(), "{text}");
         }

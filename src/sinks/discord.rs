@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::http::{HttpClient, Outgoing};
 use super::message::{
-    CHART, Message, TIMEOUT, chart, check_secret_url, check_timeout, client, cut, json, resolve, secret_now, settled, template,
+    CHART, Message, TIMEOUT, chart, check_secret_url, check_timeout, client, cut, json, resolve, secret_now, settled,
+    template,
 };
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Status,

@@ -8,15 +8,19 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use super::message::testing::context;
 use super::notification::tests::example;
 use super::{DeliveryError, GlobalConfig, Reason, ReceiverConfig, Sink};
-use crate::yaml::{Document, Faults};
+use crate::yaml::{Document, Faults, FromYaml};
 
 /// Each sink with all the kinds of secrets that it can have, for a far side at `ADDRESS`. `SECRET` is one.
 const ENTRIES: &[(&str, &str)] = &[
-    ("webhook", "{url: 'http://ADDRESS/hook/SECRET?k=SECRET', http_config: {basic_auth: {username: me, password: SECRET}}}"),
+    (
+        "webhook",
+        "{url: 'http://ADDRESS/hook/SECRET?k=SECRET', http_config: {basic_auth: {username: me, password: SECRET}}}",
+    ),
     ("webhook", "{url: 'http://ADDRESS/', http_config: {http_headers: {X-Key: {secrets: [SECRET]}}}}"),
     ("slack", "{api_url: 'http://ADDRESS/services/T0/SECRET', channel: c}"),
     ("slack", "{app_token: SECRET, app_url: 'http://ADDRESS/api', channel: c}"),
@@ -29,25 +33,41 @@ const ENTRIES: &[(&str, &str)] = &[
     ("webex", "{api_url: 'http://ADDRESS/v1', room_id: r, http_config: {authorization: {credentials: SECRET}}}"),
     ("pushover", "{user_key: SECRET, token: SECRET, http_config: {proxy_url: 'http://me:SECRET@ADDRESS'}}"),
     ("pagerduty", "{url: 'http://ADDRESS/v2/enqueue', routing_key: SECRET}"),
-    ("pagerduty", "{url: 'http://ADDRESS/v2/enqueue', service_key: SECRET}"),
+    ("pagerduty", "{service_key: SECRET, http_config: {proxy_url: 'http://me:SECRET@ADDRESS'}}"),
     ("opsgenie", "{api_url: 'http://ADDRESS/', api_key: SECRET}"),
     ("victorops", "{api_url: 'http://ADDRESS/', api_key: SECRET, routing_key: team}"),
-    ("jira", "{api_url: 'http://ADDRESS/rest/api/2', project: P, issue_type: Task,
-        http_config: {basic_auth: {username: me, password: SECRET}}}"),
+    (
+        "jira",
+        "{api_url: 'http://ADDRESS/rest/api/2', project: P, issue_type: Task,
+        http_config: {basic_auth: {username: me, password: SECRET}}}",
+    ),
     ("ntfy", "{url: 'http://ADDRESS/', topic: t, token: SECRET}"),
     ("ntfy", "{url: 'http://me:SECRET@ADDRESS/', topic: t}"),
     ("gotify", "{url: 'http://ADDRESS/', token: SECRET}"),
     ("matrix", "{homeserver_url: 'http://ADDRESS/', access_token: SECRET, room_id: '!r:a'}"),
     ("alertmanager", "{static_configs: [{targets: ['ADDRESS']}], basic_auth: {username: me, password: SECRET}}"),
-    ("sns", "{api_url: 'http://ADDRESS/', topic_arn: 'arn:aws:sns:r:1:t',
-        sigv4: {region: r, access_key: AKID, secret_key: SECRET}}"),
+    (
+        "sns",
+        "{api_url: 'http://ADDRESS/', topic_arn: 'arn:aws:sns:r:1:t',
+        sigv4: {region: r, access_key: AKID, secret_key: SECRET}}",
+    ),
 ];
 
 /// A secret with what is escaped in JSON, in forms, in URLs. Whatever is left of it has the first part.
 const SECRET: &str = "hunter2+x<y%25z";
+/// How a password begins in a header: base64 of `me:hunter2`, as far as that is sure.
+const BASIC: &str = "bWU6aHVudGVyM";
 
-/// What to say of that no one far side could be meant: Pushover's address is fixed, so its far side is a proxy.
-const BY_PROXY: &str = "pushover";
+/// What came of a delivery.
+struct Tried {
+    name: &'static str,
+    /// Where the address of the service is fixed, the far side is a proxy that is to lead there.
+    by_proxy: bool,
+    result: Result<String, DeliveryError>,
+    took: Duration,
+    /// The requests as they came.
+    seen: Vec<String>,
+}
 
 fn receiver(sink: &str, entry: &str, address: SocketAddr, more: &str) -> ReceiverConfig {
     let entry = entry.replace("ADDRESS", &address.to_string()).replace("SECRET", SECRET);
@@ -147,74 +167,119 @@ async fn answer(mut stream: TcpStream, way: Way, seen: Requests) {
     }
 }
 
-/// What comes of a delivery by each sink to a far side that behaves so, and how long it took. `more`: more keys.
-async fn deliver_each(way: Way, more: &str, mut look: impl FnMut(&str, Result<String, DeliveryError>, Duration, &Requests)) {
+/// Delivers by each sink to a far side that behaves so. `more`: more keys.
+async fn deliver_each(way: Way, more: &str) -> Vec<Tried> {
+    let mut all = JoinSet::new();
     for (name, entry) in ENTRIES {
         let (address, requests) = far_side(way).await;
         let config = receiver(name, entry, address, more);
         assert!(!format!("{config:?}").contains("hunter2"), "{name}: {config:?}");
-        let began = Instant::now();
-        let result = sink(&config).deliver(&example()).await.map(|delivered| delivered.answer);
-        let said = match &result {
-            Ok(answer) => answer.clone(),
-            Err(error) => format!("{error:?}"),
-        };
-        assert!(!said.contains("hunter2"), "{name}, {way:?}: {said}");
-        look(name, result, began.elapsed(), &requests);
+        let sink = sink(&config);
+        all.spawn(async move {
+            let began = Instant::now();
+            let result = sink.deliver(&example()).await.map(|delivered| delivered.answer);
+            let seen = requests.lock().unwrap().clone();
+            let said = format!("{result:?}");
+            assert!(!said.contains("hunter2"), "{name}, {way:?}: {said}");
+            Tried { name, by_proxy: entry.contains("proxy_url"), result, took: began.elapsed(), seen }
+        });
     }
+    all.join_all().await
 }
 
 #[tokio::test]
 async fn no_secret_is_shown_whatever_the_far_side_quotes() {
-    let plain = |name: &str, seen: &Requests| {
-        // Otherwise nothing would be tested.
-        let seen = seen.lock().unwrap().join("\n");
-        let encoded = ["hunter2", "bWU6aHVudGVyMi", "PROXY"].iter().any(|part| seen.contains(part));
-        assert!(encoded || name == "sns" || name == BY_PROXY, "{name}: {seen}");
-    };
     for way in [Way::Echo(400), Way::Echo(401), Way::Echo(500), Way::Echo(200), Way::Refuse] {
-        deliver_each(way, "", |name, result, _, seen| {
-            plain(name, seen);
-            let said = result.map_or_else(|error| error.message, |answer| answer);
+        for Tried { name, by_proxy, result, seen, .. } in deliver_each(way, "").await {
+            // Otherwise nothing would be tested.
+            let seen = seen.join("\n");
+            let is_sent = seen.contains("hunter2") || seen.contains(BASIC);
+            assert!(is_sent || name == "sns" || by_proxy, "{name}: {seen}");
             // Nor what it can be made from again.
-            assert!(!said.contains("bWU6"), "{name}, {way:?}: {said}");
-        })
-        .await;
+            assert!(!format!("{result:?}").contains(BASIC), "{name}, {way:?}: {result:?}");
+        }
     }
 }
 
 #[tokio::test]
 async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
-    for (status, retry) in [
-        (400, false),
-        (401, false),
-        (403, false),
-        (404, false),
-        (413, false),
-        (302, false),
-        (408, true),
-        (429, true),
-        (500, true),
-        (502, true),
-        (503, true),
-    ] {
-        deliver_each(Way::Echo(status), "", |name, result, _, _| {
+    for status in [302, 400, 401, 403, 404, 408, 413, 429, 500, 502, 503] {
+        for Tried { name, by_proxy, result, .. } in deliver_each(Way::Echo(status), "").await {
             let error = result.expect_err(name);
-            if name != BY_PROXY {
-                assert_eq!(error.retry, retry, "{name}: {error:?}");
+            if !by_proxy {
+                assert_eq!(error.retry, status >= 500 || [408, 429].contains(&status), "{name}: {error:?}");
                 let reason = if status >= 500 { Reason::ServerError } else { Reason::ClientError };
                 assert_eq!(error.reason, reason, "{name}: {error:?}");
+                assert!(error.message.contains("127.0.0.1:"), "{name} does not say where: {error}");
                 assert!(error.message.contains(&format!("answered {status}")), "{name}: {error}");
             }
-            assert!(error.message.contains("127.0.0.1") || name == BY_PROXY, "{name} does not say where: {error}");
-        })
-        .await;
+        }
     }
 }
 
 #[tokio::test]
 async fn a_far_side_that_hangs_or_talks_nonsense_is_left_in_time() {
-    for way in [Way::Hang, Way::Stop, Way::Garbage, Way::HangUp, Way::Huge(500)] {
-        deliver_each(way, "", |_, _, _, _| {}).await;
+    const LIMIT: Duration = Duration::from_millis(300);
+    for way in [Way::Hang, Way::Stop, Way::Garbage, Way::HangUp, Way::Huge(500), Way::Huge(200)] {
+        for Tried { name, by_proxy, result, took, seen } in deliver_each(way, ", timeout: 300ms").await {
+            // A delivery may be several requests.
+            let requests = u32::try_from(seen.len()).unwrap();
+            assert!(took < LIMIT * requests + Duration::from_secs(5), "{name}, {way:?}: {took:?}");
+            match (way, result) {
+                // What follows a success is of no matter to those who need none of it.
+                (Way::Stop | Way::Huge(200), Ok(_)) => {}
+                (_, Ok(answer)) => panic!("{name}, {way:?}: {answer}"),
+                (Way::Hang, Err(error)) => assert_eq!(error.reason, Reason::Timeout, "{name}: {error}"),
+                (Way::Huge(_), Err(error)) => assert!(error.message.chars().count() < 500, "{name}: {error}"),
+                (_, Err(error)) => assert!(error.retry || way == Way::Stop || by_proxy, "{name}, {way:?}: {error:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_far_side_that_is_away_is_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    for (name, entry) in ENTRIES {
+        let error = sink(&receiver(name, entry, address, "")).deliver(&example()).await.expect_err(name);
+        assert!(error.retry && error.reason == Reason::Other, "{name}: {error:?}");
+        assert!(error.message.contains("refused") && !error.message.contains("hunter2"), "{name}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn every_delivery_can_be_told_from_its_repetition() {
+    for Tried { name, by_proxy, seen, .. } in deliver_each(Way::Refuse, "").await {
+        let seen = seen.join("\n").to_ascii_lowercase();
+        assert!(seen.contains("\r\nidempotency-key: s-7\r\n") || by_proxy, "{name}: {seen}");
+    }
+}
+
+#[test]
+fn a_timeout_of_zero_is_the_default_everywhere() {
+    for (name, entry) in ENTRIES {
+        let config = receiver(name, entry, ([127, 0, 0, 1], 1).into(), ", timeout: 0s");
+        assert!(format!("{config:?}").contains("timeout: 10s"), "{name}: {config:?}");
+    }
+}
+
+#[test]
+fn every_path_starts_at_the_directory_of_the_configuration() {
+    let mut paths = Vec::new();
+    ReceiverConfig::key_paths("", &mut paths);
+    paths.retain(|path| path.ends_with("_file"));
+    assert!(paths.len() > 40, "{paths:?}");
+    for path in paths {
+        let nested = path.split('.').rev().fold("not/there".to_string(), |inner, part| match part.strip_suffix("[]") {
+            Some(key) => format!("{{{key}: [{inner}]}}"),
+            None => format!("{{{}: {inner}}}", part.replace('*', "x")),
+        });
+        let mut faults = Faults::default();
+        let mut config: ReceiverConfig = Document::parse("r", &nested, &mut faults).read(&mut faults);
+        config.resolve_paths(Path::new("/etc/agent"));
+        let said = format!("{config:?}");
+        assert!(said.contains("\"/etc/agent/not/there\""), "{path}: {nested}");
     }
 }

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::http::{HttpClient, Outgoing};
 use super::message::{
-    Field, FieldConfig, Message, TIMEOUT, check_secret_url, check_timeout, client, cut, in_channel, inherit_secret, is_false,
-    json, resolve, secret_now, template,
+    Field, FieldConfig, Message, TIMEOUT, check_secret_url, check_timeout, client, cut, in_channel, inherit_secret,
+    is_false, json, resolve, secret_now, template,
 };
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Text,

@@ -11,7 +11,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::http::{Answer, HttpClient, Outgoing};
-use super::message::{Message, TIMEOUT, check_secret_url, check_timeout, client, fitting, resolve, secret_now, template};
+use super::message::{
+    Message, TIMEOUT, check_secret_url, check_timeout, client, fitting, resolve, secret_now, template,
+};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Status,
     Text,

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::http::{Answer, HttpClient, Outgoing, one_of};
 use super::message::{
-    Field, FieldConfig, Message, TIMEOUT, check_timeout, client, check_url, cut, in_channel, inherit_secret, json, resolve,
-    secret_now, template,
+    Field, FieldConfig, Message, TIMEOUT, check_timeout, check_url, client, cut, in_channel, inherit_secret, json,
+    resolve, secret_now, template,
 };
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::http::{Answer, HttpClient, Outgoing, one_of};
 use super::message::{
-    Field, FieldConfig, Message, TIMEOUT, check_secret_url, check_timeout, client, check_url, cut, has_token, in_channel,
-    is_false, json, resolve, secret_now, template,
+    Field, FieldConfig, Message, TIMEOUT, check_secret_url, check_timeout, check_url, client, cut, has_token,
+    in_channel, is_false, json, resolve, secret_now, template,
 };
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Text,

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use super::http::{Answer, HttpClient, Outgoing, one_of};
 use super::message::{
-    Message, TIMEOUT, chart, check_timeout, client, check_url, cut, inherit_secret, json, resolve, secret_now, settled,
+    Message, TIMEOUT, chart, check_timeout, check_url, client, cut, inherit_secret, json, resolve, secret_now, settled,
     template,
 };
 use super::{

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::http::{Outgoing, one_of};
-use super::message::{Message, TIMEOUT, check_timeout, client, cut, inherit_secret, json, resolve, secret_now, template};
+use super::message::{
+    Message, TIMEOUT, check_timeout, client, cut, inherit_secret, json, resolve, secret_now, template,
+};
 use super::service::group_hash;
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Sink, SinkConfig,

@@ -10,7 +10,9 @@ use reqwest::multipart;
 use serde::Serialize;
 
 use super::http::{HttpClient, Outgoing};
-use super::message::{Message, TIMEOUT, chart, check_timeout, client, check_url, cut_bytes, json, resolve, settled, template};
+use super::message::{
+    Message, TIMEOUT, chart, check_timeout, check_url, client, cut_bytes, json, resolve, settled, template,
+};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Text,
 };

@@ -179,6 +179,11 @@ impl HttpClient {
         match self.answered(request).await {
             Ok((response, mut secrets)) => {
                 secrets.extend(outgoing.secrets);
+                // The client makes a header of them.
+                if let Some(password) = url.password() {
+                    let (user, password) = (decoded(url.username()), decoded(password));
+                    secrets.extend([in_header(&user, &password), password]);
+                }
                 judge(host, url, secrets, response).await
             }
             Err(Failed::Setup(why)) => Err(DeliveryError::passing(Reason::Other, format!("{host}: {why}"))),
@@ -284,6 +289,13 @@ impl HttpClient {
 /// A user and a password as they stand in `Authorization` (RFC 7617).
 fn in_header(user: &str, password: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"))
+}
+
+/// A part of a URL without its escapes.
+fn decoded(part: &str) -> String {
+    // It is no form: in that these have a meaning.
+    let escaped = part.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
+    form_urlencoded::parse(escaped.as_bytes()).map(|(text, _)| text.into_owned()).collect()
 }
 
 fn build(config: &HttpConfig, timeout: Duration) -> Result<Client, String> {
