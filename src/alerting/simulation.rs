@@ -48,7 +48,7 @@ impl Random {
 fn run(seed: u64, talks: bool) -> Counts {
     let mut world = World::new(seed, talks);
     // Long enough now and then for what is refused to be given up.
-    world.go_on(if seed.is_multiple_of(8) { 10 * 60_000 } else { 90_000 });
+    world.go_on(if seed.is_multiple_of(64) { 10 * 60_000 } else { 20_000 + seed * 7_919 % 20_000 });
     world.end_faults();
     world.settle();
     world.check();

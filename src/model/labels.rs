@@ -74,6 +74,35 @@ impl Labels {
         LabelsBuilder { pairs: self.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect() }
     }
 
+    /// From pairs in order of name, each name once, without empty values.
+    fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Labels {
+        let mut text = String::with_capacity(pairs.clone().map(|(n, v)| n.len() + v.len()).sum());
+        let mut ends = Vec::with_capacity(pairs.clone().count() * 2);
+        for (name, value) in pairs {
+            text.push_str(name);
+            ends.push(text.len() as u32);
+            text.push_str(value);
+            ends.push(text.len() as u32);
+        }
+        Labels(Arc::new(Repr { text: text.into(), ends: ends.into() }))
+    }
+
+    /// The labels whose names pass.
+    pub fn only(&self, pass: impl Fn(&str) -> bool) -> Labels {
+        Labels::from_sorted(self.iter().filter(|(name, _)| pass(name)))
+    }
+
+    /// With those of `others` that are not there.
+    pub fn or(&self, others: &Labels) -> Labels {
+        let mut missing = others.iter().filter(|(name, _)| !self.has(name)).peekable();
+        if missing.peek().is_none() {
+            return self.clone();
+        }
+        let mut all: Vec<(&str, &str)> = self.iter().chain(missing).collect();
+        all.sort_unstable();
+        Labels::from_sorted(all.iter().copied())
+    }
+
     /// Without the metric name.
     pub fn without_name(&self) -> Labels {
         if !self.has(METRIC_NAME) {
@@ -119,6 +148,9 @@ impl PartialOrd for Labels {
 impl Ord for Labels {
     /// Pair by pair, name before value, as Prometheus compares label sets.
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return std::cmp::Ordering::Equal;
+        }
         self.iter().cmp(other.iter())
     }
 }
@@ -183,15 +215,7 @@ impl LabelsBuilder {
     pub fn build(mut self) -> Labels {
         self.pairs.retain(|(_, v)| !v.is_empty());
         self.pairs.sort_unstable();
-        let mut text = String::with_capacity(self.pairs.iter().map(|(n, v)| n.len() + v.len()).sum());
-        let mut ends = Vec::with_capacity(self.pairs.len() * 2);
-        for (n, v) in &self.pairs {
-            text.push_str(n);
-            ends.push(text.len() as u32);
-            text.push_str(v);
-            ends.push(text.len() as u32);
-        }
-        Labels(Arc::new(Repr { text: text.into(), ends: ends.into() }))
+        Labels::from_sorted(self.pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())))
     }
 }
 

@@ -643,23 +643,34 @@ impl World {
         let root = &self.plan().root;
         let interval = u64::try_from(root.group_interval.as_millis()).unwrap() + 1_000;
         self.go_on(root.group_wait.as_millis() as u64 + 2 * interval);
-        let (held, limit) = (self.plan().flapping.calm, self.clock + 3_600_000);
-        while self.clock < limit {
-            let firing = self.sources.iter().filter(|s| s.ever_fired && s.ends_at.is_none()).count();
-            let flaps = self.core.as_ref().is_some_and(|core| core.alerts().0 > firing);
-            let waits = self.core.as_ref().is_some_and(|core| core.queue().0 > 0) || !self.flights.is_empty();
-            if !flaps && !waits {
-                break;
-            }
-            self.go_on(if waits { 60_000 } else { held.as_millis() as u64 });
-        }
+        self.go_on_while(|world| world.waits() || world.flaps());
         // What was let go, or has had to wait for what was before it, has to be told yet. An end that is told again may be
         // known again until the next look at its group.
         self.next_resend = u64::MAX;
         self.go_on(2 * interval);
-        while !self.flights.is_empty() {
+        // A repetition that has just become due may have to wait because of the rate.
+        self.go_on_while(World::waits);
+    }
+
+    /// Goes on from event to event, for an hour at most: what does not come to an end by then is a fault.
+    fn go_on_while(&mut self, goes_on: impl Fn(&World) -> bool) {
+        let limit = self.clock + 3_600_000;
+        while goes_on(self) {
+            let Some(at) = self.next().filter(|at| *at <= limit) else { return };
+            self.clock = self.clock.max(at);
             self.step();
         }
+    }
+
+    /// Whether something is not confirmed.
+    fn waits(&self) -> bool {
+        self.core.as_ref().is_some_and(|core| core.queue().0 > 0) || !self.flights.is_empty()
+    }
+
+    /// Whether an end is held back.
+    fn flaps(&self) -> bool {
+        let firing = self.sources.iter().filter(|s| s.ever_fired && s.ends_at.is_none()).count();
+        self.core.as_ref().is_some_and(|core| core.alerts().0 > firing)
     }
 }
 
