@@ -35,12 +35,6 @@ impl Labels {
         b.build()
     }
 
-    fn piece(&self, i: usize) -> &str {
-        let start = if i == 0 { 0 } else { self.0.ends.get(i - 1).copied().unwrap_or(0) as usize };
-        let end = self.0.ends.get(i).copied().unwrap_or(0) as usize;
-        self.0.text.get(start..end).unwrap_or("")
-    }
-
     pub fn len(&self) -> usize {
         self.0.ends.len() / 2
     }
@@ -50,8 +44,15 @@ impl Labels {
     }
 
     /// Pairs in order of name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + '_ {
-        (0..self.len()).map(|i| (self.piece(2 * i), self.piece(2 * i + 1)))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone + '_ {
+        let mut start = 0;
+        let pair = move |ends: &[u32]| {
+            let [name_end, value_end] = *ends else { return ("", "") };
+            let (name, value) = (start..name_end as usize, name_end as usize..value_end as usize);
+            start = value.end;
+            (self.0.text.get(name).unwrap_or(""), self.0.text.get(value).unwrap_or(""))
+        };
+        self.0.ends.chunks_exact(2).map(pair)
     }
 
     /// The label's value; `""` when it is not there.

@@ -20,8 +20,9 @@ use crate::state::Table;
 const RESEND: u64 = 120_000;
 /// For how long a resolved alert is told again.
 const RETENTION: u64 = 900_000;
-/// The true time when a world begins: 2025-01-01T12:00:00Z, in milliseconds.
-pub(super) const BEGIN: u64 = 1_735_732_800_000;
+/// The true time when a world begins: 2025-01-01T12:02:50Z, in milliseconds; ten seconds before times of the configurations
+/// begin.
+pub(super) const BEGIN: u64 = 1_735_732_970_000;
 
 /// An alert of the world, and what rules, or others, do about it.
 pub(super) struct Source {
@@ -238,8 +239,9 @@ impl World {
             of_table.map(|((_, key), row)| (key.clone(), row.clone())).collect()
         };
         let (core, actions) = Core::restore(self.plan().clone(), seed, self.now(), load);
+        let kept = core.view_silences();
         for silence in &self.silences {
-            let kept = core.view_silences().into_iter().find(|kept| kept.id == silence.id);
+            let kept = kept.iter().find(|kept| kept.id == silence.id);
             assert_eq!(kept.map(|kept| (kept.starts_at, kept.ends_at)), Some((silence.starts_at, silence.ends_at)));
         }
         self.core = Some(core);
@@ -358,7 +360,7 @@ impl World {
             };
             self.flights.push(Flight {
                 attempt,
-                ends: self.clock + if self.faults { self.random.below(15_000) } else { 0 },
+                ends: self.clock + if self.faults { self.random.below(12_000) } else { 0 },
                 // A sink may take a notification and fail to say so.
                 arrives: !fails || (!refuses && self.random.once_in(3)),
                 result: if fails { Err(error) } else { Ok(()) },
@@ -427,7 +429,7 @@ impl World {
     fn step(&mut self) {
         self.counts.steps += 1;
         if self.faults && self.clock >= self.next_event {
-            self.next_event = self.clock + self.random.below(10_000);
+            self.next_event = self.clock + self.random.below(6_000);
             self.happen();
         }
         if self.clock >= self.next_resend {
@@ -569,12 +571,12 @@ impl World {
     fn silence(&mut self) {
         let now = self.now();
         let (name, value) = *self.random.one_of(&[("team", "a"), ("team", "b"), ("instance", "0"), ("instance", "3")]);
-        let starts_at = now.wall + Duration::from_millis(self.random.below(60_000));
+        let starts_at = now.wall + Duration::from_millis(self.random.below(20_000));
         let mut silence = Silence {
             id: String::new(),
             matchers: vec![Matcher::new(name, MatchOp::Equal, value).unwrap()],
             starts_at,
-            ends_at: starts_at + Duration::from_millis(1 + self.random.below(200_000)),
+            ends_at: starts_at + Duration::from_millis(1 + self.random.below(60_000)),
             updated_at: now.wall,
             created_by: String::new(),
             comment: String::new(),
@@ -626,7 +628,7 @@ impl World {
         if self.core.is_none() {
             self.start();
         }
-        // Six in the evening.
+        // Six in the evening: a time in which all is told.
         self.skew = 6 * 3_600_000 - i64::try_from(self.clock - BEGIN).unwrap();
         let now = self.now();
         for place in 0..self.silences.len() {
@@ -642,12 +644,12 @@ impl World {
     pub fn settle(&mut self) {
         let root = &self.plan().root;
         let interval = u64::try_from(root.group_interval.as_millis()).unwrap() + 1_000;
-        self.go_on(root.group_wait.as_millis() as u64 + 2 * interval);
+        self.go_on(root.group_wait.as_millis() as u64 + interval);
         self.go_on_while(|world| world.waits() || world.flaps());
         // What was let go, or has had to wait for what was before it, has to be told yet. An end that is told again may be
         // known again until the next look at its group.
         self.next_resend = u64::MAX;
-        self.go_on(2 * interval);
+        self.go_on(interval);
         // A repetition that has just become due may have to wait because of the rate.
         self.go_on_while(World::waits);
     }
