@@ -8,6 +8,9 @@
 
 mod check;
 mod config;
+mod counts;
+mod happen;
+mod source;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -15,7 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use world::{Counts, World};
+use counts::Counts;
+use world::World;
 
 /// Without optimisation a run takes a millisecond of one core.
 const RUNS: u64 = 100_000;

@@ -256,4 +256,15 @@ mod tests {
         assert_eq!(a, b);
         assert!(a < Labels::from_pairs([("x", "2")]));
     }
+
+    #[test]
+    fn some_labels_are_taken_and_those_that_are_missing_added() {
+        let a = Labels::from_pairs([("a", "1"), ("c", "3"), ("d", "4")]);
+        assert_eq!(a.only(|name| name != "c"), Labels::from_pairs([("a", "1"), ("d", "4")]));
+        assert_eq!(a.only(|_| false), Labels::empty());
+        let more = Labels::from_pairs([("b", "2"), ("c", "0"), ("e", "5")]);
+        let both = a.or(&more);
+        assert_eq!(both.to_string(), r#"{a="1", b="2", c="3", d="4", e="5"}"#);
+        assert_eq!((both.or(&more), Labels::empty().or(&a)), (both, a));
+    }
 }

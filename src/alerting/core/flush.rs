@@ -125,14 +125,7 @@ impl Core {
 
     /// Ends that are not told leave the group all the same, as in Alertmanager. So that their alerts are news when they
     /// fire again, they do not count as told any more (there, they wait for the repeat interval).
-    fn unsay(
-        &mut self,
-        route: &Route,
-        key: &str,
-        resolved: &BTreeSet<Fingerprint>,
-        told: &Told,
-        batch: &mut Batch,
-    ) {
+    fn unsay(&mut self, route: &Route, key: &str, resolved: &BTreeSet<Fingerprint>, told: &Told, batch: &mut Batch) {
         let unsaid: BTreeSet<Fingerprint> = resolved.difference(&told.resolved).copied().collect();
         if unsaid.is_empty() {
             return;
