@@ -4,6 +4,11 @@
 //! Alertmanager runs for a minute, with intervals of seconds. The core is taken through an hour of simulated time, with
 //! intervals that are as many minutes. Scripts are random, from a seed; one whose outcome would depend on a third of a
 //! second more or less is not used, since an Alertmanager beside other work may be late by that.
+//!
+//! Three things are different on purpose, and do not happen in the scripts. An alert whose end nobody was told of, because it
+//! was silenced, muted or inhibited, is news when it fires again; Alertmanager leaves it to the repeat interval. An end that
+//! was told is not told once more with others of its group when somebody posts it again. And a repetition that is due at
+//! the very moment at which a group is looked at comes then or the next time: in Alertmanager milliseconds decide.
 
 #[path = "../common/mod.rs"]
 mod common;

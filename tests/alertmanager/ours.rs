@@ -12,7 +12,7 @@ use watchfire::yaml::{Document, Faults};
 use super::SCALE;
 use super::cases::Case;
 use super::payload::Message;
-use super::script::{AGE, ALERTS, LENGTH, Script, Step};
+use super::script::{AGE, LENGTH, Script, Step, labels};
 use super::theirs::filled;
 
 struct World {
@@ -86,7 +86,7 @@ impl World {
         match step {
             Step::Tell(alerts) => {
                 let alert = |(which, starts, ends): &(usize, f64, Option<f64>)| PostedAlert {
-                    labels: Labels::from_pairs(ALERTS[*which].iter().copied()),
+                    labels: Labels::from_pairs(labels(*which)),
                     annotations: Labels::from_pairs([("summary", format!("alert {which}"))]),
                     starts_at: Some(self.wall(*starts)),
                     ends_at: ends.map(|ends| self.wall(ends)),

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::cases::Case;
 use super::common::{Child, Receiver, SOON, eventually, free_port, post_json, request};
 use super::payload::Message;
-use super::script::{AGE, ALERTS, LENGTH, Script, Step};
+use super::script::{AGE, LENGTH, Script, Step, labels};
 
 pub struct Peer {
     port: u16,
@@ -97,7 +97,7 @@ impl Peer {
                 Step::Tell(alerts) => {
                     let alert = |(which, starts, ends): &(usize, f64, Option<f64>)| {
                         let labels: serde_json::Map<String, Value> =
-                            ALERTS[*which].iter().map(|(n, v)| ((*n).to_string(), Value::from(*v))).collect();
+                            labels(*which).into_iter().map(|(n, v)| (n.to_string(), Value::from(v))).collect();
                         let mut alert = json!({
                             "labels": labels,
                             "annotations": {"summary": format!("alert {which}")},
