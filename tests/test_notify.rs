@@ -56,6 +56,7 @@ fn a_receiver_is_told_that_an_alert_fires_and_ends_and_its_answers_are_shown() {
     }
     assert_eq!(alert["annotations"]["summary"], "a = test");
     assert!(alert["annotations"]["description"].as_str().unwrap_or_default().contains("watchfire test notify"));
+    assert!(alert["generatorURL"].as_str().unwrap_or_default().starts_with("http://web-1:9100/graph?g0.expr=0.97"));
     assert_eq!(posts[0].json["externalURL"], "http://web-1:9100");
     assert!(!setup.path("state").exists(), "the agent's state is not touched");
 

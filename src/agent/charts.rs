@@ -6,8 +6,8 @@ use crate::chart::{Drawer, Subject};
 use crate::model::Timestamp;
 use crate::sinks::{Chart, Charts, NotifiedAlert};
 
-/// Has the agent's drawer draw what alerts are about.
-pub(super) struct OfAlerts(pub Arc<Drawer>);
+/// Has a drawer draw what alerts are about.
+pub struct OfAlerts(pub Arc<Drawer>);
 
 impl Charts for OfAlerts {
     fn chart<'a>(&'a self, alert: &'a NotifiedAlert, at: Timestamp) -> Chart<'a> {

@@ -35,6 +35,7 @@ use crate::model::{Labels, Timestamp};
 use crate::pool::Pool;
 use crate::state::{Store, default_directory};
 use crate::yaml::Faults;
+pub use charts::OfAlerts;
 use instruments::Instruments;
 use shared::{Reloader, Shared};
 use tick::{Command, Outlets, Ticker};
@@ -301,7 +302,7 @@ fn alerting_options(config: &Config, shared: &Shared) -> crate::alerting::Option
     crate::alerting::Options {
         external_labels: config.file.global.external_labels.clone(),
         external_url: external_url(&config.file),
-        charts: Some(Arc::new(charts::OfAlerts(shared.charts()))),
+        charts: Some(Arc::new(OfAlerts(shared.charts()))),
     }
 }
 

@@ -18,9 +18,11 @@ use super::super::query::table::printable;
 use super::super::silence::user;
 use super::super::{EXIT_INVALID, LogFormat, LogLevel, logging};
 use super::{Invalid, label_set, labels, load};
-use crate::agent::instance_name;
+use crate::agent::{OfAlerts, instance_name};
 use crate::alerting::{Options, Trial, Tried};
+use crate::chart::Drawer;
 use crate::config::Config;
+use crate::history::{History, HistoryLimits};
 use crate::http::ExternalUrl;
 use crate::model::{Labels, Timestamp, format_duration};
 use crate::pool::{Pool, Queued};
@@ -113,7 +115,7 @@ impl NotifyFlags {
                 .unwrap_or_else(|| ExternalUrl::of(&instance(config), false))
                 .as_str()
                 .to_string(),
-            charts: None,
+            charts: Some(Arc::new(OfAlerts(Arc::new(drawer())))),
         };
         let trial = Arc::new(Trial::new(&config.file.alerting, options, pool.clone()));
         let receivers = self.receivers(trial.receivers())?;
@@ -207,13 +209,30 @@ impl NotifyFlags {
             starts_at: now,
             ends_at: None,
             valid_for: Duration::ZERO,
-            value: 1.0,
-            // No rule is behind it: nothing to draw or to link to but this.
-            expr: "vector(1) > 0".to_string(),
-            threshold: Some(0.0),
+            value: VALUE,
+            expr: curve(now),
+            threshold: Some(THRESHOLD),
             top: Vec::new(),
         })
     }
+}
+
+/// What the alert's value is said to be, and what it is compared with.
+const VALUE: f64 = 0.97;
+const THRESHOLD: f64 = 0.9;
+
+/// An expression that has that value at this moment and comes up from below the threshold. No rule and no series are
+/// behind it, so that its picture can be drawn here, and by a running agent, to which messages link.
+fn curve(now: Timestamp) -> String {
+    let seconds = now.as_millis().div_euclid(1000);
+    format!("{VALUE} * exp(vector((time() - {seconds}) / 9000)) > {THRESHOLD}")
+}
+
+/// Draws over no history.
+fn drawer() -> Drawer {
+    let drawer = Drawer::default();
+    drawer.set_history(Arc::new(History::new(HistoryLimits::default()).into()));
+    drawer
 }
 
 /// The agent's label `instance`, as it would have it.
@@ -264,9 +283,28 @@ fn took(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
     use crate::alerting::Target;
+    use crate::chart::Subject;
     use crate::sinks::{Reason, Status};
+
+    #[test]
+    fn there_is_a_picture_to_send() {
+        let now = Timestamp::now();
+        let subject = Subject {
+            labels: Labels::from_pairs([("alertname", "TestAlert")]),
+            expr: curve(now),
+            threshold: Some(THRESHOLD),
+            starts_at: Some(now),
+            ends_at: None,
+            at: now,
+        };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let picture = drawer().picture_now(&subject, deadline, Default::default());
+        assert!(picture.is_some_and(|png| png.starts_with(b"\x89PNG")));
+    }
 
     fn tried(status: Status, result: Option<Result<Delivered, DeliveryError>>) -> Tried {
         let target = Target { receiver: "ops".to_string(), integration: "email".to_string(), index: 0 };
