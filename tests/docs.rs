@@ -148,7 +148,14 @@ fn what_the_example_shows_behind_a_comment_can_be_used() {
     // certificates too.
     let secrets = ["username", "password", "credentials", "client_secret"];
     let for_all = ["slack_api_url", "slack_app_token", "mattermost_webhook_url", "rocketchat_token"];
-    let more_for_all = ["rocketchat_token_id", "telegram_bot_token", "smtp_auth_password", "smtp_auth_secret"];
+    let more_for_all = [
+        "rocketchat_token_id",
+        "telegram_bot_token",
+        "smtp_auth_password",
+        "smtp_auth_secret",
+        "opsgenie_api_key",
+        "victorops_api_key",
+    ];
     let in_files = secrets.iter().chain(&for_all).chain(&more_for_all).map(|key| format!(" {key}_file: "));
     let here = [
         " ca: ",
@@ -244,6 +251,8 @@ fn the_readmes_snippets_are_valid_files() {
     fs::write(file("server.crt"), key.cert.pem()).expect("a certificate");
     fs::write(file("server.key"), key.signing_key.serialize_pem()).expect("a key");
     fs::write(file("process-exporter.yml"), "process_names: [{comm: [bash]}]\n").expect("a file of process-exporter");
+    let alertmanager = "route: {receiver: a}\nreceivers: [{name: a, webhook_configs: [{url: 'http://localhost/'}]}]\n";
+    fs::write(file("alertmanager.yml"), alertmanager).expect("an Alertmanager's file");
 
     let snippets = snippets(&read("README.md"));
     for (name, text) in &snippets {
@@ -264,7 +273,31 @@ fn the_readmes_snippets_are_valid_files() {
             other => panic!("the README shows a file that is not checked: {other}"),
         }
     }
-    assert_eq!(snippets.len(), 9, "{:?}", snippets.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    assert_eq!(snippets.len(), 12, "{:?}", snippets.iter().map(|(name, _)| name).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_readme_lists_every_sink_with_an_entry_that_is_enough() {
+    let readme = read("README.md");
+    let row = regex(r"(?m)^\| `(\w+_configs)` \| [^|`]+ \| `(\{.*\})` \|$");
+    let rows: Vec<(String, String)> = row
+        .captures_iter(section(&readme, "Tell people"))
+        .map(|row| (row[1].to_string(), row[2].to_string()))
+        .collect();
+    let key = regex(r"^alerting\.receivers\[\]\.(\w+_configs)\b");
+    let known: BTreeSet<String> =
+        all_key_paths().iter().filter_map(|path| Some(key.captures(path)?[1].to_string())).collect();
+    assert_eq!(rows.iter().map(|(key, _)| key.clone()).collect::<BTreeSet<_>>(), known);
+    assert_eq!(rows.len(), known.len(), "one is there twice");
+
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    for (key, entry) in &rows {
+        let path = directory.path().join("watchfire.yaml");
+        let global = "global: {smtp_smarthost: 'mail.example.org:587', smtp_from: w@example.org}";
+        let receivers = format!("receivers: [{{name: a, {key}: [{entry}]}}]");
+        fs::write(&path, format!("alerting:\n  {global}\n  route: {{receiver: a}}\n  {receivers}\n")).expect("a file");
+        load(&path);
+    }
 }
 
 #[test]
@@ -289,8 +322,11 @@ fn help(arguments: &[&str]) -> String {
 fn flags_and_commands_that_the_readme_names_are_there() {
     let readme = read("README.md");
     let (all, check, test) = (help(&[]), help(&["check"]), help(&["test"]));
-    let below = ["rules", "config"].map(|what| help(&["check", what])).concat() + &help(&["test", "rules"]);
-    let everywhere = all.clone() + &below + &help(&["query"]) + &help(&["backtest"]);
+    let silence = help(&["silence"]);
+    let below = ["rules", "config"].map(|what| help(&["check", what])).concat()
+        + &["rules", "notify", "route"].map(|what| help(&["test", what])).concat()
+        + &["add", "list", "expire"].map(|what| help(&["silence", what])).concat();
+    let everywhere = all.clone() + &below + &["query", "backtest", "alerts"].map(|what| help(&[what])).concat();
     let known: BTreeSet<&str> = regex(r"--[a-z][a-z.-]*").find_iter(&everywhere).map(|m| m.as_str()).collect();
     // Those of cargo, systemctl, promtool and a benchmark.
     let others = [
@@ -305,17 +341,27 @@ fn flags_and_commands_that_the_readme_names_are_there() {
         "--lib",
         "--test",
         "--nocapture",
+        // Those of curl, amtool and of a command in an example.
+        "--data-urlencode",
+        "--alertmanager.url",
+        "--loud",
     ];
     for found in regex(r"--[a-z][a-z.-]*(NAME)?").find_iter(&readme) {
         let flag = found.as_str().trim_end_matches('.').replace("--no-", "--").replace("NAME", "cpu");
         assert!(others.contains(&&*flag) || known.contains(&*flag), "{} is not a flag", found.as_str());
     }
-    for found in regex(r"watchfire (run|scrape|query|check|test|backtest)(?: (\w+))?").captures_iter(&readme) {
+    for found in
+        regex(r"watchfire (run|scrape|query|check|test|backtest|alerts|silence)(?: (\w+))?").captures_iter(&readme)
+    {
         let (command, below) = (&found[1], found.get(2).map(|m| m.as_str()));
         assert!(all.contains(&format!("\n  {command} ")), "{command}");
-        let group = if command == "test" { &test } else { &check };
+        let group = match command {
+            "test" => &test,
+            "silence" => &silence,
+            _ => &check,
+        };
         let below_is_there = below.is_none_or(|below| group.contains(&format!("\n  {below} ")));
-        assert!(!["check", "test"].contains(&command) || below_is_there, "{command} {below:?}");
+        assert!(!["check", "test", "silence"].contains(&command) || below_is_there, "{command} {below:?}");
     }
 }
 

@@ -267,8 +267,8 @@ impl Signals {
     }
 }
 
-/// The label `instance`: as configured, else HOST:PORT.
-fn instance_name(config: &Config, port: Option<u16>) -> String {
+/// The label `instance`: as configured, else HOST:PORT; `port`: where the agent listens.
+pub fn instance_name(config: &Config, port: Option<u16>) -> String {
     if !config.file.global.instance.is_empty() {
         return config.file.global.instance.clone();
     }
@@ -305,7 +305,7 @@ fn alerting_options(config: &Config, shared: &Shared) -> crate::alerting::Option
     }
 }
 
-/// Where people reach the agent.
+/// Where people reach the agent, as far as it has been said or found.
 fn external_url(file: &ConfigFile) -> String {
     file.web.external_url.as_ref().map_or("", ExternalUrl::as_str).to_string()
 }

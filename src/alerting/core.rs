@@ -53,6 +53,12 @@ impl Mono {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
     }
 
+    /// The first multiple of a distance after it.
+    pub fn next_multiple_of(self, distance: Duration) -> Mono {
+        let distance = millis(distance).max(1);
+        Mono(self.0.saturating_add(distance.saturating_sub(self.0.rem_euclid(distance))))
+    }
+
     /// As the time since the run began.
     pub fn since_start(self) -> Duration {
         Duration::from_millis(u64::try_from(self.0).unwrap_or(0))
@@ -155,6 +161,9 @@ pub struct Core {
     dead: DeadLetters,
     /// No alert has to be given up on, and no log entry forgotten, before.
     next_look: Mono,
+    /// When groups that have become empty are forgotten.
+    next_sweep: Mono,
+    has_empty_groups: bool,
     /// Distinguishes the notifications of this run from those of others.
     run: u64,
     random: u64,
@@ -176,6 +185,8 @@ impl Core {
             queue: Queue::default(),
             dead: DeadLetters::default(),
             next_look: Mono::default(),
+            next_sweep: Mono::default(),
+            has_empty_groups: false,
             run,
             random,
         };
@@ -237,7 +248,12 @@ impl Core {
             && self.flaps.is_empty()
             && self.dead.is_empty();
         let look = (!nothing).then_some(self.next_look);
-        [look, self.groups.next_flush(), self.queue.next_try()].into_iter().flatten().min().map(Mono::since_start)
+        let sweep = self.has_empty_groups.then_some(self.next_sweep);
+        [look, sweep, self.groups.next_flush(), self.queue.next_try()]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(Mono::since_start)
     }
 
     /// The number of alerts that fire, and of those that are resolved and not yet told.

@@ -71,10 +71,16 @@ impl Groups {
         }
     }
 
-    pub fn remove(&mut self, id: &GroupId) {
-        if let Some(group) = self.groups.remove(id) {
-            self.by_flush.remove(&(group.next_flush, id.clone()));
-        }
+    /// Forgets those that are empty.
+    pub fn sweep(&mut self) {
+        let by_flush = &mut self.by_flush;
+        self.groups.retain(|id, group| {
+            let stays = !group.members.is_empty();
+            if !stays {
+                by_flush.remove(&(group.next_flush, id.clone()));
+            }
+            stays
+        });
     }
 
     /// When the next group has to be looked at.

@@ -54,13 +54,16 @@ fn check(rule: &mut InhibitRuleConfig, node: &Node, faults: &mut Faults) {
 
 /// A rule as it is applied.
 #[derive(Debug)]
-pub(super) struct InhibitRule {
-    source: Vec<Matcher>,
-    target: Vec<Matcher>,
-    equal: Vec<String>,
+pub struct InhibitRule {
+    /// What an alert must meet to keep others from being told.
+    pub source: Vec<Matcher>,
+    /// What an alert must meet to be kept from being told.
+    pub target: Vec<Matcher>,
+    /// Labels that must be the same on both.
+    pub equal: Vec<String>,
 }
 
-fn meets(matchers: &[Matcher], labels: &Labels) -> bool {
+pub(super) fn meets(matchers: &[Matcher], labels: &Labels) -> bool {
     matchers.iter().all(|matcher| matcher.matches(labels.get(&matcher.name)))
 }
 

@@ -45,6 +45,10 @@ pub(super) struct Entry {
     pub told: Told,
     /// By the last notification that was confirmed, and perhaps by those that were given up since.
     pub confirmed: Option<Told>,
+    /// Those that ended since, of which this target was not told because they were silenced, muted or inhibited: when they
+    /// fire again, that is news.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    lapsed: BTreeSet<Fingerprint>,
     /// A repetition is due the next time that the group is looked at, whatever clocks say.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     again: bool,
@@ -73,6 +77,9 @@ pub(super) fn need(entry: Option<&Entry>, now: &Told, send_resolved: bool, repea
         // What is resolved is told only to whom was told that it fires.
         return if now.firing.is_empty() { Need::No } else { Need::Change };
     };
+    if !now.firing.is_disjoint(&entry.lapsed) {
+        return Need::Change;
+    }
     if !now.firing.is_subset(&entry.told.firing) || !now.flapping.is_subset(&entry.told.flapping) {
         return Need::Change;
     }
@@ -114,8 +121,15 @@ impl Log {
         let confirmed = self.entries.remove(key).and_then(|entry| entry.confirmed);
         // As Alertmanager: long enough for the next repetition to find it.
         let keep = u64::try_from(repeat.as_millis()).unwrap_or(u64::MAX).saturating_mul(2);
-        let entry =
-            Entry { told, confirmed, again: false, at_wall: now.wall.as_millis(), keep, at: Mono::of(now.mono) };
+        let entry = Entry {
+            told,
+            confirmed,
+            lapsed: BTreeSet::new(),
+            again: false,
+            at_wall: now.wall.as_millis(),
+            keep,
+            at: Mono::of(now.mono),
+        };
         batch.put(Table::NotificationLog, key, &entry);
         self.entries.insert(key.to_string(), entry);
     }
@@ -153,19 +167,12 @@ impl Log {
         batch.put(Table::NotificationLog, key, entry);
     }
 
-    /// These alerts have ended, which will not be told: it does not count any more that they were told as firing. `waits`:
-    /// a notification of the group is in the queue.
-    pub fn unsay(&mut self, key: &str, ended: &BTreeSet<Fingerprint>, waits: bool, batch: &mut Batch) {
+    /// Alerts have ended without being told so.
+    pub fn lapse(&mut self, key: &str, ended: &BTreeSet<Fingerprint>, batch: &mut Batch) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        let before = entry.told.firing.len();
-        entry.told.firing.retain(|fingerprint| !ended.contains(fingerprint));
-        if entry.told.firing.len() == before {
-            return;
-        }
-        entry.told.flapping.retain(|fingerprint| !ended.contains(fingerprint));
-        if entry.told.firing.is_empty() && !waits {
-            self.forget(key, batch);
-        } else {
+        let before = entry.lapsed.len();
+        entry.lapsed.extend(ended.intersection(&entry.told.firing));
+        if entry.lapsed.len() > before {
             batch.put(Table::NotificationLog, key, entry);
         }
     }
@@ -175,6 +182,7 @@ impl Log {
         let entry = self.entries.entry(key.to_string()).or_insert_with(|| Entry {
             told: Told::default(),
             confirmed: None,
+            lapsed: BTreeSet::new(),
             again: false,
             at_wall: now.wall.as_millis(),
             keep: u64::try_from(DEFAULT_REPEAT_INTERVAL.as_millis()).unwrap_or(u64::MAX).saturating_mul(2),

@@ -18,6 +18,8 @@
 //!   deliver       [service]  sinks; retried until confirmed or given up ([dead]); [outage]: what the log says of failures
 //! ```
 //!
+//! [path] says of one alert where it would go, and [trial] takes one the whole way to a receiver.
+//!
 //! Beside it stands [heartbeat], which hears of one alert that fires always, and has an outside service know it.
 //!
 //! The semantics are Alertmanager's. All of the logic is [`Core`]: alerts, outcomes of deliveries and the time go in, rows
@@ -41,6 +43,7 @@ mod log;
 mod matcher;
 mod metrics;
 mod outage;
+mod path;
 mod plan;
 mod queue;
 mod route;
@@ -48,19 +51,22 @@ mod service;
 mod silence;
 #[cfg(test)]
 mod simulation;
+mod trial;
 mod view;
 
 pub use config::{AlertingConfig, GroupBy, RouteConfig, Routes};
 pub use core::{Actions, Core, Ended, Ending, Event, Now, Report, Suppressed};
 pub use flapping::FlappingConfig;
 pub use heartbeat::{HeartbeatConfig, HeartbeatMethod};
-pub use inhibit::InhibitRuleConfig;
+pub use inhibit::{InhibitRule, InhibitRuleConfig};
 pub use interval::{
     DaysOfMonth, Location, Months, TimeInterval, TimeIntervalConfig, TimeRange, TimeRangeConfig, Weekdays, Years,
 };
 pub use matcher::{MatchOp, Matcher, Matchers, parse_matchers};
+pub use path::{Inhibition, Path, Stand, Step, Times};
 pub use plan::{Plan, Recipient, Target};
 pub use queue::{Attempt, Rate};
 pub use route::Route;
 pub use service::{Alerting, Options};
+pub use trial::{Trial, Tried};
 pub use view::{AlertView, GroupView, PostedAlert, Silence, SilenceError, SilenceState, Undelivered};

@@ -55,11 +55,17 @@ pub struct Plan {
     /// By name.
     pub(super) intervals: BTreeMap<String, Vec<TimeInterval>>,
     pub flapping: FlappingConfig,
+    /// How often groups that have become empty are forgotten; until then one that comes to life again keeps its interval.
+    /// As in Alertmanager, each multiple of it since the start.
+    pub sweep_interval: Duration,
     /// Added to every alert that does not have them.
     pub external_labels: Labels,
     /// Where people find this agent, without a slash at its end; may be empty.
     pub external_url: String,
 }
+
+/// Alertmanager's.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
 impl Plan {
     pub fn new(config: &AlertingConfig, external_labels: Labels, external_url: &str) -> Plan {
@@ -88,6 +94,7 @@ impl Plan {
                 .map(|named| (named.name.clone(), named.time_intervals.clone()))
                 .collect(),
             flapping: config.flapping.clone(),
+            sweep_interval: SWEEP_INTERVAL,
             external_labels,
             external_url: external_url.trim_end_matches('/').to_string(),
         }
@@ -97,7 +104,8 @@ impl Plan {
         self.recipients.get(&target.receiver).is_some_and(|all| all.iter().any(|r| *r.target == *target))
     }
 
-    fn is_in(&self, name: &str, now: Timestamp) -> bool {
+    /// Whether it is the time of this name.
+    pub(super) fn is_in(&self, name: &str, now: Timestamp) -> bool {
         self.intervals.get(name).is_some_and(|times| times.iter().any(|times| times.contains(now)))
     }
 

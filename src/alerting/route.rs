@@ -26,11 +26,14 @@ pub struct Route {
     pub mute: Vec<String>,
     /// The names of the times outside of which it tells nothing; empty: it always tells. Not inherited.
     pub active: Vec<String>,
-    matchers: Vec<Matcher>,
-    goes_on: bool,
-    routes: Vec<Arc<Route>>,
+    /// What an alert must meet to come here.
+    pub matchers: Vec<Matcher>,
+    /// Whether an alert that came here goes on to the routes that follow.
+    pub goes_on: bool,
+    /// The routes below.
+    pub routes: Vec<Arc<Route>>,
     /// A route that every alert takes too, whatever else it takes.
-    beside: Option<Arc<Route>>,
+    pub beside: Option<Arc<Route>>,
 }
 
 /// For a host: what fires alone is told at once.
@@ -44,11 +47,21 @@ const RESENDING_GROUP_INTERVAL: Duration = Duration::from_secs(5);
 impl Route {
     /// The tree below a root route.
     pub fn root(config: &RouteConfig) -> Arc<Route> {
-        let above = Route {
+        let mut root = Route::to("", GroupBy::default()).child(config);
+        // The root has nothing above it.
+        root.key = root.key.trim_start_matches('/').to_string();
+        let mut next_id = 1;
+        root.grow(config, &mut next_id);
+        Arc::new(root)
+    }
+
+    /// A route that every alert takes, with the defaults, and none below.
+    pub fn to(receiver: &str, group_by: GroupBy) -> Route {
+        Route {
             id: 0,
             key: String::new(),
-            receiver: String::new(),
-            group_by: GroupBy::default(),
+            receiver: receiver.to_string(),
+            group_by,
             group_wait: DEFAULT_GROUP_WAIT,
             group_interval: DEFAULT_GROUP_INTERVAL,
             repeat_interval: DEFAULT_REPEAT_INTERVAL,
@@ -58,13 +71,7 @@ impl Route {
             goes_on: false,
             routes: Vec::new(),
             beside: None,
-        };
-        let mut root = above.child(config);
-        // The root has nothing above it.
-        root.key = root.key.trim_start_matches('/').to_string();
-        let mut next_id = 1;
-        root.grow(config, &mut next_id);
-        Arc::new(root)
+        }
     }
 
     /// Adds the routes below.

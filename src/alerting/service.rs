@@ -53,7 +53,7 @@ pub struct Alerting {
     heartbeat: Heartbeat,
 }
 
-type Sinks = BTreeMap<Target, Arc<dyn Sink>>;
+pub(super) type Sinks = BTreeMap<Target, Arc<dyn Sink>>;
 
 /// What is asked of the core, and how the answer goes back once what the core did is stored.
 type Question = Box<dyn FnOnce(&mut Core, Now) -> (Actions, Box<dyn FnOnce() + Send>) + Send>;
@@ -225,7 +225,8 @@ impl Alerting {
     }
 }
 
-fn sinks(config: &AlertingConfig, context: &SinkContext) -> Sinks {
+/// What delivers to each target.
+pub(super) fn sinks(config: &AlertingConfig, context: &SinkContext) -> Sinks {
     let mut sinks = Sinks::new();
     let (_, receivers) = config.effective();
     for receiver in &receivers {

@@ -33,6 +33,10 @@ Examples:
   watchfire --config.file=watchfire.yaml         with a configuration; SIGHUP has it read again
   watchfire check config watchfire.yaml          what is wrong with it
   watchfire test rules rules/*.test.yaml         whether rules fire when they should
+  watchfire test route --config.file=watchfire.yaml DiskFull severity=critical
+                                                 where such an alert goes, and when
+  watchfire test notify --config.file=watchfire.yaml --receiver=mail
+                                                 whether a receiver is told
   watchfire backtest rules/disk.yml --last 2h    when they would have fired
   watchfire alerts                               what fires now
   watchfire silence add DiskFull -d 2h -c cleaning
@@ -74,7 +78,7 @@ enum Sub {
     Silence(silence::Silence),
     /// Replay the agent's own history through rules: when would each alert have been pending and firing?
     Backtest(Box<backtest::BacktestFlags>),
-    /// Run unit tests of rules.
+    /// Run unit tests of rules, show where an alert goes, send a test alert.
     #[command(subcommand)]
     Test(test::Test),
 }

@@ -162,7 +162,7 @@ fn as_json(matcher: &Matcher) -> Value {
 }
 
 /// Who runs this.
-fn user() -> String {
+pub fn user() -> String {
     let name = |variable: &str| std::env::var(variable).ok().filter(|name| !name.is_empty());
     // Of sudo, who is behind it.
     let found = name("SUDO_USER").or_else(|| name("USER")).or_else(|| name("LOGNAME"));

@@ -12,7 +12,7 @@ use watchfire::yaml::{Document, Faults};
 use super::SCALE;
 use super::cases::Case;
 use super::payload::Message;
-use super::script::{ALERTS, LENGTH, Script, Step};
+use super::script::{AGE, LENGTH, Script, Step, labels};
 use super::theirs::filled;
 
 struct World {
@@ -20,6 +20,8 @@ struct World {
     core: Core,
     /// Seconds by the wall clock when it began.
     epoch: f64,
+    /// For how many of Alertmanager's seconds the core had been running then.
+    born: f64,
     /// Alertmanager's seconds since then.
     clock: f64,
     /// The identifiers of silences, by their numbers.
@@ -36,13 +38,16 @@ fn config(case: &Case) -> AlertingConfig {
     config
 }
 
-/// Plays a script; what would have come at the webhooks.
-pub fn play(case: &Case, script: &Script) -> Vec<Message> {
+/// Plays a script; what would have come at the webhooks. Alertmanager forgets empty groups at times that count from its
+/// start, which is `late` seconds more before the script's beginning than [`AGE`].
+pub fn play(case: &Case, script: &Script, late: f64) -> Vec<Message> {
     let epoch = Timestamp::now().as_secs_f64();
     let config = config(case);
-    let plan = Plan::new(&config, Labels::empty(), "http://host.example:9093");
-    let (core, _) = Core::restore(plan, 1, now(epoch, 0.0), |_| Vec::new());
-    let mut world = World { config, core, epoch, clock: 0.0, silences: Vec::new(), told: Vec::new() };
+    let mut plan = Plan::new(&config, Labels::empty(), "http://host.example:9093");
+    plan.sweep_interval = plan.sweep_interval.mul_f64(SCALE);
+    let born = AGE + late;
+    let (core, _) = Core::restore(plan, 1, now(epoch, born, -born), |_| Vec::new());
+    let mut world = World { config, core, epoch, born, clock: -born, silences: Vec::new(), told: Vec::new() };
     for (at, step) in &script.steps {
         world.until(*at);
         world.step(step);
@@ -51,23 +56,25 @@ pub fn play(case: &Case, script: &Script) -> Vec<Message> {
     world.told
 }
 
-fn now(epoch: f64, clock: f64) -> Now {
-    let since = clock * SCALE;
-    Now { mono: Duration::from_secs_f64(since), wall: Timestamp::from_secs_f64(epoch + since) }
+fn now(epoch: f64, born: f64, clock: f64) -> Now {
+    let mono = Duration::from_secs_f64((clock + born) * SCALE);
+    Now { mono, wall: Timestamp::from_secs_f64(epoch + clock * SCALE) }
 }
 
 impl World {
     fn now(&self) -> Now {
-        now(self.epoch, self.clock)
+        now(self.epoch, self.born, self.clock)
     }
 
     fn wall(&self, at: f64) -> Timestamp {
-        now(self.epoch, at).wall
+        now(self.epoch, self.born, at).wall
     }
 
     /// Goes to a time, waking the core when it wants to be.
     fn until(&mut self, clock: f64) {
-        while let Some(due) = self.core.next_due().map(|due| due.as_secs_f64() / SCALE).filter(|due| *due <= clock) {
+        while let Some(due) =
+            self.core.next_due().map(|due| due.as_secs_f64() / SCALE - self.born).filter(|due| *due <= clock)
+        {
             // Times are in whole milliseconds: never too early.
             self.clock = self.clock.max(due + 1e-6);
             self.handle(Event::Time);
@@ -79,7 +86,7 @@ impl World {
         match step {
             Step::Tell(alerts) => {
                 let alert = |(which, starts, ends): &(usize, f64, Option<f64>)| PostedAlert {
-                    labels: Labels::from_pairs(ALERTS[*which].iter().copied()),
+                    labels: Labels::from_pairs(labels(*which)),
                     annotations: Labels::from_pairs([("summary", format!("alert {which}"))]),
                     starts_at: Some(self.wall(*starts)),
                     ends_at: ends.map(|ends| self.wall(ends)),

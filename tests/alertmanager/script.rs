@@ -9,8 +9,11 @@ use super::payload::difference;
 /// How long a case takes, in seconds of Alertmanager's.
 pub const LENGTH: u32 = 60;
 
-/// The alerts that there are.
-pub const ALERTS: [&[(&str, &str)]; 10] = [
+/// How long Alertmanager runs before a script begins.
+pub const AGE: f64 = 8.0;
+
+/// The alerts that there are; those from the tenth on are the same once more, with a label that says so.
+const ALERTS: [&[(&str, &str)]; 10] = [
     &[("alertname", "Disk"), ("instance", "a"), ("job", "node"), ("severity", "page"), ("team", "db")],
     &[("alertname", "Disk"), ("instance", "b"), ("job", "node"), ("severity", "page"), ("team", "db")],
     &[("alertname", "Disk"), ("instance", "c"), ("severity", "warning"), ("team", "web")],
@@ -22,6 +25,16 @@ pub const ALERTS: [&[(&str, &str)]; 10] = [
     &[("alertname", "Mem"), ("instance", "Z 9"), ("note", "q\"uo\\te"), ("severity", "page"), ("team", "w<b>")],
     &[("alertname", "Net"), ("severity", "info"), ("unit", "°C & \u{1f525}")],
 ];
+
+/// The labels of an alert.
+pub fn labels(which: usize) -> Vec<(&'static str, &'static str)> {
+    let mut labels = ALERTS[which % ALERTS.len()].to_vec();
+    labels.extend([[].as_slice(), &[("zone", "b")], &[("zone", "c")]][which / ALERTS.len()]);
+    labels
+}
+
+/// How often an alert can come back as another.
+const LIVES: usize = 3;
 
 /// What silences match, in Alertmanager's API: name, value, whether it is a regular expression, whether it is to match.
 pub type SilenceMatcher = (&'static str, &'static str, bool, bool);
@@ -73,15 +86,19 @@ impl Random {
 }
 
 impl Script {
-    /// One whose outcome does not depend on delays of a third of a second.
+    /// One whose outcome does not depend on delays of a third of a second, nor on how quickly Alertmanager starts.
     pub fn robust(case: &Case) -> Script {
         let first = case.name.bytes().fold(0, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
-        for seed in first..first + 2000 {
+        for seed in (first + case.skip..).take(2000) {
             let script = Script::random(case, seed);
-            let told = ours::play(case, &script);
+            let told = ours::play(case, &script, 0.0);
             let mut random = Random::new(seed);
-            let same = (0..12).all(|_| difference(&ours::play(case, &script.late(&mut random)), &told).is_none());
-            if same && told.len() > 6 {
+            if told.len() > 6
+                && (0..8).all(|_| {
+                    let late = random.below(10) as f64 / 10.0;
+                    difference(&ours::play(case, &script.late(&mut random), late), &told).is_none()
+                })
+            {
                 return script;
             }
         }
@@ -96,7 +113,10 @@ impl Script {
 
     fn random(case: &Case, seed: u64) -> Script {
         let mut random = Random::new(seed);
-        let mut since: [Option<f64>; ALERTS.len()] = [None; ALERTS.len()];
+        // Since when each fires, and when it was told last.
+        let mut since: [Option<(f64, f64)>; ALERTS.len()] = [None; ALERTS.len()];
+        let mut lives = [0; ALERTS.len()];
+        let suppresses = ["inhibit_rules", "time_intervals"].iter().any(|key| case.config.contains(key));
         let (mut steps, mut silences) = (Vec::new(), 0);
         let mut at = 0.5;
         while at < f64::from(LENGTH - 6) {
@@ -114,22 +134,29 @@ impl Script {
             } else {
                 let mut told = Vec::new();
                 for _ in 0..1 + random.below(3) {
-                    let which = random.below(ALERTS.len() as u64) as usize;
-                    if told.iter().any(|(told, _, _)| *told == which) {
+                    let n = random.below(ALERTS.len() as u64) as usize;
+                    let which = n + lives[n] * ALERTS.len();
+                    if told.iter().any(|(told, _, _)| told % ALERTS.len() == n) || lives[n] == LIVES {
                         continue;
                     }
-                    match since[which] {
+                    match since[n] {
                         None => {
-                            since[which] = Some(at);
+                            since[n] = Some((at, at));
                             told.push((which, at, None));
                         }
-                        Some(began) if case.with == With::Timeouts && random.below(2) == 0 => {
-                            // It is told again, and lasts longer for it.
+                        // It is told again, and lasts longer for it. Of one that may have timed out nobody tells the end.
+                        Some((began, last))
+                            if case.with == With::Timeouts && (at - last > 4.0 || random.below(2) == 0) =>
+                        {
+                            since[n] = Some((began, at));
                             told.push((which, began, None));
                         }
-                        Some(began) => {
-                            since[which] = None;
+                        Some((began, _)) => {
+                            since[n] = None;
                             told.push((which, began, Some(at)));
+                            if suppresses || case.with == With::Silences {
+                                lives[n] += 1;
+                            }
                         }
                     }
                 }

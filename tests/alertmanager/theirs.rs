@@ -11,10 +11,12 @@ use tempfile::TempDir;
 use super::cases::Case;
 use super::common::{Child, Receiver, SOON, eventually, free_port, post_json, request};
 use super::payload::Message;
-use super::script::{ALERTS, LENGTH, Script, Step};
+use super::script::{AGE, LENGTH, Script, Step, labels};
 
 pub struct Peer {
     port: u16,
+    /// When it was ready.
+    born: Instant,
     _child: Child,
     _dir: TempDir,
 }
@@ -74,7 +76,7 @@ impl Peer {
             assert!(child.ended().is_none(), "{}: Alertmanager has ended: {}", case.name, child.log());
             request(port, "GET", "/-/ready", &[]).ok().filter(|r| r.status == 200)
         });
-        Peer { port, _child: child, _dir: dir }
+        Peer { port, born: Instant::now(), _child: child, _dir: dir }
     }
 
     fn post(&self, target: &str, body: &Value) -> Value {
@@ -85,6 +87,7 @@ impl Peer {
 
     /// Plays a script in real time; what came at the webhooks.
     pub fn play(&self, case: &Case, script: &Script, hook: &Receiver) -> Vec<Message> {
+        std::thread::sleep(Duration::from_secs_f64(AGE).saturating_sub(self.born.elapsed()));
         let (began, epoch) = (Instant::now(), now());
         let wait = |until: f64| std::thread::sleep((Duration::from_secs_f64(until)).saturating_sub(began.elapsed()));
         let mut silences: Vec<String> = Vec::new();
@@ -94,7 +97,7 @@ impl Peer {
                 Step::Tell(alerts) => {
                     let alert = |(which, starts, ends): &(usize, f64, Option<f64>)| {
                         let labels: serde_json::Map<String, Value> =
-                            ALERTS[*which].iter().map(|(n, v)| ((*n).to_string(), Value::from(*v))).collect();
+                            labels(*which).into_iter().map(|(n, v)| (n.to_string(), Value::from(v))).collect();
                         let mut alert = json!({
                             "labels": labels,
                             "annotations": {"summary": format!("alert {which}")},

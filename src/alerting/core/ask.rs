@@ -19,6 +19,7 @@ impl Core {
         let mut views: Vec<GroupView> = self
             .groups
             .iter()
+            .filter(|group| !group.members.is_empty())
             .map(|group| {
                 let mut alerts: Vec<AlertView> = group
                     .members

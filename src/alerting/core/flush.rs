@@ -27,6 +27,11 @@ impl Core {
             while let Some(id) = self.groups.due(at) {
                 self.flush(&id, now, actions);
             }
+            if self.next_sweep <= at {
+                self.groups.sweep();
+                self.has_empty_groups = false;
+                self.next_sweep = at.next_multiple_of(self.plan.sweep_interval);
+            }
         }
         actions.attempts.extend(self.queue.tries(at));
     }
@@ -94,7 +99,7 @@ impl Core {
         self.groups.reschedule(id, at.after(route.group_interval));
         let resolved = Told::of(&alerts).resolved;
         self.suppress(&route, &mut alerts, now, actions);
-        self.unsay(&route, &group.0, &resolved, &alerts, &mut actions.batch);
+        self.lapse(&route, &group.0, &resolved, &alerts, &mut actions.batch);
         if !alerts.is_empty() {
             self.notify(&route, group, &alerts, now, actions);
         }
@@ -118,9 +123,9 @@ impl Core {
         stage(Suppressed::Silence, alerts, &|alert| self.silences.of(&alert.labels, now.wall).next().is_none());
     }
 
-    /// Ends that are not told leave the group all the same, as in Alertmanager. So that their alerts are news when they
-    /// fire again, they do not count as told any more (there, they wait for the repeat interval).
-    fn unsay(
+    /// Ends that are not told leave the group all the same, as in Alertmanager. There, an alert that then fires again waits
+    /// for the repeat interval, as one that has fired all along; here it is news.
+    fn lapse(
         &mut self,
         route: &Route,
         key: &str,
@@ -135,7 +140,7 @@ impl Core {
         }
         for recipient in self.plan.recipients.get(&route.receiver).map(Vec::as_slice).unwrap_or_default() {
             let lane = log_key(&recipient.target, key);
-            self.log.unsay(&lane, &unsaid, self.queue.waits(&recipient.target, &lane), batch);
+            self.log.lapse(&lane, &unsaid, batch);
         }
     }
 
@@ -191,9 +196,7 @@ impl Core {
     fn leave(&mut self, id: &GroupId, resolved: &BTreeSet<Fingerprint>, batch: &mut Batch) {
         let Some(group) = self.groups.get_mut(id) else { return };
         group.members.retain(|fingerprint| !resolved.contains(fingerprint));
-        if group.members.is_empty() {
-            self.groups.remove(id);
-        }
+        self.has_empty_groups |= group.members.is_empty();
         for fingerprint in resolved {
             let Some(known) = self.alerts.get_mut(fingerprint) else { continue };
             known.groups = known.groups.saturating_sub(1);

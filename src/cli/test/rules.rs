@@ -1,25 +1,17 @@
-//! `watchfire test`: do rules do what they are meant to?
+//! `watchfire test rules`: do rules do what they are meant to?
 
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use regex::Regex;
 
-use super::EXIT_INVALID;
+use super::super::EXIT_INVALID;
 use crate::model::Timestamp;
 use crate::rules::unit::{DiffLine, FileReport, Options, run_file};
 use crate::yaml::Severity;
-
-#[derive(Subcommand)]
-pub enum Test {
-    /// Run unit tests of rules, in the file format of promtool test rules.
-    ///
-    /// Exit status: 0 when all is as expected, 1 when something is not, 2 when a test file or a rule file cannot be read.
-    Rules(RuleTests),
-}
 
 #[derive(Args)]
 pub struct RuleTests {
@@ -43,16 +35,8 @@ pub struct RuleTests {
     files: Vec<PathBuf>,
 }
 
-impl Test {
-    pub fn run(&self) -> ExitCode {
-        match self {
-            Test::Rules(tests) => tests.run(),
-        }
-    }
-}
-
 impl RuleTests {
-    fn run(&self) -> ExitCode {
+    pub fn run(&self) -> ExitCode {
         let run = match (!self.run.is_empty()).then(|| Regex::new(&self.run.join("|"))).transpose() {
             Ok(run) => run,
             Err(error) => {
