@@ -306,7 +306,7 @@ fn alerting_options(config: &Config, shared: &Shared) -> crate::alerting::Option
     }
 }
 
-/// Where people reach the agent.
+/// Where people reach the agent, as far as it has been said or found.
 fn external_url(file: &ConfigFile) -> String {
     file.web.external_url.as_ref().map_or("", ExternalUrl::as_str).to_string()
 }

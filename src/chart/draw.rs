@@ -44,6 +44,9 @@ const TITLE: i32 = 20;
 const SMALL: i32 = 14;
 const RIGHT: i32 = 20;
 
+/// Places along the threshold that its label may take.
+const LABEL_SPOTS: i32 = 8;
+
 const INK: RGBColor = RGBColor(0x1f, 0x23, 0x28);
 const FAINT_INK: RGBColor = RGBColor(0x65, 0x6d, 0x76);
 const GRID: RGBColor = RGBColor(0xe4, 0xe7, 0xeb);
@@ -314,7 +317,7 @@ impl Picture<'_> {
         Ok(())
     }
 
-    /// A dashed line with its value, which stands above it where there is room.
+    /// A dashed line with its value, which stands above it where there is room, as far left as it hides nothing.
     fn threshold(&self, plot: &mut Plot<'_, '_>) -> Drawn {
         let Some(threshold) = self.figure.threshold else { return Ok(()) };
         let (from, until) = (self.figure.from.as_millis() as f64, self.figure.until.as_millis() as f64);
@@ -322,19 +325,45 @@ impl Picture<'_> {
         plot.draw_series(DashedLineSeries::new(ends, 7 * SCALE, 5 * SCALE, stroke(ALARM, 3)))?;
         let area = plot.plotting_area();
         let (_, y) = area.map_coordinate(&(until, threshold));
-        let (x, _) = area.map_coordinate(&(from, threshold));
         let (columns, rows) = area.get_pixel_range();
         let above = y - rows.start > 22 * SCALE;
         let (v_pos, y) = if above { (VPos::Bottom, y - 3 * SCALE) } else { (VPos::Top, y + 4 * SCALE) };
         let style = medium(text(SMALL, ALARM, HPos::Left, v_pos));
         let label = self.figure.unit.show(threshold);
-        let (x, y) = (x - columns.start + 6 * SCALE, y - rows.start);
-        let area = area.strip_coord_spec();
-        let (width, height) = area.estimate_text_size(&label, &style)?;
+        let y = y - rows.start;
+        let (width, height) = area.strip_coord_spec().estimate_text_size(&label, &style)?;
         let [width, height] = [width, height].map(|size| i32::try_from(size).unwrap_or(0));
-        // So that it can be read where a series runs behind it.
+        let (least, most) = (6 * SCALE, columns.end - columns.start - width - 6 * SCALE);
+        let lines: Vec<Vec<(i32, i32)>> = self
+            .figure
+            .own
+            .iter()
+            .flat_map(|line| &line.pieces)
+            .map(|piece| {
+                let place = |(time, value): &(i64, f64)| {
+                    let (x, y) = area.map_coordinate(&(*time as f64, *value));
+                    (x - columns.start, y - rows.start)
+                };
+                piece.iter().map(place).collect()
+            })
+            .collect();
+        let rows = (if above { y - height } else { y }) - 2 * SCALE..(if above { y } else { y + height }) + 2 * SCALE;
+        let is_free = |x: &i32| lines.iter().all(|line| is_outside(line, &(*x - least..*x + width + least), &rows));
+        let spots = (0..=LABEL_SPOTS).map(|spot| least + (most - least).max(0) / LABEL_SPOTS * spot);
+        let x = spots.clone().find(is_free).unwrap_or(least);
+        let area = area.strip_coord_spec();
+        // So that it can be read where a series runs behind it all the same.
         let (top, room) = (if above { y - height } else { y }, 3 * SCALE);
         area.draw(&Rectangle::new([(x - room, top), (x + width + room, top + height)], WHITE.mix(0.8).filled()))?;
         area.draw_text(&label, &style, (x, y))
     }
+}
+
+/// Whether a line of pixels has nothing within these columns and rows.
+fn is_outside(line: &[(i32, i32)], columns: &Range<i32>, rows: &Range<i32>) -> bool {
+    let meets = |a: i32, b: i32, range: &Range<i32>| a.min(b) < range.end && a.max(b) >= range.start;
+    line.windows(2).all(|ends| match ends {
+        [(x0, y0), (x1, y1)] => !(meets(*x0, *x1, columns) && meets(*y0, *y1, rows)),
+        _ => true,
+    })
 }

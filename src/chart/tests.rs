@@ -129,6 +129,18 @@ fn the_threshold_is_a_dashed_line_at_its_value() {
 }
 
 #[test]
+fn the_label_of_the_threshold_hides_no_line() {
+    // Just above the threshold at first, where the label would stand.
+    let history = history(&[(&[("__name__", "use_ratio")], |before| Some(if before > 2700 { 0.945 } else { 0.2 }))]);
+    let mut subject = subject("use_ratio", &[]);
+    subject.starts_at = None;
+    let blue = |subject: &Subject| in_row(&picture(&history, subject).1, 616 - (0.945 * 488.0) as usize, BLUE);
+    let without = blue(&subject);
+    subject.threshold = Some(0.9);
+    assert!(without > 250 && blue(&subject) == without, "{} of {without}", blue(&subject));
+}
+
+#[test]
 fn the_time_in_which_the_alert_fires_is_shaded() {
     let history = up();
     let mut subject = subject("use_ratio > 0.8", &[]);

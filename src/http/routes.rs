@@ -35,6 +35,7 @@ enum Handler {
     Ready,
     Reload,
     Chart,
+    Graph,
 }
 
 #[derive(Debug)]
@@ -70,6 +71,7 @@ impl<A: App> Routes<A> {
             route("/-/ready", READ, Handler::Ready),
             route("/-/reload", CHANGE, Handler::Reload),
             route("/chart.png", READ, Handler::Chart),
+            route("/graph", READ, Handler::Graph),
         ];
         Routes {
             app,
@@ -141,6 +143,7 @@ impl<A: App> Routes<A> {
             Handler::Ready if self.app.ready() => text(StatusCode::OK, "Watchfire is ready.\n"),
             Handler::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "Watchfire is not ready.\n"),
             Handler::Chart => self.api.chart(&*self.app, &request).await,
+            Handler::Graph => graph(request.uri.query().unwrap_or_default()),
             Handler::Reload => match access.may_change(peer, host(&request), &request.headers) {
                 Ok(()) => self.reload().await,
                 Err(why) => text(StatusCode::FORBIDDEN, why),
@@ -183,6 +186,24 @@ impl<A: App> Routes<A> {
             }
         }
     }
+}
+
+/// Where the links of alerts to their expressions lead, which are as Prometheus makes them (`/graph?g0.expr=EXPR`): to the
+/// expression's picture, since there is no page to draw it.
+fn graph(query: &str) -> Response<Reply> {
+    let expr = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "g0.expr");
+    let place = match expr {
+        // From where the browser is: a proxy in front may have put a path before it.
+        Some((_, expr)) => {
+            format!("chart.png?{}", form_urlencoded::Serializer::new(String::new()).append_pair("expr", &expr).finish())
+        }
+        None => "./".to_string(),
+    };
+    let mut response = text(StatusCode::TEMPORARY_REDIRECT, "The picture of the expression is elsewhere.\n");
+    if let Ok(place) = HeaderValue::from_str(&place) {
+        response.headers_mut().insert(hyper::header::LOCATION, place);
+    }
+    response
 }
 
 /// The host that the client means, with the port.

@@ -70,6 +70,10 @@ fn check(config: &mut TelegramConfig, node: &Node, faults: &mut Faults) {
     if !["", "HTML", "Markdown", "MarkdownV2"].contains(&config.parse_mode.as_str()) {
         faults.error(at("parse_mode"), "parse_mode is one of HTML, MarkdownV2, Markdown, or empty");
     }
+    if config.parse_mode != "HTML" && node.get("message").is_none() {
+        // The default text has tags.
+        config.message = template("__plain");
+    }
     if let Some(url) = &config.api_url {
         check_url(node, faults, "api_url", url);
     }

@@ -23,7 +23,7 @@ use crate::alerting::{Options, Trial, Tried};
 use crate::chart::Drawer;
 use crate::config::Config;
 use crate::history::{History, HistoryLimits};
-use crate::http::ExternalUrl;
+use crate::http::{Access, ExternalUrl};
 use crate::model::{Labels, Timestamp, format_duration};
 use crate::pool::{Pool, Queued};
 use crate::rules::Alert;
@@ -107,14 +107,7 @@ impl NotifyFlags {
         };
         let options = Options {
             external_labels: config.file.global.external_labels.clone(),
-            external_url: config
-                .file
-                .web
-                .external_url
-                .clone()
-                .unwrap_or_else(|| ExternalUrl::of(&instance(config), false))
-                .as_str()
-                .to_string(),
+            external_url: external_url(config),
             charts: Some(Arc::new(OfAlerts(Arc::new(drawer())))),
         };
         let trial = Arc::new(Trial::new(&config.file.alerting, options, pool.clone()));
@@ -233,6 +226,14 @@ fn drawer() -> Drawer {
     let drawer = Drawer::default();
     drawer.set_history(Arc::new(History::new(HistoryLimits::default()).into()));
     drawer
+}
+
+/// Where links lead: to the agent that has this configuration.
+fn external_url(config: &Config) -> String {
+    let web = &config.file.web;
+    let tls = || web.config_file.as_deref().is_some_and(|file| Access::load(file).is_ok_and(|web| web.has_tls()));
+    let url = web.external_url.clone().unwrap_or_else(|| ExternalUrl::of(&instance(config), tls()));
+    url.as_str().to_string()
 }
 
 /// The agent's label `instance`, as it would have it.

@@ -12,6 +12,7 @@ async fn each_route_answers_with_its_status_and_type() {
         ("GET", "/metrics?x=1", 200, "text/plain; version=0.0.4; charset=utf-8", "node_forks_total{series="),
         ("GET", "/-/healthy", 200, "text/plain; charset=utf-8", "healthy"),
         ("GET", "/-/ready", 200, "text/plain; charset=utf-8", "ready"),
+        ("GET", "/graph?g0.expr=a%7Bb%3D%22c+d%22%7D+%3E+1&g0.tab=1", 307, "text/plain; charset=utf-8", "elsewhere"),
         ("GET", "/", 200, "text/html; charset=utf-8", "testhost"),
         ("POST", "/-/reload", 200, "text/plain; charset=utf-8", "Reloaded"),
         ("PUT", "/-/reload", 200, "text/plain; charset=utf-8", "Reloaded"),
@@ -34,7 +35,20 @@ async fn each_route_answers_with_its_status_and_type() {
         }
     }
     assert_eq!(server.agent.reloads.load(Ordering::Relaxed), 2);
-    assert_eq!(server.metric("watchfire_http_requests_total"), 15.0);
+    assert_eq!(server.metric("watchfire_http_requests_total"), 16.0);
+}
+
+#[tokio::test]
+async fn the_link_of_an_alert_to_its_expression_leads_to_the_picture() {
+    let server = start();
+    for (query, place) in [
+        ("?g0.expr=a%7Bb%3D%22c+d%22%7D+%3E+1&g0.tab=1", "chart.png?expr=a%7Bb%3D%22c+d%22%7D+%3E+1"),
+        ("?g0.expr=up%0d%0aX-Evil:+1", "chart.png?expr=up%0D%0AX-Evil%3A+1"),
+        ("", "./"),
+    ] {
+        let answer = server.get(&format!("/graph{query}")).await;
+        assert_eq!((answer.status, answer.header("location")), (307, Some(place)));
+    }
 }
 
 #[tokio::test]

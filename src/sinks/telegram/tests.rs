@@ -127,6 +127,17 @@ async fn token_and_chat_can_come_from_files() {
 }
 
 #[test]
+fn the_default_text_has_tags_only_where_they_are_understood() {
+    let message = |more: &str| {
+        let config: TelegramConfig = entry(&format!("bot_token: x\nchat_id: 1\n{more}"), "");
+        config.message.as_str().to_string()
+    };
+    assert!(message("").contains("telegram.default.message"));
+    assert!(message("parse_mode: ''").contains("__plain"));
+    assert_eq!(message("parse_mode: MarkdownV2\nmessage: x"), "x");
+}
+
+#[test]
 fn what_is_wrong_is_said() {
     let said = |text: &str| read::<TelegramConfig>(text, "").1;
     assert_eq!(

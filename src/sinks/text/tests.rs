@@ -31,7 +31,7 @@ fn the_list_says_what_an_operator_asks_first() {
         "Flapping: began to fire 7 times of late",
         "Labels: instance=a",
         "Busiest: mysqld (pid 812) 125% CPU, 1.5GiB",
-        "Graph: http://host:9100/graph?g0.expr=up&g0.tab=1",
+        "Graph: http://host:9100/chart.png?expr=1+-+node_filesystem",
     ] {
         assert!(said.lines().any(|l| l.starts_with(line)), "{line} is not in\n{said}");
     }
@@ -179,6 +179,63 @@ fn a_subject_says_status_alert_host_and_what_tells_it_from_others() {
     assert_eq!(fill("{{ template \"__subject\" . }}", &n), format!("[FIRING:1] DiskFull on {host} (page)"));
     n.alerts.remove(0);
     assert_eq!(fill("{{ template \"__subject\" . }}", &n), format!("[RESOLVED] DiskFull on {host} (page)"));
+}
+
+#[test]
+fn a_subject_has_the_severity_first_and_nothing_that_says_no_more() {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mut n = woken();
+    n.alerts.truncate(1);
+    let disk = [("alertname", "DiskFull"), ("device", "/dev/sda1"), ("fstype", "ext4"), ("mountpoint", "/var")];
+    n.alerts[0].labels = crate::model::Labels::from_pairs(disk.into_iter().chain([("severity", "critical")]));
+    assert_eq!(fill("{{ template \"__subject\" . }}", &n), format!("[FIRING:1] DiskFull on {host} (critical, /var)"));
+    n.alerts[0].labels = crate::model::Labels::from_pairs([("alertname", "DiskFull"), ("fstype", "ext4")]);
+    assert_eq!(fill("{{ template \"__subject\" . }}", &n), format!("[FIRING:1] DiskFull on {host}"));
+}
+
+#[test]
+fn of_a_storm_three_are_told_in_full_some_in_a_line_and_the_rest_is_counted() {
+    let mut n = woken();
+    n.alerts.truncate(1);
+    n.alerts = n.alerts.iter().cycle().take(30).cloned().collect();
+    for (i, alert) in n.alerts.iter_mut().enumerate() {
+        alert.annotations = crate::model::Labels::from_pairs([("message", format!("disk {i} is full").as_str())]);
+    }
+    for list in ["__text_alert_list", "__text_alert_list_slack", "__text_alert_list_markdown"] {
+        let said = fill(&format!("{{{{ template {list:?} .Alerts.Firing }}}}"), &n);
+        let count = |part: &str| said.matches(part).count();
+        assert_eq!((count("Time: since"), count("Busiest"), count(" is full")), (3, 1, 20), "{said}");
+        assert!(said.contains("FIRING DiskFull (page): disk 19 is full; 97% (threshold 90%); since"), "{said}");
+        assert!(said.trim_end().ends_with("and 10 more"), "{said}");
+    }
+}
+
+#[test]
+fn of_a_storm_a_mail_tells_no_more() {
+    let texts = Texts::default();
+    let mut n = woken();
+    n.alerts.truncate(1);
+    n.alerts = n.alerts.iter().cycle().take(30).cloned().collect();
+    let html = texts.html(&Text::new("{{ template \"email.default.html\" . }}"), &texts.data(&n)).unwrap();
+    let count = |part: &str| html.matches(part).count();
+    assert_eq!((count("<table"), count("; since "), count("and 10 more firing")), (3, 17, 1), "{html}");
+}
+
+#[test]
+fn an_alert_from_elsewhere_is_told_with_what_it_says_and_its_own_link() {
+    let mut n = woken();
+    n.alerts.truncate(1);
+    let alert = &mut n.alerts[0];
+    alert.labels = crate::model::Labels::from_pairs([("alertname", "BackupFailed")]);
+    alert.annotations = crate::model::Labels::from_pairs([("message", "rsync exited with 23")]);
+    (alert.expr, alert.value, alert.details) = (String::new(), f64::NAN, Details::default());
+    alert.generator_url = "http://backup.example/jobs/7".into();
+    assert!(fill("{{ template \"__short\" . }}", &n).starts_with("rsync exited with 23; since "));
+    assert!(fill("{{ template \"__log\" . }}", &n).starts_with("FIRING BackupFailed: rsync exited with 23; since "));
+    let said = fill("{{ template \"__body_slack\" . }}", &n);
+    assert!(said.contains("<http://backup.example/jobs/7|Graph>"), "{said}");
+    n.alerts[0].annotations = crate::model::Labels::empty();
+    assert!(fill("{{ template \"__short\" . }}", &n).starts_with("BackupFailed; since "));
 }
 
 #[test]

@@ -151,12 +151,6 @@ async fn the_url_can_have_a_template_in_it() {
 }
 
 #[tokio::test]
-async fn without_a_time_limit_an_answer_is_waited_for() {
-    let (address, _) = far_side(vec![(200, vec![], "")]).await;
-    send(&WebhookConfig { timeout: Duration::ZERO, ..to(&format!("http://{address}/")) }).await.unwrap();
-}
-
-#[tokio::test]
 async fn only_redirects_that_keep_the_post_are_followed() {
     let (end, seen) = far_side(vec![(200, vec![], "")]).await;
     let moved = format!("http://{end}/moved");
