@@ -30,7 +30,7 @@ use crate::chart;
 use crate::collect::Roots;
 use crate::config::{Config, ConfigFile};
 use crate::history::{DiskMetrics, Place};
-use crate::http::{Access, App, Server, WebHandle};
+use crate::http::{Access, App, ExternalUrl, Server, WebHandle};
 use crate::model::{Labels, Timestamp};
 use crate::pool::Pool;
 use crate::state::{Store, default_directory};
@@ -121,7 +121,7 @@ fn storage_directory(config: &Config) -> Result<PathBuf, StartError> {
     })
 }
 
-async fn serve(source: Source, config: Config, access: Access) -> Result<(), StartError> {
+async fn serve(source: Source, mut config: Config, access: Access) -> Result<(), StartError> {
     // Before all else: a SIGHUP that comes while the agent starts must not end it.
     let signals = Signals::listen().map_err(|e| StartError::Other(format!("cannot listen for signals: {e}")))?;
     let registry = Registry::new();
@@ -129,6 +129,7 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
     let (commands, inbox) = std::sync::mpsc::channel();
     let shared = Arc::new(Shared::new(commands.clone()));
     // What can fail for a reason of the operator's comes first: the address, the directory.
+    let tls = access.has_tls();
     let server = Server::bind(&config.file.web, access, &registry, shared.clone()).map_err(StartError::other)?;
     let directory = storage_directory(&config)?;
     let store = Store::open(&directory, &registry).map_err(StartError::other)?;
@@ -142,9 +143,10 @@ async fn serve(source: Source, config: Config, access: Access) -> Result<(), Sta
     let runtime = tokio::runtime::Handle::current();
     let pool = Pool::new(config.file.pool, &registry, runtime.clone()).map_err(StartError::other)?;
     let instance = instance_name(&config, server.local_addresses().first().map(|a| a.port()));
+    config.file.web.external_url.get_or_insert_with(|| ExternalUrl::of(&instance, tls));
     let alerting = Alerting::start(
         &config.file.alerting,
-        alerting_options(&config, &instance, &shared),
+        alerting_options(&config, &shared),
         store.clone(),
         pool.clone(),
         &registry,
@@ -295,17 +297,17 @@ fn tell(shared: &Shared, file: &ConfigFile) {
     });
 }
 
-fn alerting_options(config: &Config, instance: &str, shared: &Shared) -> crate::alerting::Options {
+fn alerting_options(config: &Config, shared: &Shared) -> crate::alerting::Options {
     crate::alerting::Options {
         external_labels: config.file.global.external_labels.clone(),
-        external_url: external_url(instance),
+        external_url: external_url(&config.file),
         charts: Some(Arc::new(charts::OfAlerts(shared.charts()))),
     }
 }
 
 /// Where people reach the agent.
-pub fn external_url(instance: &str) -> String {
-    format!("http://{instance}")
+fn external_url(file: &ConfigFile) -> String {
+    file.web.external_url.as_ref().map_or("", ExternalUrl::as_str).to_string()
 }
 
 /// What is read only when the agent starts: keys, and what they are.
@@ -353,7 +355,9 @@ impl Reloader for Reload {
         self.instruments.reload_successful.set(i64::from(result.is_ok()));
         self.shared.update_about(|about| about.config_valid = result.is_ok());
         match result {
-            Ok((access, config)) => {
+            Ok((access, mut config)) => {
+                let own = || ExternalUrl::of(&self.instance, access.has_tls());
+                config.file.web.external_url.get_or_insert_with(own);
                 log_warnings(&config.warnings);
                 for ((key, now), (_, wanted)) in self.fixed.iter().zip(fixed(&config.file)) {
                     if *now != wanted {
@@ -364,7 +368,7 @@ impl Reloader for Reload {
                 self.web.set_query_limits(config.file.query.clone());
                 tell(&self.shared, &config.file);
                 self.pool.reconfigure(config.file.pool);
-                let options = alerting_options(&config, &self.instance, &self.shared);
+                let options = alerting_options(&config, &self.shared);
                 self.runtime.block_on(self.alerting.reload(&config.file.alerting, options));
                 let _ = self.commands.send(Command::Reload(Box::new((config, self.source.roots.clone()))));
                 self.instruments.reload_success_time.set(Timestamp::now().as_millis() / 1000);

@@ -91,7 +91,7 @@ impl Ticker {
         let target = super::target_labels(&config.file, instance);
         let table = Arc::new(SeriesTable::new(target));
         let sampler = sampler(&config.file, roots, &table);
-        let settings = rule_settings(&config, instance, &sampler);
+        let settings = rule_settings(&config, &sampler);
         let interval = config.file.global.scrape_interval;
         // First, so that it is read while the rest is made.
         let memory = Memory::start(
@@ -311,8 +311,7 @@ impl Ticker {
         let file = &config.file;
         let planned = file.collectors.plan(&file.processes, roots);
         self.sampler.replace(planned, &self.table, file.global.collector_series_limit);
-        let instance = self.table.target().get("instance").to_string();
-        let settings = rule_settings(&config, &instance, &self.sampler);
+        let settings = rule_settings(&config, &self.sampler);
         self.memory.reload(config.file.history.limits(), lookbacks(&config.rules, &settings), self.interval);
         self.rules.replace(config.rules, settings);
         // What is gone is not served any more, even if nothing is left to evaluate.
@@ -331,13 +330,13 @@ fn sampler(file: &crate::config::ConfigFile, roots: &Roots, table: &Arc<SeriesTa
     Sampler::new(file.collectors.plan(&file.processes, roots), table, file.global.collector_series_limit)
 }
 
-fn rule_settings(config: &Config, instance: &str, sampler: &Sampler) -> Settings {
+fn rule_settings(config: &Config, sampler: &Sampler) -> Settings {
     Settings {
         interval: config.file.global.evaluation_interval,
         query_offset: config.file.global.rule_query_offset,
         lookback: config.file.query.lookback_delta,
         external_labels: config.file.global.external_labels.clone(),
-        external_url: super::external_url(instance),
+        external_url: super::external_url(&config.file),
         culprits: culprits(sampler.top()),
         ..Settings::default()
     }

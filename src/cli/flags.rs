@@ -13,7 +13,7 @@ use super::options::Options;
 use crate::agent;
 use crate::collect::{COLLECTORS, CollectorsConfig, Roots};
 use crate::config::ConfigFile;
-use crate::http::{ListenAddress, MAX_CONCURRENCY, check_telemetry_path};
+use crate::http::{ExternalUrl, ListenAddress, MAX_CONCURRENCY, check_telemetry_path};
 use crate::model::parse_duration;
 use crate::yaml::Pattern;
 
@@ -76,6 +76,9 @@ pub struct RunFlags {
     pub systemd_socket: bool,
     #[arg(long = "no-web.systemd-socket", hide = true, overrides_with = "systemd_socket")]
     no_systemd_socket: bool,
+    /// Where people reach the agent, for links in notifications [default: http://HOST:PORT].
+    #[arg(long = "web.external-url", value_name = "URL")]
+    pub external_url: Option<ExternalUrl>,
     /// Where metrics are served [default: /metrics].
     #[arg(long = "web.telemetry-path", value_name = "PATH", value_parser = telemetry_path)]
     pub telemetry_path: Option<String>,
@@ -134,6 +137,9 @@ impl RunFlags {
         }
         if self.systemd_socket || self.no_systemd_socket {
             file.web.systemd_socket = self.systemd_socket;
+        }
+        if self.external_url.is_some() {
+            file.web.external_url.clone_from(&self.external_url);
         }
         if let Some(path) = &self.telemetry_path {
             file.web.telemetry_path.clone_from(path);

@@ -137,6 +137,7 @@ mod tests {
             "--collector.disable-defaults",
             "--collector.cpu",
             "--no-collector.ntp",
+            "--web.external-url=https://a.example/web-1/",
             "--web.max-requests=40",
             "--web.disable-exporter-metrics",
             "--runtime.gomaxprocs=1",
@@ -146,6 +147,7 @@ mod tests {
         cli.run.apply(&mut file);
         let on: Vec<_> = crate::collect::COLLECTORS.iter().filter(|c| file.collectors.is_enabled(c.name)).collect();
         assert_eq!(on.iter().map(|c| c.name).collect::<Vec<_>>(), ["cpu"]);
+        assert_eq!(file.web.external_url.unwrap().as_str(), "https://a.example/web-1");
     }
 
     #[test]

@@ -37,6 +37,11 @@ impl Access {
         Ok(Access { tls, users: Users::new(checked.file.basic_auth_users), headers: checked.headers })
     }
 
+    /// True when connections are encrypted.
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// True when every request needs a password.
     pub(super) fn needs_login(&self) -> bool {
         !self.users.is_empty()

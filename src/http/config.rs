@@ -18,6 +18,9 @@ crate::section! {
         pub listen_addresses: Vec<ListenAddress> = vec![ListenAddress { host: String::new(), port: 9100 }],
         /// Whether the sockets that systemd hands over are taken instead (a unit of type .socket).
         pub systemd_socket: bool = false,
+        /// Where people reach the agent: what links in notifications, graphs and charts begin with. When not set,
+        /// `http://` and the instance, `https://` where there is TLS.
+        pub external_url: Option<ExternalUrl> = None,
         /// The path of the metrics.
         pub telemetry_path: String = "/metrics".to_string(),
         /// A file with TLS and passwords, in the format of Prometheus' exporter-toolkit.
@@ -78,6 +81,49 @@ pub fn check_telemetry_path(path: &str) -> Result<(), String> {
         return Err(format!("{path:?} cannot be the path of the metrics: {RESERVED} is kept for the agent itself"));
     }
     Ok(())
+}
+
+/// The URL that links to the agent begin with, without a slash at its end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExternalUrl(String);
+
+impl ExternalUrl {
+    /// Where the agent is when nothing is said: at its own address.
+    pub fn of(instance: &str, tls: bool) -> ExternalUrl {
+        ExternalUrl(format!("{}://{instance}", if tls { "https" } else { "http" }))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ExternalUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ExternalUrl, String> {
+        const HOW: &str = "an external URL is such as https://example.org/watchfire, without a user, query or fragment";
+        let url = text.trim().trim_end_matches('/');
+        let parsed = url.parse::<hyper::Uri>().ok().filter(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.host().is_some_and(|host| !host.is_empty())
+                && uri.query().is_none()
+                && !url.contains(['@', '#'])
+        });
+        parsed.map(|_| ExternalUrl(url.to_string())).ok_or_else(|| HOW.to_string())
+    }
+}
+
+impl FromYaml for ExternalUrl {
+    const EMPTY_IS_NONE: bool = true;
+
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        let Some(text) = node.as_str() else {
+            faults.unexpected(node, "a URL");
+            return None;
+        };
+        text.parse().map_err(|e: String| faults.error(node.at, e)).ok()
+    }
 }
 
 /// An address to listen on, as Go writes it: `:9100`, `127.0.0.1:9100`, `[::1]:9100`, `localhost:9100`.
@@ -142,6 +188,28 @@ mod tests {
     use super::*;
     use crate::fuzz::Fuzz;
     use crate::yaml::Document;
+
+    #[test]
+    fn an_external_url_is_one_that_paths_can_follow() {
+        for (text, url) in [
+            ("https://a.example", "https://a.example"),
+            ("http://web-1:9100/", "http://web-1:9100"),
+            (" https://a.example/watchfire/web-1// ", "https://a.example/watchfire/web-1"),
+            ("http://[::1]:9100/x", "http://[::1]:9100/x"),
+        ] {
+            assert_eq!(text.parse::<ExternalUrl>().unwrap().as_str(), url);
+        }
+        let wrong =
+            ["a.example", "/x", "ftp://a", "http://", "http://a/?b", "http://a/#b", "http://me:x@a", "http://a b"];
+        for text in wrong {
+            assert!(text.parse::<ExternalUrl>().is_err(), "{text}");
+        }
+        assert_eq!(ExternalUrl::of("web-1:9100", true).as_str(), "https://web-1:9100");
+        let mut faults = Faults::default();
+        let config: WebConfig = Document::parse("w", "external_url: a.example", &mut faults).read(&mut faults);
+        assert_eq!(config.external_url, None);
+        assert!(faults.to_string().starts_with("w:1:15: an external URL is such as https://"), "{faults}");
+    }
 
     #[test]
     fn addresses_are_read_as_go_writes_them() {

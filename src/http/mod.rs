@@ -37,6 +37,6 @@ mod web_file;
 pub use access::Access;
 pub use api::{MAX_CONCURRENCY, QueryConfig};
 pub use app::{About, ActiveAlert, App, CollectorState, Overview, Undelivery};
-pub use config::{ListenAddress, WebConfig, check_telemetry_path};
+pub use config::{ExternalUrl, ListenAddress, WebConfig, check_telemetry_path};
 pub use scrape::MAX_AGE;
 pub use server::{Server, StartError, WebHandle};

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use super::http::{HttpClient, check_http, is_http};
+use super::message::{TIMEOUT, check_timeout, client, resolve};
 use super::notification::as_map;
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, NotifiedAlert, Reason, Sink,
@@ -33,7 +34,7 @@ section! {
         /// What stands before `/api/v2/alerts` in their URLs.
         pub path_prefix: String = "/".to_string(),
         /// The time for one request, the answer included.
-        pub timeout: Duration = Duration::from_secs(10),
+        pub timeout: Duration = TIMEOUT,
         /// The version of their API: only `v2` is left.
         pub api_version: String = "v2".to_string(),
         /// How often an alert that fires is sent again.
@@ -83,7 +84,7 @@ impl FromYaml for AlertmanagerConfig {
         if let Some(http) = &mut config.http {
             check_http(http, node, faults);
         }
-        check(&config.keys, node, faults);
+        check(&mut config.keys, node, faults);
         Some(config)
     }
 
@@ -115,7 +116,8 @@ fn prometheus(key: &str) -> Option<String> {
     Some(format!("{key:?} is a key of Prometheus' that this version does not support: {instead}"))
 }
 
-fn check(keys: &Alertmanagers, node: &Node, faults: &mut Faults) {
+fn check(keys: &mut Alertmanagers, node: &Node, faults: &mut Faults) {
+    check_timeout(node, faults, &mut keys.timeout, TIMEOUT);
     let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
     let groups = node.get("static_configs").map(Node::items).unwrap_or_default();
     if groups.iter().all(|group| group.get("targets").is_none_or(|targets| targets.items().is_empty())) {
@@ -128,10 +130,8 @@ fn check(keys: &Alertmanagers, node: &Node, faults: &mut Faults) {
     if keys.api_version != "v2" {
         faults.error(at("api_version"), "only v2 is spoken: newer Alertmanagers have no other either");
     }
-    for (key, value) in [("timeout", keys.timeout), ("resend_delay", keys.resend_delay)] {
-        if value < Duration::from_secs(1) {
-            faults.error(at(key), format!("{key} is less than a second"));
-        }
+    if keys.resend_delay < Duration::from_secs(1) {
+        faults.error(at("resend_delay"), "resend_delay is less than a second");
     }
     for target in groups.iter().filter_map(|group| group.get("targets")).flat_map(Node::items) {
         let Some(name) = target.as_str() else { continue };
@@ -163,9 +163,7 @@ impl SinkConfig for AlertmanagerConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        if let Some(http) = &mut self.http {
-            http.resolve_paths(dir);
-        }
+        resolve(dir, [], &mut self.http);
     }
 
     fn build(&self, _: &SinkContext) -> Arc<dyn Sink> {
@@ -202,7 +200,7 @@ impl AlertmanagerSink {
     pub fn new(config: &AlertmanagerConfig) -> AlertmanagerSink {
         let targets = config.keys.static_configs.iter().flat_map(|some| &some.targets);
         AlertmanagerSink {
-            client: Arc::new(HttpClient::new(&config.http.clone().unwrap_or_default(), config.keys.timeout)),
+            client: Arc::new(client(config.http.as_ref(), config.keys.timeout)),
             targets: targets.map(|target| (target.clone(), config.keys.url(target))).collect(),
             resend_delay: config.keys.resend_delay,
             failing: Mutex::default(),
@@ -386,7 +384,7 @@ mod tests {
             ("static_configs: [{targets: [a], labels: {b: c}}]", "a:1:33: \"labels\" is a key"),
             ("static_configs: []\nscheme: ftp", "a:2:9: scheme is http or https"),
             ("static_configs: []\napi_version: v1", "a:2:14: only v2"),
-            ("static_configs: []\ntimeout: 0s", "a:2:10: timeout is less than a second"),
+            ("static_configs: []\ntimeout: 0s", "a:2:10: warning: timeout is 0, which is taken for the default, 10s"),
             ("dns_sd_configs: []", "a:1:1: \"dns_sd_configs\" is a key of Prometheus' that this version does not"),
             ("static_configs: []\nrelabel_configs: []", "a:2:1: \"relabel_configs\" is a key of Prometheus'"),
             ("static_configs: []\nhttp_config: {}", "a:2:1: \"http_config\" is a key"),

@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::http::{HttpClient, Outgoing};
 use super::message::{
-    CHART, Message, TIMEOUT, chart, check_secret_url, check_timeout, cut, json, resolve, secret_now, settled, template,
+    CHART, Message, TIMEOUT, chart, check_secret_url, check_timeout, client, cut, json, resolve, secret_now, settled,
+    template,
 };
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Status,
@@ -58,7 +59,7 @@ fn check(config: &mut DiscordConfig, node: &Node, faults: &mut Faults) {
     if !config.avatar_url.is_empty() && Url::parse(&config.avatar_url).is_err() {
         faults.error(node.get("avatar_url").map_or(node.at, |n| n.at), "avatar_url is not a URL");
     }
-    check_timeout(node, faults, config.timeout);
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
 }
 
 impl SinkConfig for DiscordConfig {
@@ -75,7 +76,7 @@ impl SinkConfig for DiscordConfig {
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
+        let client = client(self.http_config.as_ref(), self.timeout);
         Arc::new(DiscordSink { config: self.clone(), client, context: context.clone() })
     }
 }

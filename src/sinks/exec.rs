@@ -27,12 +27,16 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::message::check_timeout;
 use super::{
     Delivered, Delivery, DeliveryError, Notification, Reason, Sink, SinkConfig, SinkContext, webhook_version_4,
 };
 use crate::pool::{Class, Outcome, Pool, StartError, StartStep, Status as Ended, Task};
 use crate::section;
 use crate::yaml::{Faults, Node};
+
+/// How long a command may run where the configuration does not say.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 section! {
     check = check;
@@ -41,7 +45,7 @@ section! {
         /// The program and its arguments; no shell is involved.
         pub command: Vec<String> = Vec::new(),
         /// How long it may run; then it and all it started is killed, and the notification tried again.
-        pub timeout: Duration = Duration::from_secs(30),
+        pub timeout: Duration = TIMEOUT,
         /// Environment variables for it, beside PATH, HOME, LANG, TZ and those that describe the notification.
         pub env: BTreeMap<String, String> = BTreeMap::new(),
         /// Whether it is run for resolved alerts too.
@@ -54,9 +58,7 @@ fn check(config: &mut ExecConfig, node: &Node, faults: &mut Faults) {
         let at = node.get("command").map_or(node.at, |n| n.at);
         faults.error(at, "exec_configs needs a command: a list of the program and its arguments");
     }
-    if config.timeout.is_zero() {
-        faults.error(node.get("timeout").map_or(node.at, |n| n.at), "timeout is 0: the command could never run");
-    }
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
 }
 
 impl SinkConfig for ExecConfig {

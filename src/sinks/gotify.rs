@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::address::Address;
 use super::http::{Outgoing, one_of};
-use super::message::{Message, TIMEOUT, cut, resolve, template};
-use super::service::{Urgency, client};
+use super::message::{Message, TIMEOUT, check_timeout, client, cut, resolve, template};
+use super::service::Urgency;
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Sink, SinkConfig,
     SinkContext, Text, Texts,
@@ -56,6 +56,7 @@ section! {
 }
 
 fn check(config: &mut GotifyConfig, node: &Node, faults: &mut Faults) {
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
     one_of(node, faults, "token", "token_file", config.token.is_some(), config.token_file.is_some());
     // The URL's own fault has been said already if it is there.
     if config.url.is_none() && node.get("url").is_none() {

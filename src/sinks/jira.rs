@@ -25,8 +25,8 @@ use serde_json::{Map, Value, json};
 
 use super::address::Address;
 use super::http::{Answer, Outgoing};
-use super::message::{Message, TIMEOUT, chart, cut, resolve, template};
-use super::service::{client, group_hash};
+use super::message::{Message, TIMEOUT, chart, check_timeout, client, cut, resolve, template};
+use super::service::group_hash;
 use super::{
     Charts, Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Reason, Sink,
     SinkConfig, SinkContext, Status, Text, Texts,
@@ -86,6 +86,7 @@ section! {
 }
 
 fn check(config: &mut JiraConfig, node: &Node, faults: &mut Faults) {
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
     if config.project.is_empty() {
         faults.error(node.at, "jira_configs needs a project: its key");
     }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::address::Address;
 use super::http::{Answer, Outgoing, one_of};
-use super::message::{CHART, Message, TIMEOUT, cut_bytes, picture, resolve, template};
+use super::message::{CHART, Message, TIMEOUT, check_timeout, cut_bytes, picture, resolve, template};
 use super::service::client_with_own_key;
 use super::{
     Charts, Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Reason, Sink,
@@ -58,6 +58,7 @@ section! {
 }
 
 fn check(config: &mut MatrixConfig, node: &Node, faults: &mut Faults) {
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
     let (token, file) = (config.access_token.is_some(), config.access_token_file.is_some());
     one_of(node, faults, "access_token", "access_token_file", token, file);
     // The URL's own fault has been said already if it is there.

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::http::{HttpClient, Outgoing};
 use super::message::{
-    Field, FieldConfig, Message, TIMEOUT, check_secret_url, check_timeout, cut, in_channel, inherit_secret, is_false,
-    json, resolve, secret_now, template,
+    Field, FieldConfig, Message, TIMEOUT, check_secret_url, check_timeout, client, cut, in_channel, inherit_secret,
+    is_false, json, resolve, secret_now, template,
 };
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Text,
@@ -24,7 +24,7 @@ use crate::yaml::{Faults, Node, Secret};
 section! {
     check = |config: &mut MattermostConfig, node: &Node, faults: &mut Faults| {
         check_secret_url(node, faults, "webhook_url", &config.webhook_url, &config.webhook_url_file);
-        check_timeout(node, faults, config.timeout);
+        check_timeout(node, faults, &mut config.timeout, TIMEOUT);
     };
     /// A message to a channel of Mattermost.
     pub struct MattermostConfig {
@@ -159,7 +159,7 @@ impl SinkConfig for MattermostConfig {
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
+        let client = client(self.http_config.as_ref(), self.timeout);
         Arc::new(MattermostSink { config: self.clone(), client, context: context.clone() })
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::{Url, multipart};
 use serde::Serialize;
 
-use super::http::{one_of, secret};
+use super::http::{HttpClient, one_of, secret};
 use super::payload::escape_as_go;
 use super::{Charts, DeliveryError, HttpConfig, Notification, Reason, Status, Text, Texts};
 use crate::section;
@@ -243,11 +243,20 @@ pub(super) fn check_url(node: &Node, faults: &mut Faults, key: &str, url: &str) 
     }
 }
 
-/// Says when no request could ever be answered.
-pub(super) fn check_timeout(node: &Node, faults: &mut Faults, timeout: Duration) {
+/// Takes a timeout of 0, which in Alertmanager's configurations says that there is none, for the default: a delivery
+/// without end would hold up all that wait behind it.
+pub(super) fn check_timeout(node: &Node, faults: &mut Faults, timeout: &mut Duration, default: Duration) {
     if timeout.is_zero() {
-        faults.error(node.get("timeout").map_or(node.at, |n| n.at), "timeout is 0: no request could ever be answered");
+        *timeout = default;
+        let shown = crate::model::format_duration(default);
+        let message = format!("timeout is 0, which is taken for the default, {shown}: nothing may wait for ever");
+        faults.warn(node.get("timeout").map_or(node.at, |n| n.at), message);
     }
+}
+
+/// The client of a sink.
+pub(super) fn client(http: Option<&HttpConfig>, timeout: Duration) -> HttpClient {
+    HttpClient::new(&http.cloned().unwrap_or_default(), timeout)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ mod context;
 mod desktop;
 mod discord;
 mod email;
+#[cfg(test)]
+mod every;
 mod exec;
 mod global;
 mod gotify;

@@ -11,7 +11,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::http::{Answer, HttpClient, Outgoing};
-use super::message::{Message, TIMEOUT, check_secret_url, check_timeout, fitting, resolve, secret_now, template};
+use super::message::{
+    Message, TIMEOUT, check_secret_url, check_timeout, client, fitting, resolve, secret_now, template,
+};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Status,
     Text,
@@ -44,7 +46,7 @@ section! {
 
 fn check(config: &mut MsTeamsConfig, node: &Node, faults: &mut Faults) {
     check_webhook(node, faults, "msteams_configs", &config.webhook_url, &config.webhook_url_file);
-    check_timeout(node, faults, config.timeout);
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
 }
 
 /// Says when there is no webhook, or what is wrong with it.
@@ -75,7 +77,7 @@ impl SinkConfig for MsTeamsConfig {
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
+        let client = client(self.http_config.as_ref(), self.timeout);
         Arc::new(MsTeamsSink { config: self.clone(), client, context: context.clone() })
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::http::{HttpClient, Outgoing};
-use super::message::{Message, TIMEOUT, check_timeout, fitting, resolve, secret_now, template};
+use super::message::{Message, TIMEOUT, check_timeout, client, fitting, resolve, secret_now, template};
 use super::msteams::{MAX_BODY, check_webhook};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Status,
@@ -21,7 +21,7 @@ use crate::yaml::{Faults, Node, Secret};
 section! {
     check = |config: &mut MsTeamsV2Config, node: &Node, faults: &mut Faults| {
         check_webhook(node, faults, "msteamsv2_configs", &config.webhook_url, &config.webhook_url_file);
-        check_timeout(node, faults, config.timeout);
+        check_timeout(node, faults, &mut config.timeout, TIMEOUT);
     };
     /// A message to a channel of Microsoft Teams by a workflow.
     pub struct MsTeamsV2Config {
@@ -56,7 +56,7 @@ impl SinkConfig for MsTeamsV2Config {
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
+        let client = client(self.http_config.as_ref(), self.timeout);
         Arc::new(MsTeamsV2Sink { config: self.clone(), client, context: context.clone() })
     }
 }

@@ -18,8 +18,8 @@ use serde_json::{Map, Value};
 
 use super::address::Address;
 use super::http::{Outgoing, one_of};
-use super::message::{CHART, Message, TIMEOUT, cut, cut_bytes, picture, resolve, template};
-use super::service::{Urgency, client, client_with_own_key};
+use super::message::{CHART, Message, TIMEOUT, check_timeout, client, cut, cut_bytes, picture, resolve, template};
+use super::service::{Urgency, client_with_own_key};
 use super::{
     Charts, Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Reason, Sink,
     SinkConfig, SinkContext, Text, Texts,
@@ -92,6 +92,7 @@ section! {
 }
 
 fn check(config: &mut NtfyConfig, node: &Node, faults: &mut Faults) {
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
     one_of(node, faults, "token", "token_file", config.token.is_some(), config.token_file.is_some());
     if config.topic.is_empty() {
         faults.error(node.at, "ntfy_configs needs a topic");

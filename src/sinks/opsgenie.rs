@@ -15,8 +15,8 @@ use serde::Serialize;
 
 use super::address::Address;
 use super::http::{Outgoing, one_of};
-use super::message::{Message, TIMEOUT, cut, inherit_secret, resolve, template};
-use super::service::{client_with_own_key, go_json, group_hash};
+use super::message::{Message, TIMEOUT, check_timeout, cut, inherit_secret, json, resolve, template};
+use super::service::{client_with_own_key, group_hash};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Sink, SinkConfig,
     SinkContext, Status, Text, Texts,
@@ -84,6 +84,7 @@ section! {
 }
 
 fn check(config: &mut OpsgenieConfig, node: &Node, faults: &mut Faults) {
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
     one_of(node, faults, "api_key", "api_key_file", config.api_key.is_some(), config.api_key_file.is_some());
 }
 
@@ -210,7 +211,7 @@ impl OpsgenieSink {
         };
         let source = fill.plain(&config.source)?;
         if about.status() == Status::Resolved {
-            let body = go_json(&BTreeMap::from([("source", source)]));
+            let body = json(&BTreeMap::from([("source", source)]))?;
             return Ok(vec![Step { method: Method::POST, url: of_alias("close"), body, suffix: "" }]);
         }
         let mut details: BTreeMap<String, String> =
@@ -230,15 +231,15 @@ impl OpsgenieSink {
             actions: split(&fill.plain(&config.actions)?),
         };
         let url = api.below(["v2", "alerts"]);
-        let mut steps = vec![Step { method: Method::POST, url, body: go_json(&create), suffix: "" }];
+        let mut steps = vec![Step { method: Method::POST, url, body: json(&create)?, suffix: "" }];
         if config.update_alerts {
-            let mut update = |what: &'static str, text: &String, suffix: &'static str| {
+            for (what, text, suffix) in
+                [("message", &create.message, "-message"), ("description", &create.description, "-description")]
+            {
                 let said = Some((what, text)).filter(|(_, text)| !text.is_empty());
-                let body = go_json(&said.into_iter().collect::<BTreeMap<_, _>>());
+                let body = json(&said.into_iter().collect::<BTreeMap<_, _>>())?;
                 steps.push(Step { method: Method::PUT, url: of_alias(what), body, suffix });
-            };
-            update("message", &create.message, "-message");
-            update("description", &create.description, "-description");
+            }
         }
         Ok(steps)
     }

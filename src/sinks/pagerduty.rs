@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use super::address::Address;
 use super::http::{Outgoing, one_of};
-use super::message::{Message, TIMEOUT, cut, resolve, template};
-use super::service::{client, go_json, group_hash};
+use super::message::{Message, TIMEOUT, check_timeout, client, cut, json, resolve, template};
+use super::service::group_hash;
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Sink, SinkConfig,
     SinkContext, Status, Text, Texts,
@@ -105,6 +105,7 @@ const DETAILS: [(&str, &str); 4] = [
 ];
 
 fn check(config: &mut PagerdutyConfig, node: &Node, faults: &mut Faults) {
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
     let PagerdutyConfig { routing_key, routing_key_file, service_key, service_key_file, .. } = config;
     let (routing, service) = (routing_key.is_some(), service_key.is_some());
     one_of(node, faults, "routing_key", "routing_key_file", routing, routing_key_file.is_some());
@@ -223,7 +224,7 @@ impl PagerdutySink {
             let url = config.url.as_ref().map_or("", Address::as_str);
             (url, key.clone(), self.version_2(&fill, notification, key)?)
         };
-        let request = Outgoing::json(url, encode(event)).header("Idempotency-Key", &notification.id).secret(&key);
+        let request = Outgoing::json(url, encode(event)?).header("Idempotency-Key", &notification.id).secret(&key);
         match self.client.send(request).await {
             Ok(answer) => Ok(answer.delivered()),
             // Version 1 says so that there were too many.
@@ -298,10 +299,10 @@ fn action(notification: &Notification) -> &'static str {
 }
 
 /// The event as JSON, without its details where it is too large with them.
-fn encode(mut event: Event) -> Vec<u8> {
-    let json = go_json(&event);
-    if json.len() <= MAX_EVENT {
-        return json;
+fn encode(mut event: Event) -> Result<Vec<u8>, DeliveryError> {
+    let whole = json(&event)?;
+    if whole.len() <= MAX_EVENT {
+        return Ok(whole);
     }
     let why = format!("The details are left out: with them the event has more than {MAX_EVENT} bytes.");
     let instead = BTreeMap::from([("error".to_string(), why)]);
@@ -309,7 +310,7 @@ fn encode(mut event: Event) -> Vec<u8> {
         Some(payload) => payload.custom_details = instead,
         None => event.details = instead,
     }
-    go_json(&event)
+    json(&event)
 }
 
 impl Sink for PagerdutySink {

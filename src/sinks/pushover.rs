@@ -12,7 +12,7 @@ use reqwest::{Method, multipart};
 use serde_json::Value;
 
 use super::http::{Answer, HttpClient, Outgoing, one_of};
-use super::message::{Message, TIMEOUT, chart, check_timeout, cut, resolve, settled, template};
+use super::message::{Message, TIMEOUT, chart, check_timeout, client, cut, resolve, settled, template};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,
     Text,
@@ -84,7 +84,7 @@ fn check(config: &mut PushoverConfig, node: &Node, faults: &mut Faults) {
         let at = node.get("retry").map_or(node.at, |n| n.at);
         faults.warn(at, "Pushover takes no emergency with a retry of less than 30s");
     }
-    check_timeout(node, faults, config.timeout);
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
 }
 
 impl SinkConfig for PushoverConfig {
@@ -120,7 +120,7 @@ const MAX_URL_TITLE: usize = 100;
 
 impl PushoverSink {
     fn new(config: &PushoverConfig, context: &SinkContext, url: &str) -> PushoverSink {
-        let client = HttpClient::new(&config.http_config.clone().unwrap_or_default(), config.timeout);
+        let client = client(config.http_config.as_ref(), config.timeout);
         PushoverSink { config: config.clone(), client, context: context.clone(), url: url.to_string() }
     }
 

@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::http::{Answer, HttpClient, Outgoing, one_of};
 use super::message::{
-    Field, FieldConfig, Message, TIMEOUT, check_timeout, check_url, cut, in_channel, inherit_secret, json, resolve,
-    secret_now, template,
+    Field, FieldConfig, Message, TIMEOUT, check_timeout, check_url, client, cut, in_channel, inherit_secret, json,
+    resolve, secret_now, template,
 };
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,
@@ -92,7 +92,7 @@ fn check(config: &mut RocketchatConfig, node: &Node, faults: &mut Faults) {
     if let Some(url) = &c.api_url {
         check_url(node, faults, "api_url", url);
     }
-    check_timeout(node, faults, c.timeout);
+    check_timeout(node, faults, &mut c.timeout, TIMEOUT);
 }
 
 impl SinkConfig for RocketchatConfig {
@@ -123,7 +123,7 @@ impl SinkConfig for RocketchatConfig {
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
+        let client = client(self.http_config.as_ref(), self.timeout);
         Arc::new(RocketchatSink { config: self.clone(), client, context: context.clone() })
     }
 }

@@ -1,15 +1,12 @@
 //! What the sinks of incident services and of servers of one's own have in common, beside what
-//! [`message`](super::message) has for all: names of groups, JSON as Go writes it, how urgent a notification is, and
-//! clients with a key of their own.
+//! [`message`](super::message) has for all: names of groups, how urgent a notification is, and clients with a key of
+//! their own.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::message::{Message, TIMEOUT, secret_now};
-use super::payload::escape_as_go;
+use super::message::{Message, client, secret_now};
 use super::{DeliveryError, HttpClient, HttpConfig, Notification, Reason, Status, Text};
 use crate::yaml::Secret;
 
@@ -36,13 +33,7 @@ impl Message<'_> {
     }
 }
 
-/// The client of a sink. A `timeout` of 0, which in Alertmanager's configurations says that there is none, is
-/// [`TIMEOUT`]: a request without end would hold up all that wait behind it.
-pub(super) fn client(http: Option<&HttpConfig>, timeout: Duration) -> HttpClient {
-    HttpClient::new(&http.cloned().unwrap_or_default(), if timeout.is_zero() { TIMEOUT } else { timeout })
-}
-
-/// As [`client`], for a service whose key or token goes into the header `Authorization`: what `http_config`, which may
+/// As [`client`](super::message::client), for a service whose key or token goes into the header `Authorization`: what `http_config`, which may
 /// be that of all receivers, puts there would be a second one.
 pub(super) fn client_with_own_key(http: Option<&HttpConfig>, timeout: Duration) -> HttpClient {
     let http = HttpConfig {
@@ -61,16 +52,6 @@ pub(super) fn client_with_own_key(http: Option<&HttpConfig>, timeout: Duration) 
 pub(super) fn group_hash(notification: &Notification) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, notification.group_key.as_bytes());
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// JSON, byte for byte as Go's encoder writes it.
-pub(super) fn go_json(value: &impl Serialize) -> Vec<u8> {
-    // Texts, numbers, and lists and maps of them always have a JSON form.
-    let json = serde_json::to_vec(value).unwrap_or_default();
-    let mut out = Vec::with_capacity(json.len().saturating_add(64));
-    escape_as_go(&json, &mut out);
-    out.push(b'\n');
-    out
 }
 
 /// How urgent a notification is: the most urgent of what fires, by the label `severity`. What is over wakes nobody.

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::http::{Answer, HttpClient, Outgoing, one_of};
 use super::message::{
-    Field, FieldConfig, Message, TIMEOUT, check_secret_url, check_timeout, check_url, cut, has_token, in_channel,
-    is_false, json, resolve, secret_now, template,
+    Field, FieldConfig, Message, TIMEOUT, check_secret_url, check_timeout, check_url, client, cut, has_token,
+    in_channel, is_false, json, resolve, secret_now, template,
 };
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Text,
@@ -138,7 +138,7 @@ fn check(config: &mut SlackConfig, node: &Node, faults: &mut Faults) {
     if let Some(url) = &config.app_url {
         check_url(node, faults, "app_url", url);
     }
-    check_timeout(node, faults, config.timeout);
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
 }
 
 fn check_action(action: &mut SlackActionConfig, node: &Node, faults: &mut Faults) {
@@ -207,7 +207,7 @@ impl SinkConfig for SlackConfig {
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
+        let client = client(self.http_config.as_ref(), self.timeout);
         Arc::new(SlackSink { config: self.clone(), client, context: context.clone() })
     }
 }
@@ -594,7 +594,7 @@ actions:
                 "entry.yaml:1:72: a confirmation needs a text",
                 "entry.yaml:1:53: an action needs a type",
                 "entry.yaml:1:53: an action needs a url, or a name for the app that handles it",
-                "entry.yaml:1:95: timeout is 0: no request could ever be answered",
+                "entry.yaml:1:95: warning: timeout is 0, which is taken for the default, 10s: nothing may wait for ever",
             ]
         );
     }

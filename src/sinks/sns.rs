@@ -12,6 +12,7 @@ use reqwest::{Method, Url};
 
 use super::aws::{Provider, Signing, Sigv4, sha256, signature};
 use super::http::{HttpClient, Outgoing, is_http};
+use super::message::{TIMEOUT, check_timeout, client, resolve};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,
     Text, Texts,
@@ -42,12 +43,15 @@ section! {
         pub attributes: BTreeMap<String, Text> = BTreeMap::new(),
         /// Whether resolved alerts are sent too.
         pub send_resolved: bool = true,
+        /// The time for one request, the answer included.
+        pub timeout: Duration = TIMEOUT,
         /// How requests are made.
         pub http_config: Option<HttpConfig> = None,
     }
 }
 
 fn check(config: &mut SnsConfig, node: &Node, faults: &mut Faults) {
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
     let given = [&config.topic_arn, &config.phone_number, &config.target_arn].iter().filter(|t| !t.is_empty()).count();
     if given != 1 {
         faults.error(node.at, "an sns entry needs one of topic_arn, phone_number and target_arn");
@@ -68,9 +72,7 @@ impl SinkConfig for SnsConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        if let Some(http) = &mut self.http_config {
-            http.resolve_paths(dir);
-        }
+        resolve(dir, [], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
@@ -78,8 +80,6 @@ impl SinkConfig for SnsConfig {
     }
 }
 
-/// The time for one request, the answer included.
-const TIMEOUT: Duration = Duration::from_secs(15);
 /// What the service takes at most: bytes of a message, characters of an SMS, characters of a subject.
 const MAX_MESSAGE: usize = 256 * 1024;
 const MAX_SMS: usize = 1600;
@@ -96,7 +96,7 @@ pub struct SnsSink {
 impl SnsSink {
     pub fn new(config: &SnsConfig, texts: &Arc<Texts>) -> SnsSink {
         SnsSink {
-            client: HttpClient::new(&config.http_config.clone().unwrap_or_default(), TIMEOUT),
+            client: client(config.http_config.as_ref(), config.timeout),
             provider: Provider::new(&config.sigv4),
             config: config.clone(),
             texts: Arc::clone(texts),
@@ -130,6 +130,7 @@ impl SnsSink {
         let mut request = Outgoing::new(Method::POST, parsed.as_str(), form.into_bytes())
             .header("Content-Type", FORM)
             .header("Accept", "application/json")
+            .header("Idempotency-Key", &notification.id)
             .secret(&credentials.secret_key);
         if let Some(token) = &credentials.session_token {
             request = request.secret(token);

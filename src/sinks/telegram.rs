@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use super::http::{Answer, HttpClient, Outgoing, one_of};
 use super::message::{
-    Message, TIMEOUT, chart, check_timeout, check_url, cut, inherit_secret, json, resolve, secret_now, settled,
+    Message, TIMEOUT, chart, check_timeout, check_url, client, cut, inherit_secret, json, resolve, secret_now, settled,
     template,
 };
 use super::{
@@ -73,7 +73,7 @@ fn check(config: &mut TelegramConfig, node: &Node, faults: &mut Faults) {
     if let Some(url) = &config.api_url {
         check_url(node, faults, "api_url", url);
     }
-    check_timeout(node, faults, config.timeout);
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
 }
 
 impl SinkConfig for TelegramConfig {
@@ -97,7 +97,7 @@ impl SinkConfig for TelegramConfig {
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
+        let client = client(self.http_config.as_ref(), self.timeout);
         Arc::new(TelegramSink { config: self.clone(), client, context: context.clone() })
     }
 }

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::http::{Outgoing, one_of};
-use super::message::{Message, TIMEOUT, cut, inherit_secret, resolve, secret_now, template};
-use super::service::{client, go_json, group_hash};
+use super::message::{
+    Message, TIMEOUT, check_timeout, client, cut, inherit_secret, json, resolve, secret_now, template,
+};
+use super::service::group_hash;
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Sink, SinkConfig,
     SinkContext, Status, Text, Texts,
@@ -66,6 +68,7 @@ const RESERVED: [&str; 7] = [
 ];
 
 fn check(config: &mut VictoropsConfig, node: &Node, faults: &mut Faults) {
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
     one_of(node, faults, "api_key", "api_key_file", config.api_key.is_some(), config.api_key_file.is_some());
     if config.routing_key.is_empty() {
         faults.error(node.at, "victorops_configs needs a routing_key: the team that is told");
@@ -120,7 +123,7 @@ impl VictoropsSink {
     async fn send(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
         let config = &self.config;
         let fill = Message::new(&self.texts, notification);
-        let body = go_json(&self.fields(&fill, notification)?);
+        let body = json(&self.fields(&fill, notification)?)?;
         let key = secret_now(config.api_key.as_ref(), config.api_key_file.as_deref())?;
         let routing_key = fill.plain(&config.routing_key)?;
         let url = config.api_url.as_ref().map(|api| api.below([key.as_str(), routing_key.as_str()]).to_string());

@@ -10,7 +10,9 @@ use reqwest::multipart;
 use serde::Serialize;
 
 use super::http::{HttpClient, Outgoing};
-use super::message::{Message, TIMEOUT, chart, check_timeout, check_url, cut_bytes, json, resolve, settled, template};
+use super::message::{
+    Message, TIMEOUT, chart, check_timeout, check_url, client, cut_bytes, json, resolve, settled, template,
+};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Text,
 };
@@ -45,7 +47,7 @@ fn check(config: &mut WebexConfig, node: &Node, faults: &mut Faults) {
     if let Some(url) = &config.api_url {
         check_url(node, faults, "api_url", url);
     }
-    check_timeout(node, faults, config.timeout);
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
 }
 
 impl SinkConfig for WebexConfig {
@@ -66,7 +68,7 @@ impl SinkConfig for WebexConfig {
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
-        let client = HttpClient::new(&self.http_config.clone().unwrap_or_default(), self.timeout);
+        let client = client(self.http_config.as_ref(), self.timeout);
         Arc::new(WebexSink { config: self.clone(), client, context: context.clone() })
     }
 }

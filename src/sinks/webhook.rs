@@ -8,15 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::http::{HttpClient, is_http, one_of, secret};
+use super::message::{TIMEOUT, check_timeout, client, resolve};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,
     Text, Texts, webhook_version_4,
 };
 use crate::section;
 use crate::yaml::{Faults, FromYaml, Node, Secret};
-
-/// Where no time is set: what is never answered must not hold up what comes after it for ever.
-const LONGEST: Duration = Duration::from_secs(5 * 60);
 
 section! {
     check = check;
@@ -30,14 +28,15 @@ section! {
         pub send_resolved: bool = true,
         /// At most this many alerts are in one message, the rest is only counted; 0: all are.
         pub max_alerts: usize = 0,
-        /// The time for one request, the answer included; 0: as long as it takes, but not more than 5 minutes.
-        pub timeout: Duration = Duration::from_secs(10),
+        /// The time for one request, the answer included.
+        pub timeout: Duration = TIMEOUT,
         /// How requests are made.
         pub http_config: Option<HttpConfig> = None,
     }
 }
 
 fn check(config: &mut WebhookConfig, node: &Node, faults: &mut Faults) {
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
     one_of(node, faults, "url", "url_file", config.url.is_some(), config.url_file.is_some());
     if config.url.is_none() && config.url_file.is_none() {
         // The URL's own fault has been said already if it is there but not a text.
@@ -65,12 +64,7 @@ impl SinkConfig for WebhookConfig {
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
-        if let Some(path) = &mut self.url_file {
-            *path = dir.join(&path);
-        }
-        if let Some(http) = &mut self.http_config {
-            http.resolve_paths(dir);
-        }
+        resolve(dir, [&mut self.url_file], &mut self.http_config);
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
@@ -86,9 +80,8 @@ pub struct WebhookSink {
 
 impl WebhookSink {
     pub fn new(config: &WebhookConfig, texts: &Arc<Texts>) -> WebhookSink {
-        let timeout = if config.timeout.is_zero() { LONGEST } else { config.timeout };
         WebhookSink {
-            client: HttpClient::new(&config.http_config.clone().unwrap_or_default(), timeout),
+            client: client(config.http_config.as_ref(), config.timeout),
             config: config.clone(),
             texts: Arc::clone(texts),
         }

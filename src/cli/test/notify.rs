@@ -18,9 +18,10 @@ use super::super::query::table::printable;
 use super::super::silence::user;
 use super::super::{EXIT_INVALID, LogFormat, LogLevel, logging};
 use super::{Invalid, label_set, labels, load};
-use crate::agent::{external_url, instance_name};
+use crate::agent::instance_name;
 use crate::alerting::{Options, Trial, Tried};
 use crate::config::Config;
+use crate::http::ExternalUrl;
 use crate::model::{Labels, Timestamp, format_duration};
 use crate::pool::{Pool, Queued};
 use crate::rules::Alert;
@@ -104,7 +105,14 @@ impl NotifyFlags {
         };
         let options = Options {
             external_labels: config.file.global.external_labels.clone(),
-            external_url: external_url(&instance(config)),
+            external_url: config
+                .file
+                .web
+                .external_url
+                .clone()
+                .unwrap_or_else(|| ExternalUrl::of(&instance(config), false))
+                .as_str()
+                .to_string(),
             charts: None,
         };
         let trial = Arc::new(Trial::new(&config.file.alerting, options, pool.clone()));

@@ -25,12 +25,16 @@ use tracing::warn;
 
 use self::smtp::{Credentials, Dialogue, Refused, Security};
 use super::http::{one_of, secret};
+use super::message::check_timeout;
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, Notification, Reason, Sink, SinkConfig, SinkContext, Text,
     TlsConfig,
 };
 use crate::section;
 use crate::yaml::{Faults, FromYaml, Node, Secret, Value};
+
+/// How long a mail may take where the configuration does not say: servers that look for spam think it over.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 section! {
     check = check;
@@ -74,7 +78,7 @@ section! {
         /// Whether mails of a group are shown as a thread.
         pub threading: ThreadingConfig = ThreadingConfig::default(),
         /// The time for one mail, from the connection to the confirmation.
-        pub timeout: Duration = Duration::from_secs(30),
+        pub timeout: Duration = TIMEOUT,
         /// Whether resolved alerts are sent too.
         pub send_resolved: bool = false,
     }
@@ -141,9 +145,7 @@ fn check(config: &mut EmailConfig, node: &Node, faults: &mut Faults) {
     if config.html.is_empty() && config.text.is_empty() {
         faults.error(node.at, "html and text are both empty: there would be nothing in the mail");
     }
-    if config.timeout.is_zero() {
-        faults.error(at("timeout"), "timeout is 0: no mail could ever be sent");
-    }
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
 }
 
 /// Says what is wrong with a name for EHLO.

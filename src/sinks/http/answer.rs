@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Response, StatusCode, Url};
 
+use super::super::payload::escape_as_go;
 use super::super::{Delivered, DeliveryError, Reason};
 use crate::model::Timestamp;
 
@@ -33,8 +34,11 @@ impl Answer {
     }
 }
 
-/// The bytes of an answer that are read.
+/// The bytes of a successful answer that are read.
 const MAX_ANSWER: usize = 1 << 20;
+
+/// The bytes of another that are read: more than are shown, so that a secret that it quotes is not seen by half.
+const MAX_REFUSAL: usize = 1 << 16;
 
 /// The characters of an answer's body that an error message shows.
 const SHOWN: usize = 200;
@@ -48,17 +52,11 @@ pub(super) async fn judge(
 ) -> Result<Answer, DeliveryError> {
     let status = response.status();
     if status.is_success() {
-        let mut body = Vec::new();
-        // What follows a success cannot make a failure of it.
-        while let Ok(Some(bytes)) = response.chunk().await
-            && body.len() < MAX_ANSWER
-        {
-            body.extend_from_slice(&bytes);
-        }
+        let body = beginning(&mut response, MAX_ANSWER).await;
         return Ok(Answer { status, body, host, url, secrets });
     }
     let retry_after = response.headers().get("Retry-After").and_then(|v| parse_retry_after(v.to_str().ok()?));
-    let body = response.chunk().await.ok().flatten().unwrap_or_default();
+    let body = beginning(&mut response, MAX_REFUSAL).await;
     let retry_after = retry_after.or_else(|| retry_after_in_body(&body));
     let said = without_secrets(&String::from_utf8_lossy(&body), &url, &secrets);
     let mut message = format!("{host} answered {status}");
@@ -70,6 +68,18 @@ pub(super) async fn judge(
     let passing = status.is_server_error() || matches!(status.as_u16(), 408 | 429);
     let reason = if status.is_server_error() { Reason::ServerError } else { Reason::ClientError };
     Err(DeliveryError { retry: passing, retry_after, reason, message })
+}
+
+/// As much of the body as comes, and not much more than `max` bytes: that the rest is missing cannot make a failure of a
+/// success, nor something else of a failure.
+async fn beginning(response: &mut Response, max: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < max
+        && let Ok(Some(bytes)) = response.chunk().await
+    {
+        body.extend_from_slice(&bytes);
+    }
+    body
 }
 
 /// Seconds, or an HTTP date (RFC 9110, 10.2.3).
@@ -103,10 +113,32 @@ fn without_secrets(body: &str, url: &Url, secrets: &[String]) -> String {
     // A token may stand alone, too; what is shorter is none, and might be any word.
     let segments = url.path_segments().into_iter().flatten().map(Cow::Borrowed);
     let tokens = segments.chain(url.query_pairs().map(|(_, value)| value)).filter(|token| token.len() >= 8);
-    for part in whole.map(Cow::Borrowed).chain(tokens) {
-        said = said.replace(part.as_ref(), "<secret>");
+    let mut hidden: Vec<String> = whole.map(Cow::Borrowed).chain(tokens).flat_map(|part| writings(&part)).collect();
+    // The longest first: one may be a part of another.
+    hidden.sort_unstable_by_key(|part| std::cmp::Reverse(part.len()));
+    for part in hidden {
+        said = said.replace(&part, "<secret>");
     }
     said.chars().take(SHOWN).collect()
+}
+
+/// How a text is written where requests have it: as it is, in JSON (as Go writes it, too), in forms and URLs.
+fn writings(text: &str) -> Vec<String> {
+    let json = serde_json::to_string(text).unwrap_or_default();
+    let mut go = Vec::new();
+    escape_as_go(json.as_bytes(), &mut go);
+    let form: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    let unquoted = |json: &str| json.get(1..json.len().saturating_sub(1)).unwrap_or_default().to_string();
+    let path = form.replace('+', "%20");
+    let mut all = vec![text.to_string(), unquoted(&String::from_utf8_lossy(&go)), unquoted(&json), form, path];
+    for one in &mut all {
+        // As what is searched.
+        *one = one.split_whitespace().collect::<Vec<_>>().join(" ");
+    }
+    all.sort_unstable();
+    all.dedup();
+    all.retain(|one| one.len() > 1);
+    all
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use base64::Engine;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url, multipart, redirect};
 use tokio::sync::Mutex;
 
@@ -65,9 +66,9 @@ impl Outgoing {
 
     /// A user and a password of the sink's own, where the service wants them.
     pub fn basic_auth(mut self, user: impl Into<String>, password: impl Into<String>) -> Outgoing {
-        let password = password.into();
-        self.secrets.push(password.clone());
-        self.basic_auth = Some((user.into(), password));
+        let (user, password) = (user.into(), password.into());
+        self.secrets.extend([in_header(&user, &password), password.clone()]);
+        self.basic_auth = Some((user, password));
         self
     }
 
@@ -178,6 +179,11 @@ impl HttpClient {
         match self.answered(request).await {
             Ok((response, mut secrets)) => {
                 secrets.extend(outgoing.secrets);
+                // The client makes a header of them.
+                if let Some(password) = url.password() {
+                    let (user, password) = (decoded(url.username()), decoded(password));
+                    secrets.extend([in_header(&user, &password), password]);
+                }
                 judge(host, url, secrets, response).await
             }
             Err(Failed::Setup(why)) => Err(DeliveryError::passing(Reason::Other, format!("{host}: {why}"))),
@@ -268,8 +274,8 @@ impl HttpClient {
                 None => auth.username.clone(),
             };
             let password = secret(auth.password.as_ref(), auth.password_file.as_deref())?;
-            request = request.basic_auth(user, Some(&password));
-            secrets.push(password);
+            request = request.basic_auth(&user, Some(&password));
+            secrets.extend([in_header(&user, &password), password]);
         }
         if let Some(auth) = &self.config.authorization {
             let credentials = secret(auth.credentials.as_ref(), auth.credentials_file.as_deref())?;
@@ -278,6 +284,18 @@ impl HttpClient {
         }
         Ok((request, secrets))
     }
+}
+
+/// A user and a password as they stand in `Authorization` (RFC 7617).
+fn in_header(user: &str, password: &str) -> String {
+    base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"))
+}
+
+/// A part of a URL without its escapes.
+fn decoded(part: &str) -> String {
+    // It is no form: in that these have a meaning.
+    let escaped = part.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
+    form_urlencoded::parse(escaped.as_bytes()).map(|(text, _)| text.into_owned()).collect()
 }
 
 fn build(config: &HttpConfig, timeout: Duration) -> Result<Client, String> {

@@ -29,6 +29,7 @@ use jiff::tz::TimeZone;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram, lookup_host};
 
+use super::message::{TIMEOUT, check_timeout};
 use super::severity::Level;
 use super::{
     Delivered, Delivery, DeliveryError, Notification, NotifiedAlert, Reason, Sink, SinkConfig, SinkContext, Text,
@@ -55,7 +56,7 @@ section! {
         /// How the receiver's certificate is checked.
         pub tls_config: TlsConfig = TlsConfig::default(),
         /// The time for the messages of one notification.
-        pub timeout: Duration = Duration::from_secs(10),
+        pub timeout: Duration = TIMEOUT,
         /// Whether resolved alerts are sent too.
         pub send_resolved: bool = true,
     }
@@ -107,9 +108,7 @@ fn check(config: &mut SyslogConfig, node: &Node, faults: &mut Faults) {
     if config.format.as_deref().is_some_and(|format| !matches!(format, "rfc5424" | "local")) {
         faults.error(at("format"), "format is rfc5424 or local");
     }
-    if config.timeout.is_zero() {
-        faults.error(at("timeout"), "timeout is 0: no message could ever be sent");
-    }
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
 }
 
 impl SinkConfig for SyslogConfig {
