@@ -295,14 +295,24 @@ fn check(config: &mut AlertingConfig, node: &Node, faults: &mut Faults) {
 }
 
 fn check_root(route: &Node, faults: &mut Faults) {
-    if route.get("receiver").is_none_or(Node::is_null) {
+    if route.get("receiver").is_none_or(|named| named.is_null() || named.as_str() == Some("")) {
         faults.error(route.at, "the root route needs a receiver: every alert must go somewhere");
     }
     for key in ["matchers", "match", "match_re", "continue", "mute_time_intervals", "active_time_intervals"] {
-        if let Some((key, _)) = route.entries().iter().find(|(k, _)| k.name == key) {
+        // An empty one, which generated files have, says nothing.
+        if let Some((key, _)) = route.entries().iter().find(|(k, value)| k.name == key && says_something(value)) {
             let why = if key.name.ends_with("_time_intervals") { "always tells" } else { "takes every alert" };
             faults.error(key.at, format!("the root route {why}, so it cannot have {:?}", key.name));
         }
+    }
+}
+
+fn says_something(node: &Node) -> bool {
+    match &node.value {
+        Value::Null => false,
+        Value::Scalar { text, .. } => text != "false",
+        Value::Sequence(items) => !items.is_empty(),
+        Value::Mapping(entries) => !entries.is_empty(),
     }
 }
 
@@ -347,7 +357,7 @@ fn known_names(name: &str, names: &BTreeSet<&str>, none: &str) -> String {
 /// Checks a node and those below it; `used` collects the receivers that are named.
 fn check_route<'a>(route: &'a Node, names: &BTreeSet<&str>, used: &mut BTreeSet<&'a str>, faults: &mut Faults) {
     if let Some(named) = route.get("receiver")
-        && let Some(name) = named.as_str()
+        && let Some(name) = named.as_str().filter(|name| !name.is_empty())
     {
         used.insert(name);
         if !names.contains(name) {

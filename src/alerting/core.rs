@@ -1,6 +1,6 @@
 //! The whole of alerting as a function of what happens and when: no clock, no files, no network.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,7 +130,7 @@ pub struct Report {
     pub target: Target,
     /// Its lane of the queue. Empty where it is several.
     pub lane: String,
-    /// What it was about: the names of its alerts. Empty where it is several.
+    /// What it was about: the names of its alerts. Where it is several, of the first.
     pub alerts: String,
     pub ending: Ending,
 }
@@ -286,10 +286,11 @@ impl Core {
     /// have to be looked at; of others, what the log says.
     fn regroup(&mut self, before: &HashMap<(String, String), (Mono, bool)>, now: Now, actions: &mut Actions) {
         for (target, rows) in self.queue.retain(|target| self.plan.has(target), &mut actions.batch) {
+            let names: BTreeSet<String> = rows.iter().take(10).map(|row| row.notification.alert_names()).collect();
             actions.endings.push(Report {
                 target: target.clone(),
                 lane: String::new(),
-                alerts: String::new(),
+                alerts: Vec::from_iter(names).join(", "),
                 ending: Ending::NoTarget(rows.len()),
             });
             for row in rows {

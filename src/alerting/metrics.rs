@@ -16,6 +16,9 @@ use crate::sinks::Reason;
 /// As Alertmanager's, finer at the lower end, where local commands and files are.
 const LATENCY: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
 
+/// Why a notification was given up to which nothing had happened: too many of its group waited.
+const QUEUE_FULL: &str = "queueFull";
+
 #[derive(Clone)]
 pub(super) struct Metrics {
     received: IntCounterVec,
@@ -136,6 +139,7 @@ impl Metrics {
             let (receiver, integration) = (target.receiver.as_str(), target.integration.as_str());
             self.notifications.with_label_values(&[receiver, integration]).inc_by(0);
             self.latency.with_label_values(&[integration]);
+            self.failed.with_label_values(&[receiver, integration, QUEUE_FULL]).inc_by(0);
             for reason in Reason::ALL {
                 self.failed.with_label_values(&[receiver, integration, reason.as_str()]).inc_by(0);
                 self.retried.with_label_values(&[receiver, integration, reason.as_str()]).inc_by(0);
@@ -176,7 +180,7 @@ impl Metrics {
             }
             Ending::GivenUp(error) => failed(error.reason.as_str(), 1),
             Ending::NoTarget(times) => failed("noReceiver", *times),
-            Ending::TooMany(times) => failed("queueFull", *times),
+            Ending::TooMany(times) => failed(QUEUE_FULL, *times),
         }
     }
 

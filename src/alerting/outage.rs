@@ -100,8 +100,11 @@ impl Outages {
                 tracing::info!(target, lasted, failed_tries, "notifications are delivered again");
             }
             (Ending::Delivered, _) => tracing::debug!(target, alerts, "notification delivered"),
-            (Ending::Retried(error), News::Begins) => {
+            (Ending::Retried(error), News::Begins) if error.retry => {
                 tracing::warn!(target, alerts, %error, "a notification failed and is tried until it goes well");
+            }
+            (Ending::Retried(error), News::Begins) => {
+                tracing::warn!(target, alerts, %error, "a notification was refused and is tried a few more times");
             }
             (Ending::Retried(error), News::Lasts(lasted, failed_tries)) => {
                 let lasted = shown(lasted);
@@ -111,10 +114,15 @@ impl Outages {
                 tracing::debug!(target, alerts, %error, "a notification failed and is tried again");
             }
             (Ending::GivenUp(error), _) => {
-                tracing::error!(target, alerts, %error, "a notification was refused and is given up");
+                tracing::error!(target, alerts, %error, "a notification was refused and is given up: `watchfire alerts --undelivered` shows it");
             }
             (Ending::NoTarget(count), _) => {
-                tracing::warn!(target, count, "notifications for a receiver that is no longer configured are given up");
+                tracing::warn!(
+                    target,
+                    alerts,
+                    count,
+                    "notifications for a receiver that is no longer configured are given up"
+                );
             }
             (Ending::TooMany(count), _) => {
                 tracing::error!(

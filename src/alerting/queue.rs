@@ -198,13 +198,16 @@ impl Lanes {
             .take(at_most)
             .cloned()
             .collect();
-        for key in chosen {
-            self.ready.remove(&key);
-            let lane = key.2;
-            if let Some(first) = self.lanes.get_mut(&lane).and_then(VecDeque::front_mut) {
-                first.not_before = now;
-                self.ready.insert(first.key(&lane));
-            }
+        chosen.iter().for_each(|(_, _, lane)| self.hurry(lane, now));
+    }
+
+    /// Ends the waiting of the first of a lane, unless it is under way.
+    fn hurry(&mut self, lane: &str, now: Mono) {
+        if let Some(first) = self.lanes.get_mut(lane).and_then(VecDeque::front_mut)
+            && self.ready.remove(&first.key(lane))
+        {
+            first.not_before = first.not_before.min(now);
+            self.ready.insert(first.key(lane));
         }
     }
 }
@@ -237,7 +240,15 @@ impl Queue {
         self.next_number += 1;
         let row = Row { target: target.clone(), notification: Arc::clone(&notification) };
         batch.put(Table::Queue, row_key(number), &row);
-        self.append(target, lane, Waiting { may_have_arrived: true, ..Waiting::new(number, notification, now) });
+        self.append(
+            target,
+            lane.clone(),
+            Waiting { may_have_arrived: true, ..Waiting::new(number, notification, now) },
+        );
+        // Who asks for it has mended what was wrong: what it waits behind need not wait on.
+        if let Some(lanes) = self.targets.get_mut(target) {
+            lanes.hurry(&lane, now);
+        }
     }
 
     /// Takes over a stored row.

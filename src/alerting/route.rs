@@ -99,7 +99,8 @@ impl Route {
         Route {
             id: 0,
             key: format!("{}/{{{}}}", self.key, text.join(",")),
-            receiver: config.receiver.clone().unwrap_or_else(|| self.receiver.clone()),
+            // An empty one says nothing.
+            receiver: config.receiver.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| self.receiver.clone()),
             // An empty list says nothing, as in Alertmanager.
             group_by: match &config.group_by {
                 Some(group_by) if *group_by != GroupBy::default() => group_by.clone(),

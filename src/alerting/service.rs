@@ -32,6 +32,8 @@ use crate::state::Store;
 const BACKLOG: usize = 256;
 /// A disk that hangs delays a delivery by this much and no more; then it is made from memory.
 const STORE_LIMIT: Duration = Duration::from_secs(2);
+/// Once it hangs, the deliveries that follow do not wait for as long, each after the other; until it answers again.
+const STORE_HANGS_LIMIT: Duration = Duration::from_millis(50);
 
 /// What alerting needs beside its section of the configuration.
 #[derive(Clone, Default)]
@@ -93,6 +95,7 @@ impl Alerting {
             began,
             sinks: sinks(config, &context),
             store,
+            store_hangs: false,
             metrics: metrics.clone(),
             outages: Outages::default(),
             heartbeat: heartbeat.clone(),
@@ -247,6 +250,8 @@ struct Service {
     began: Instant,
     sinks: Sinks,
     store: Store,
+    /// It did not answer in time the last time.
+    store_hangs: bool,
     metrics: Metrics,
     outages: Outages,
     heartbeat: Heartbeat,
@@ -365,10 +370,17 @@ impl Service {
     }
 
     /// Waits until the store has all rows, but not for long.
-    async fn settle(&self) {
-        if timeout(STORE_LIMIT, self.store.settled()).await.is_err() {
-            tracing::error!("the store does not answer; what happens meanwhile is known in memory only");
+    async fn settle(&mut self) {
+        let limit = if self.store_hangs { STORE_HANGS_LIMIT } else { STORE_LIMIT };
+        let hangs = timeout(limit, self.store.settled()).await.is_err();
+        match (self.store_hangs, hangs) {
+            (false, true) => {
+                tracing::error!("the store does not answer; what happens meanwhile is known in memory only");
+            }
+            (true, false) => tracing::info!("the store answers again"),
+            _ => {}
         }
+        self.store_hangs = hangs;
     }
 
     async fn act(&mut self, actions: Actions) {

@@ -21,7 +21,8 @@ pub struct AlertView {
     pub silenced_by: Vec<String>,
     /// The alerts that inhibit it now.
     pub inhibited_by: Vec<Fingerprint>,
-    /// The time intervals that mute it now, in one of its groups at least.
+    /// The time intervals that mute it now: in the group that is looked at, or where it is looked at alone, in all groups;
+    /// then none where it is told in one of them.
     pub muted_by: Vec<String>,
 }
 

@@ -128,7 +128,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             return Err(format!("{text:?} is not a duration: {HOW}"));
         };
         if unit.is_empty() {
-            return Err(format!("{text:?} is a duration without a unit: {HOW}"));
+            let what = if tail.is_empty() { "a duration without a unit" } else { "not a duration" };
+            return Err(format!("{text:?} is {what}: {HOW}"));
         }
         let Some(index) = UNITS.iter().position(|(name, _)| *name == unit) else {
             return Err(format!("{text:?} is not a duration, {unit:?} is not a unit: {HOW}"));

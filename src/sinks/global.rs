@@ -7,12 +7,13 @@ use super::address::Address;
 use super::email::check_hello;
 use super::http::{HttpConfig, one_of};
 use super::message::{check_secret_url, check_url};
-use super::{Smarthost, Text, TlsConfig};
+use super::{Smarthost, Text, TlsConfig, not_supported};
 use crate::section;
 use crate::yaml::{Faults, Node, Secret};
 
 section! {
     check = check;
+    foreign = alertmanagers;
     /// What holds for all routes and receivers that do not say otherwise.
     pub struct GlobalConfig {
         /// An alert that is not told again for so long counts as resolved, the rule having been taken away for instance.
@@ -95,8 +96,18 @@ section! {
     }
 }
 
+/// What Alertmanager has, or had, and this program has not.
+fn alertmanagers(key: &str) -> Option<String> {
+    let service = ["wechat", "hipchat"].into_iter().find(|service| key.starts_with(&format!("{service}_")))?;
+    Some(not_supported(key, &format!("take it out, and tell {service} with exec_configs or webhook_configs")))
+}
+
 fn check(config: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
     let c = config;
+    if c.smtp_hello.is_empty() {
+        // To Alertmanager it is the same.
+        c.smtp_hello = "localhost".to_string();
+    }
     check_hello(&c.smtp_hello, node.get("smtp_hello").map_or(node.at, |n| n.at), faults);
     for (key, url, file) in [
         ("slack_api_url", &c.slack_api_url, &c.slack_api_url_file),

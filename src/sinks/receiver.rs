@@ -176,6 +176,11 @@ impl ReceiverConfig {
 /// What Alertmanager has and this program has not.
 fn alertmanagers(key: &str) -> Option<String> {
     const SERVICES: [&str; 2] = ["incidentio", "wechat"];
+    if key == "hipchat_configs" {
+        return Some(
+            "\"hipchat_configs\" is a key of old Alertmanagers' for a service that is no more: take it out".to_string(),
+        );
+    }
     let service = SERVICES.into_iter().find(|service| key.strip_suffix("_configs") == Some(service))?;
     let instead =
         format!("use exec_configs with a command that tells {service}, or webhook_configs with a bridge to it");

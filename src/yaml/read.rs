@@ -133,6 +133,9 @@ impl FromYaml for String {
 }
 
 impl FromYaml for PathBuf {
+    // As in the files of Prometheus and Alertmanager, which are often generated.
+    const EMPTY_IS_NONE: bool = true;
+
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         match node.as_str().filter(|s| !s.is_empty()) {
             Some(s) => Some(s.into()),
@@ -324,6 +327,9 @@ impl fmt::Debug for Secret {
 }
 
 impl FromYaml for Secret {
+    // As to Alertmanager: one that is empty is not given, and what holds for all counts.
+    const EMPTY_IS_NONE: bool = true;
+
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         match node.as_str() {
             Some(s) => Some(Secret(s.to_string())),

@@ -21,11 +21,13 @@ impl Core {
             .iter()
             .filter(|group| !group.members.is_empty())
             .map(|group| {
+                // An alert may be muted here and told in another group.
+                let muted_by: Vec<String> = self.plan.muting(&group.route, now.wall).map(str::to_string).collect();
                 let mut alerts: Vec<AlertView> = group
                     .members
                     .iter()
                     .filter_map(|fingerprint| self.alerts.get(fingerprint))
-                    .map(|known| self.view(known, now))
+                    .map(|known| AlertView { muted_by: muted_by.clone(), ..self.view(known, now) })
                     .collect();
                 alerts.sort_by(|a, b| alert_order(&a.alert, &b.alert));
                 GroupView {
@@ -46,8 +48,10 @@ impl Core {
         let mut receivers: Vec<String> = routes.iter().map(|route| route.receiver.clone()).collect();
         receivers.sort_unstable();
         receivers.dedup();
+        let muting: Vec<Vec<&str>> = routes.iter().map(|route| self.plan.muting(route, now.wall).collect()).collect();
+        let told_somewhere = muting.iter().any(Vec::is_empty);
         let mut muted_by: Vec<String> =
-            routes.iter().flat_map(|route| self.plan.muting(route, now.wall)).map(str::to_string).collect();
+            muting.into_iter().flatten().filter(|_| !told_somewhere).map(str::to_string).collect();
         muted_by.sort_unstable();
         muted_by.dedup();
         AlertView {

@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::alerting::{AlertView, AlertingConfig, Ending, PostedAlert, Silence, Suppressed};
+use crate::alerting::{AlertView, AlertingConfig, Ending, GroupView, PostedAlert, Silence, Suppressed};
 use crate::fuzz::Fuzz;
 use crate::sinks::Reason;
 use crate::yaml::{Document, Faults};
@@ -656,6 +656,34 @@ fn what_is_inhibited_is_left_out_as_long_as_the_source_fires() {
     agent.until(75);
     assert_eq!(agent.deliver(), ["a b", "-a"]);
     assert!(agent.view().iter().all(|view| view.inhibited_by.is_empty()));
+}
+
+#[test]
+fn an_alert_is_muted_only_if_no_route_tells_it_and_a_group_if_its_own_route_does_not() {
+    let config = SUPPRESSING.replace(
+        "  routes:\n",
+        "  routes:\n    - {matchers: [team=\"x\"], mute_time_intervals: [first-hour], group_by: [team], continue: true}\n    \
+         - {matchers: [alertname=\"Told\"]}\n",
+    );
+    let mut agent = Agent::new(&config);
+    let posted = |name: &str| PostedAlert {
+        labels: Labels::from_pairs([("alertname", name), ("team", "x")]),
+        annotations: Labels::empty(),
+        starts_at: None,
+        ends_at: None,
+        generator_url: String::new(),
+    };
+    let (_, actions) = agent.core.post(vec![posted("Told"), posted("Muted")], time(0));
+    agent.act(actions);
+    let muted = |view: &AlertView| (view.alert.labels.get("alertname").to_string(), view.muted_by.len());
+    let mut alerts: Vec<_> = agent.view().iter().map(muted).collect();
+    alerts.sort();
+    assert_eq!(alerts, [("Muted".to_string(), 1), ("Told".to_string(), 0)]);
+    let groups = agent.core.view_groups(time(0));
+    let muted =
+        |group: &GroupView| (group.labels.iter().map(|(_, value)| value).collect(), group.alerts[0].muted_by.len());
+    let groups: Vec<(String, usize)> = groups.iter().map(muted).collect();
+    assert_eq!(groups, [("x".to_string(), 1), ("Muted".to_string(), 1), ("Told".to_string(), 0)]);
 }
 
 #[test]

@@ -346,3 +346,19 @@ fn a_rate_holds_in_every_span_and_what_is_over_waits_for_all_tries_too() {
     assert_eq!(said, ["CD", "A"]);
     assert_eq!(queue.next_try(), None);
 }
+
+#[test]
+fn what_is_put_back_ends_the_waiting_of_what_stands_before_it() {
+    let mut queue = Queue::default();
+    push(&mut queue, "r", "one", "A");
+    push(&mut queue, "r", "two", "B");
+    for attempt in tries(&mut queue, 0) {
+        fail(&mut queue, &attempt, &error(false, None), 0);
+    }
+    assert!(tries(&mut queue, 1).is_empty());
+    queue.put_back(&target("r"), "one".to_string(), Arc::new(notification("a")), at(1), &mut Batch::default());
+    let tried = tries(&mut queue, 1);
+    assert_eq!(tried.iter().map(|t| said(&t.notification)).collect::<Vec<_>>(), ["A"], "in order, and no other lane");
+    queue.put_back(&target("r"), "one".to_string(), Arc::new(notification("A")), at(1), &mut Batch::default());
+    assert!(tries(&mut queue, 1).is_empty(), "it is under way");
+}

@@ -46,9 +46,10 @@ struct Status<'a> {
     state: &'static str,
 }
 
-/// `muted_by` is a matter of groups: an alert may be muted in one and told in another.
-fn shown<'a>(view: &'a AlertView, muted_by: &'a [String]) -> Shown<'a> {
-    let suppressed = is_suppressed(view) || !muted_by.is_empty();
+/// Alertmanager says only of the alerts of groups what mutes them. Here it is said of an alert alone too, if no route
+/// tells it: who wonders why nobody was told looks there.
+fn shown(view: &AlertView) -> Shown<'_> {
+    let suppressed = is_suppressed(view) || !view.muted_by.is_empty();
     Shown {
         annotations: Map(&view.alert.annotations),
         ends_at: Printed(view.ends_at),
@@ -57,7 +58,7 @@ fn shown<'a>(view: &'a AlertView, muted_by: &'a [String]) -> Shown<'a> {
         starts_at: Printed(view.alert.starts_at),
         status: Status {
             inhibited_by: view.inhibited_by.iter().map(ToString::to_string).collect(),
-            muted_by,
+            muted_by: &view.muted_by,
             silenced_by: &view.silenced_by,
             state: if suppressed { "suppressed" } else { "active" },
         },
@@ -120,7 +121,7 @@ pub(super) async fn list<B: Brain>(brain: &B, params: &Params, now: Timestamp) -
     let mut alerts = brain.alerts().await;
     let has_receiver = |view: &AlertView| view.receivers.iter().any(|name| wanted.has_receiver(name));
     alerts.retain(|view| (wanted.receiver.is_none() || has_receiver(view)) && wanted.has(view, now));
-    Ok(super::json(&alerts.iter().map(|view| shown(view, &[])).collect::<Vec<_>>()))
+    Ok(super::json(&alerts.iter().map(shown).collect::<Vec<_>>()))
 }
 
 #[derive(Serialize)]
@@ -142,7 +143,7 @@ pub(super) async fn groups<B: Brain>(brain: &B, params: &Params, now: Timestamp)
     });
     fn shown_group(group: &GroupView) -> ShownGroup<'_> {
         ShownGroup {
-            alerts: group.alerts.iter().map(|view| shown(view, &view.muted_by)).collect(),
+            alerts: group.alerts.iter().map(shown).collect(),
             labels: Map(&group.labels),
             receiver: Name { name: &group.receiver },
         }

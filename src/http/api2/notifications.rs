@@ -55,10 +55,22 @@ pub(super) async fn list<B: Brain>(brain: &B) -> Vec<u8> {
 }
 
 pub(super) async fn retry<B: Brain>(brain: &B, number: &str) -> Result<(), Refusal> {
-    match brain.retry(read(number)?).await {
-        true => Ok(()),
-        false => Err(unknown(number)),
+    let known = read(number)?;
+    if brain.retry(known).await {
+        return Ok(());
     }
+    let kept = brain.undelivered().await.into_iter().find(|n| n.number == known && n.given_up.is_some());
+    Err(kept.map_or_else(
+        || unknown(number),
+        |kept| {
+            let receiver = kept.target.receiver;
+            let message = format!(
+                "the receiver {receiver:?} of notification {number} is no longer configured: configure it again, or \
+                 discard the notification"
+            );
+            Refusal::said(409, message)
+        },
+    ))
 }
 
 pub(super) async fn discard<B: Brain>(brain: &B, number: &str) -> Result<(), Refusal> {

@@ -79,7 +79,8 @@ impl Brain for &Agent {
             given_up: None,
         };
         let dead = Undelivered { number: 2, given_up: Some(Timestamp::from_millis(2000)), ..waits.clone() };
-        vec![dead, waits]
+        let of_gone = Undelivered { number: 3, given_up: Some(Timestamp::from_millis(3000)), ..waits.clone() };
+        vec![dead, of_gone, waits]
     }
 
     async fn retry(&self, number: u64) -> bool {
@@ -529,6 +530,7 @@ async fn what_is_not_delivered_is_listed_tried_again_and_forgotten() {
     for (method, path, status) in [
         ("POST", "/api/notifications/2/retry", 200),
         ("DELETE", "/api/notifications/2", 200),
+        ("POST", "/api/notifications/3/retry", 409),
         ("POST", "/api/notifications/7/retry", 404),
         ("DELETE", "/api/notifications/7", 404),
         ("DELETE", "/api/notifications/x", 400),

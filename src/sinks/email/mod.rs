@@ -38,6 +38,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 section! {
     check = check;
+    foreign = elsewhere;
     /// A mail for each notification.
     pub struct EmailConfig {
         /// Who gets it: addresses with commas between.
@@ -98,6 +99,16 @@ section! {
     }
 }
 
+/// Keys that people write and that never were, in Alertmanager neither.
+fn elsewhere(key: &str) -> Option<String> {
+    let instead = match key {
+        "subject" => "it is a header: headers: {Subject: '...'}",
+        "body" => "it is text, html, or both",
+        _ => return None,
+    };
+    Some(format!("there is no key {key:?} of a mail: {instead}"))
+}
+
 fn check(config: &mut EmailConfig, node: &Node, faults: &mut Faults) {
     let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
     if config.to.as_str().trim().is_empty() {
@@ -118,6 +129,8 @@ fn check(config: &mut EmailConfig, node: &Node, faults: &mut Faults) {
     ] {
         one_of(node, faults, value, file, has_value, has_file);
     }
+    // To Alertmanager an empty one is none.
+    config.hello.take_if(|hello| hello.is_empty());
     if let Some(hello) = &config.hello {
         check_hello(hello, at("hello"), faults);
     }
@@ -154,11 +167,14 @@ impl SinkConfig for EmailConfig {
                 ours.clone_from(theirs);
             }
         }
-        take(&mut self.from, &global.smtp_from);
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        (self.auth_username, self.auth_identity) = (given(&self.auth_username), given(&self.auth_identity));
+        self.from.take_if(|from| from.is_empty());
+        take(&mut self.from, &global.smtp_from.clone().filter(|from| !from.is_empty()));
         take(&mut self.smarthost, &global.smtp_smarthost);
         take(&mut self.hello, &Some(global.smtp_hello.clone()));
-        take(&mut self.auth_username, &global.smtp_auth_username);
-        take(&mut self.auth_identity, &global.smtp_auth_identity);
+        take(&mut self.auth_username, &given(&global.smtp_auth_username));
+        take(&mut self.auth_identity, &given(&global.smtp_auth_identity));
         if self.auth_password.is_none() && self.auth_password_file.is_none() {
             take(&mut self.auth_password, &global.smtp_auth_password);
             take(&mut self.auth_password_file, &global.smtp_auth_password_file);
@@ -170,10 +186,12 @@ impl SinkConfig for EmailConfig {
         take(&mut self.require_tls, &Some(global.smtp_require_tls));
         take(&mut self.force_implicit_tls, &global.smtp_force_implicit_tls);
         take(&mut self.tls_config, &Some(global.smtp_tls_config.clone()));
-        if self.smarthost.is_none() && node.get("smarthost").is_none() {
+        // What is wrong with one that is there has been said.
+        let is_said = |key: &str| node.get(key).is_some_and(|n| !n.is_null() && n.as_str() != Some(""));
+        if self.smarthost.is_none() && !is_said("smarthost") {
             faults.error(node.at, "an email needs a smarthost here, or a smtp_smarthost in alerting.global");
         }
-        if self.from.is_none() && node.get("from").is_none() {
+        if self.from.is_none() && !is_said("from") {
             faults.error(node.at, "an email needs a from here, or a smtp_from in alerting.global");
         }
         let secrets = [self.auth_password.is_some(), self.auth_password_file.is_some()];
@@ -232,6 +250,8 @@ impl fmt::Display for Smarthost {
 }
 
 impl FromYaml for Smarthost {
+    const EMPTY_IS_NONE: bool = true;
+
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         let text = String::from_yaml(node, faults)?;
         let parsed = Smarthost::parse(&text);

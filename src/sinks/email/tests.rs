@@ -408,6 +408,21 @@ fn an_alertmanagers_file_can_be_pasted() {
 }
 
 #[test]
+fn what_is_empty_is_not_said_and_is_that_of_global_as_in_alertmanager() {
+    let global =
+        "{smtp_smarthost: 'h:25', smtp_from: x@y.z, smtp_auth_username: u, smtp_auth_password: p, smtp_hello: ''}";
+    let empty =
+        "{to: a@b.c, from: '', smarthost: '', auth_username: '', auth_password: '', auth_password_file: '', hello: ''}";
+    let (config, faults) = read(empty, global);
+    assert_eq!(faults, "");
+    assert_eq!((config.smarthost.is_some(), config.from.is_some()), (true, true));
+    assert_eq!((config.auth_username.as_deref(), config.auth_password), (Some("u"), Some(Secret::new("p"))));
+    assert_eq!((config.auth_password_file, config.hello.as_deref()), (None, Some("localhost")));
+    let (_, faults) = read("{to: a@b.c, smarthost: ''}", "{smtp_from: x@y.z, smtp_smarthost: ''}");
+    assert!(faults.contains("an email needs a smarthost"), "{faults}");
+}
+
+#[test]
 fn what_could_not_be_sent_is_said_when_it_is_read() {
     let wrong = [
         ("{}", "needs a to"),

@@ -18,8 +18,10 @@ pub struct Templates {
 
 impl FromYaml for Templates {
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
-        let patterns = Vec::<Node>::from_yaml(node, faults)?;
-        for pattern in patterns.iter().filter(|p| p.as_str().is_none_or(str::is_empty)) {
+        let mut patterns = Vec::<Node>::from_yaml(node, faults)?;
+        // As to Alertmanager, an empty one names no file.
+        patterns.retain(|pattern| pattern.as_str() != Some(""));
+        for pattern in patterns.iter().filter(|p| p.as_str().is_none()) {
             faults.unexpected(pattern, "the path of a file with templates");
         }
         Some(Templates { patterns, texts: Arc::default() })
