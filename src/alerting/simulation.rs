@@ -2,11 +2,15 @@
 //! stopped and gets other configurations; clocks jump; people silence, expire, and try again what was given up. After the
 //! last fault, all that was due must have arrived, in order, and everybody must know how things stand.
 //!
-//! A run is some minutes of simulated time, gone through from event to event. One that fails prints its seed;
+//! A run is half a minute of simulated time with a fault every few seconds (now and then ten minutes, so that what is
+//! refused is given up), gone through from event to event until all is calm. One that fails prints its seed;
 //! `WATCHFIRE_SIMULATION_SEED=n` replays it and says what happens, `WATCHFIRE_SIMULATION_RUNS=n` makes more or fewer.
 
 mod check;
 mod config;
+mod counts;
+mod happen;
+mod source;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -14,10 +18,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use world::{Counts, World};
+use counts::Counts;
+use world::World;
 
-/// Without optimisation a run takes some milliseconds of one core.
-const RUNS: u64 = 20_000;
+/// Without optimisation a run takes a millisecond of one core.
+const RUNS: u64 = 100_000;
 
 /// splitmix64.
 pub(super) struct Random(u64);
@@ -47,8 +52,8 @@ impl Random {
 
 fn run(seed: u64, talks: bool) -> Counts {
     let mut world = World::new(seed, talks);
-    // Long enough now and then for what is refused to be given up.
-    world.go_on(if seed.is_multiple_of(8) { 10 * 60_000 } else { 90_000 });
+    // Long enough now and then for what is refused to be given up. The number of runs counts more than their length.
+    world.go_on(if seed.is_multiple_of(128) { 10 * 60_000 } else { 10_000 + seed % 20 * 1_000 });
     world.end_faults();
     world.settle();
     world.check();

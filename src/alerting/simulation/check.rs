@@ -50,7 +50,7 @@ impl World {
         let minute = self.now().wall.as_millis().div_euclid(60_000).rem_euclid(1440);
         let is_in = |name: &String| match name.as_str() {
             "noon" => (723..726).contains(&minute),
-            _ => (710..1440).contains(&minute),
+            _ => (723..1440).contains(&minute),
         };
         route.mute.iter().any(is_in) || !route.active.is_empty() && !route.active.iter().any(is_in)
     }

@@ -29,16 +29,16 @@ fn pair(random: &mut Random) -> (Plan, Plan) {
     } else {
         ""
     };
-    let rate = *random.one_of(&["", "", "rate_limit: {notifications: 3, per: 1m}"]);
+    let rate = *random.one_of(&["", "", "rate_limit: {notifications: 3, per: 30s}"]);
     let rest = format!(
         "  group_wait: {}s\n  group_interval: {}s\n  repeat_interval: {}m\n",
-        random.one_of(&[0, 5, 30]),
-        random.one_of(&[10, 30, 60]),
-        random.one_of(&[2, 5, 240]),
+        random.one_of(&[0, 3, 10]),
+        random.one_of(&[5, 10, 30]),
+        random.one_of(&[1, 5, 240]),
     );
     let group_by = *random.one_of(&["[]", "[alertname]", "[team, alertname]", "['...']"]);
     let goes_on = random.once_in(2);
-    let flapping = *random.one_of(&["{times: 0}", "{times: 3, within: 3m, calm: 40s}", "{}"]);
+    let flapping = *random.one_of(&["{times: 0}", "{times: 3, within: 1m, calm: 20s}", "{}"]);
     let common = format!(
         r#"
 flapping: {flapping}
@@ -47,7 +47,7 @@ time_intervals:
   - name: noon
     time_intervals: [{{times: [{{start_time: '12:03', end_time: '12:06'}}]}}]
   - name: day
-    time_intervals: [{{times: [{{start_time: '11:50', end_time: '24:00'}}]}}]
+    time_intervals: [{{times: [{{start_time: '12:03', end_time: '24:00'}}]}}]
 "#
     );
     let first = format!(

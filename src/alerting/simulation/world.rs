@@ -6,44 +6,28 @@ use std::time::Duration;
 
 use super::Random;
 use super::config::plans;
+use super::counts::Counts;
+use super::source::Source;
 use crate::alerting::core::{Actions, Core, Ended, Ending, Event, Now};
-use crate::alerting::matcher::{MatchOp, Matcher};
 use crate::alerting::plan::{Plan, Target};
 use crate::alerting::queue::{Attempt, Row, row_key};
-use crate::alerting::view::{PostedAlert, Silence};
-use crate::model::{Labels, Timestamp};
-use crate::rules::Alert;
+use crate::alerting::view::Silence;
+use crate::model::Timestamp;
 use crate::sinks::{DeliveryError, Fingerprint, Notification, NotifiedAlert, Reason, Status};
 use crate::state::Table;
 
 /// How often alerts are told again.
-const RESEND: u64 = 120_000;
-/// For how long a resolved alert is told again.
-const RETENTION: u64 = 900_000;
-/// The true time when a world begins: 2025-01-01T12:00:00Z, in milliseconds.
-pub(super) const BEGIN: u64 = 1_735_732_800_000;
-
-/// An alert of the world, and what rules, or others, do about it.
-pub(super) struct Source {
-    pub labels: Labels,
-    /// As it is known to alerting: with the labels that every alert gets.
-    pub known_as: Labels,
-    pub starts_at: Timestamp,
-    pub ends_at: Option<Timestamp>,
-    pub ever_fired: bool,
-    posted: bool,
-    /// It was told since it changed, and since all were to be told again.
-    told: bool,
-    /// When it last changed, by the true time.
-    changed: u64,
-}
+pub(super) const RESEND: u64 = 120_000;
+/// The true time when a world begins: 2025-01-01T12:02:50Z, in milliseconds; ten seconds before times of the configurations
+/// begin.
+pub(super) const BEGIN: u64 = 1_735_732_970_000;
 
 /// A delivery that the sink is busy with.
-struct Flight {
-    attempt: Attempt,
-    ends: u64,
-    arrives: bool,
-    result: Result<(), DeliveryError>,
+pub(super) struct Flight {
+    pub attempt: Attempt,
+    pub ends: u64,
+    pub arrives: bool,
+    pub result: Result<(), DeliveryError>,
 }
 
 /// A notification that has arrived.
@@ -70,90 +54,47 @@ pub(super) fn told(target: &Target, notification: &Notification) -> Vec<Due> {
     notification.alerts.iter().map(due).collect()
 }
 
-/// What has happened, so that it can be seen that everything does.
-#[derive(Default, Debug)]
-pub(super) struct Counts {
-    pub arrived: usize,
-    pub crashes: usize,
-    pub stops: usize,
-    pub reloads: usize,
-    pub given_up: usize,
-    pub tried_again: usize,
-    pub suppressed: [usize; 4],
-    pub flapping: usize,
-    pub held_back_by_rate: usize,
-    pub clock_jumps: usize,
-    pub steps: usize,
-}
-
-impl Counts {
-    fn all(&self) -> Vec<usize> {
-        let mut all = vec![self.arrived, self.crashes, self.stops, self.reloads, self.given_up, self.tried_again];
-        all.extend(self.suppressed);
-        all.extend([self.flapping, self.held_back_by_rate, self.clock_jumps, self.steps]);
-        all
-    }
-
-    pub fn all_happened(&self) -> bool {
-        self.all().iter().all(|count| *count > 0)
-    }
-
-    pub fn add(&mut self, other: &Counts) {
-        self.arrived += other.arrived;
-        self.crashes += other.crashes;
-        self.stops += other.stops;
-        self.reloads += other.reloads;
-        self.given_up += other.given_up;
-        self.tried_again += other.tried_again;
-        self.suppressed.iter_mut().zip(other.suppressed).for_each(|(all, more)| *all += more);
-        self.flapping += other.flapping;
-        self.held_back_by_rate += other.held_back_by_rate;
-        self.clock_jumps += other.clock_jumps;
-        self.steps += other.steps;
-    }
-}
-
 pub(super) struct World {
     pub random: Random,
     /// Says what happens, for who looks for a fault.
-    talks: bool,
-    faults: bool,
+    pub talks: bool,
+    pub faults: bool,
     /// The true time, in milliseconds.
     pub clock: u64,
     /// By how much the wall clock is wrong.
-    skew: i64,
+    pub skew: i64,
     /// When the agent was started, by the true time.
-    started: u64,
+    pub started: u64,
     /// The two configurations, and which is in force.
-    plans: &'static (Plan, Plan),
+    pub plans: &'static (Plan, Plan),
     pub second_plan: bool,
     /// There was another routing tree than the one in force at the end.
     pub replanned: bool,
     pub core: Option<Core>,
     /// While the agent is down: when it comes back.
-    back: u64,
+    pub back: u64,
     /// While the agent stops: until when at most, and what it has tried since.
-    stopping: Option<(u64, BTreeSet<u64>)>,
+    pub stopping: Option<(u64, BTreeSet<u64>)>,
     /// Targets that refuse all they get, and until when.
-    refusing: BTreeMap<Target, u64>,
+    pub refusing: BTreeMap<Target, u64>,
     pub rows: BTreeMap<(Table, String), Vec<u8>>,
-    flights: Vec<Flight>,
+    pub flights: Vec<Flight>,
     pub sources: Vec<Source>,
     /// When the next thing happens of its own.
-    next_event: u64,
-    next_resend: u64,
+    pub next_event: u64,
+    pub next_resend: u64,
     /// The silences that are known to be set.
     pub silences: Vec<Silence>,
     pub arrived: Vec<Arrived>,
     /// The identifiers of all notifications that were due, with their number in the queue and their place in the order.
     pub became_due: BTreeMap<String, (String, usize)>,
-    next_serial: usize,
+    pub next_serial: usize,
     /// What was due: which target had to be told of which alert that it fires or is resolved.
     pub due: BTreeSet<Due>,
     /// What a target refused so often that it was given up, or whose target went.
     pub given_up: BTreeSet<Due>,
     /// When tries were made, by the monotonic clock of this run, by target.
-    tries: BTreeMap<Target, Vec<Duration>>,
+    pub tries: BTreeMap<Target, Vec<Duration>>,
     pub counts: Counts,
 }
 
@@ -161,28 +102,9 @@ impl World {
     pub fn new(seed: u64, talks: bool) -> World {
         let mut random = Random(seed);
         let plans = random.one_of(plans());
-        let sources = (0..2 + random.below(4)).map(|i| {
-            let labels = Labels::from_pairs([
-                ("alertname", ["Cpu", "Disk"][(i % 2) as usize]),
-                ("team", ["a", "b", "c"][(i % 3) as usize]),
-                ("severity", if i % 4 == 0 { "page" } else { "info" }),
-                ("instance", ["0", "1", "2", "3", "4", "5"][i as usize]),
-            ]);
-            let mut known_as = labels.builder();
-            known_as.set("host", "h");
-            Source {
-                known_as: known_as.build(),
-                labels,
-                starts_at: Timestamp::default(),
-                ends_at: Some(Timestamp::default()),
-                ever_fired: false,
-                posted: i % 3 == 1,
-                told: false,
-                changed: 0,
-            }
-        });
+        let sources = (0..2 + random.below(4)).map(Source::new).collect();
         let mut world = World {
-            sources: sources.collect(),
+            sources,
             random,
             talks,
             faults: true,
@@ -213,7 +135,7 @@ impl World {
         world
     }
 
-    fn say(&self, what: impl FnOnce() -> String) {
+    pub fn say(&self, what: impl FnOnce() -> String) {
         if self.talks {
             eprintln!("{:>9.3} {}", (self.clock - BEGIN) as f64 / 1000.0, what());
         }
@@ -238,8 +160,9 @@ impl World {
             of_table.map(|((_, key), row)| (key.clone(), row.clone())).collect()
         };
         let (core, actions) = Core::restore(self.plan().clone(), seed, self.now(), load);
+        let kept = core.view_silences();
         for silence in &self.silences {
-            let kept = core.view_silences().into_iter().find(|kept| kept.id == silence.id);
+            let kept = kept.iter().find(|kept| kept.id == silence.id);
             assert_eq!(kept.map(|kept| (kept.starts_at, kept.ends_at)), Some((silence.starts_at, silence.ends_at)));
         }
         self.core = Some(core);
@@ -249,7 +172,7 @@ impl World {
         self.sources.iter_mut().for_each(|source| source.told = false);
     }
 
-    fn handle(&mut self, event: Event) {
+    pub fn handle(&mut self, event: Event) {
         let now = self.now();
         let Some(core) = &mut self.core else { return };
         let actions = core.handle(event, now);
@@ -257,7 +180,7 @@ impl World {
     }
 
     /// Does what the core wants done, or crashes before or after it is stored. Whether it was stored.
-    fn done(&mut self, actions: Actions) -> bool {
+    pub fn done(&mut self, actions: Actions) -> bool {
         self.note(&actions);
         if !self.faults || !self.random.once_in(150) {
             self.act(actions);
@@ -277,7 +200,7 @@ impl World {
         }
     }
 
-    fn crash(&mut self) {
+    pub fn crash(&mut self) {
         self.say(|| "crash".to_string());
         self.counts.crashes += 1;
         self.core = None;
@@ -358,7 +281,7 @@ impl World {
             };
             self.flights.push(Flight {
                 attempt,
-                ends: self.clock + if self.faults { self.random.below(15_000) } else { 0 },
+                ends: self.clock + if self.faults { self.random.below(12_000) } else { 0 },
                 // A sink may take a notification and fail to say so.
                 arrives: !fails || (!refuses && self.random.once_in(3)),
                 result: if fails { Err(error) } else { Ok(()) },
@@ -391,7 +314,7 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, attempt: Attempt) {
+    pub fn arrive(&mut self, attempt: Attempt) {
         self.say(|| format!("arrives {}", said(&attempt.target, &attempt.notification)));
         let Attempt { target, notification, .. } = attempt;
         let serial = self.became_due[&notification.id].1;
@@ -427,7 +350,7 @@ impl World {
     fn step(&mut self) {
         self.counts.steps += 1;
         if self.faults && self.clock >= self.next_event {
-            self.next_event = self.clock + self.random.below(10_000);
+            self.next_event = self.clock + self.random.below(6_000);
             self.happen();
         }
         if self.clock >= self.next_resend {
@@ -464,158 +387,6 @@ impl World {
         }
     }
 
-    fn tell(&mut self) {
-        let (clock, wall) = (self.clock, self.now().wall);
-        let (mut rules, mut posted) = (Vec::new(), Vec::new());
-        for source in self.sources.iter_mut().filter(|source| source.is_news(clock)) {
-            source.told = true;
-            let valid_for = Duration::from_millis(4 * RESEND);
-            if source.posted {
-                posted.push(PostedAlert {
-                    labels: source.labels.clone(),
-                    annotations: Labels::empty(),
-                    starts_at: Some(source.starts_at.min(wall)),
-                    ends_at: Some(source.ends_at.map_or(wall + valid_for, |end| end.min(wall))),
-                    generator_url: String::new(),
-                });
-            } else {
-                rules.push(Alert {
-                    labels: source.labels.clone(),
-                    annotations: Labels::empty(),
-                    starts_at: source.starts_at,
-                    ends_at: source.ends_at,
-                    valid_for,
-                    value: 1.0,
-                    expr: String::new(),
-                    threshold: None,
-                    top: Vec::new(),
-                });
-            }
-        }
-        if !rules.is_empty() {
-            self.handle(Event::Alerts(rules));
-        }
-        if !posted.is_empty() {
-            let now = self.now();
-            let Some(core) = &mut self.core else { return };
-            let (refused, actions) = core.post(posted, now);
-            assert_eq!(refused, 0);
-            self.done(actions);
-        }
-    }
-
-    /// One of the things that happen.
-    fn happen(&mut self) {
-        let what = self.random.below(32);
-        self.say(|| format!("happens {what}"));
-        match what {
-            0..18 => self.change(),
-            18 => {
-                self.skew += i64::try_from(self.random.below(7_200_000)).unwrap() - 3_600_000;
-                self.counts.clock_jumps += 1;
-            }
-            19..21 => {
-                let targets: Vec<Target> =
-                    self.plan().recipients.values().flatten().map(|recipient| (*recipient.target).clone()).collect();
-                let target = self.random.one_of(&targets).clone();
-                self.refusing.insert(target, self.clock + 600_000);
-            }
-            21 if self.core.is_some() => self.crash(),
-            22 if self.core.is_some() && self.stopping.is_none() => {
-                self.counts.stops += 1;
-                self.stopping = Some((self.clock + 10_000, BTreeSet::new()));
-                self.handle(Event::Stop);
-            }
-            23..25 if self.stopping.is_none() => {
-                if self.random.once_in(3) {
-                    self.second_plan = !self.second_plan;
-                    self.replanned = true;
-                }
-                self.counts.reloads += 1;
-                let plan = self.plan().clone();
-                // What is under way to a target that goes is broken off.
-                let flights = std::mem::take(&mut self.flights);
-                let (kept, gone): (Vec<Flight>, Vec<Flight>) =
-                    flights.into_iter().partition(|flight| plan.has(&flight.attempt.target));
-                self.flights = kept;
-                for flight in gone {
-                    if self.random.once_in(2) {
-                        self.arrive(flight.attempt);
-                    }
-                }
-                self.handle(Event::Plan(Box::new(plan)));
-            }
-            25..28 if self.stopping.is_none() => self.silence(),
-            28 if self.stopping.is_none() => self.expire(),
-            29..32 if self.stopping.is_none() => self.try_again(),
-            _ => {}
-        }
-    }
-
-    /// An alert begins to fire, or ends.
-    fn change(&mut self) {
-        let wall = self.now().wall;
-        // One in particular, so that some flap.
-        let place = if self.random.once_in(3) { 0 } else { self.random.below(self.sources.len() as u64) };
-        let source = &mut self.sources[place as usize];
-        match source.ends_at {
-            Some(_) => (source.starts_at, source.ends_at, source.ever_fired) = (wall, None, true),
-            None => source.ends_at = Some(wall.max(source.starts_at)),
-        }
-        source.told = false;
-        source.changed = self.clock;
-    }
-
-    fn silence(&mut self) {
-        let now = self.now();
-        let (name, value) = *self.random.one_of(&[("team", "a"), ("team", "b"), ("instance", "0"), ("instance", "3")]);
-        let starts_at = now.wall + Duration::from_millis(self.random.below(60_000));
-        let mut silence = Silence {
-            id: String::new(),
-            matchers: vec![Matcher::new(name, MatchOp::Equal, value).unwrap()],
-            starts_at,
-            ends_at: starts_at + Duration::from_millis(1 + self.random.below(200_000)),
-            updated_at: now.wall,
-            created_by: String::new(),
-            comment: String::new(),
-        };
-        let Some(core) = &mut self.core else { return };
-        let (id, actions) = core.set_silence(silence.clone(), now);
-        silence.id = id.unwrap();
-        self.silences.push(silence);
-        if !self.done(actions) {
-            self.silences.pop();
-        }
-    }
-
-    fn expire(&mut self) {
-        let now = self.now();
-        let place = self.random.below(4) as usize;
-        let (Some(core), Some(silence)) = (&mut self.core, self.silences.get_mut(place)) else { return };
-        let (expired, actions) = core.expire_silence(&silence.id, now);
-        expired.unwrap();
-        let before = silence.clone();
-        *silence = core.view_silences().into_iter().find(|s| s.id == before.id).unwrap();
-        if !self.done(actions) {
-            self.silences[place] = before;
-        }
-    }
-
-    fn try_again(&mut self) {
-        let now = self.now();
-        let Some(core) = &mut self.core else { return };
-        let Some(dead) = core.view_undelivered().into_iter().find(|undelivered| undelivered.given_up.is_some()) else {
-            return;
-        };
-        let actions = if self.random.once_in(4) {
-            core.discard(dead.number).1
-        } else {
-            self.counts.tried_again += 1;
-            core.retry(dead.number, now).1
-        };
-        self.done(actions);
-    }
-
     /// From now on nothing fails, and nothing is silenced or muted.
     pub fn end_faults(&mut self) {
         self.faults = false;
@@ -626,7 +397,7 @@ impl World {
         if self.core.is_none() {
             self.start();
         }
-        // Six in the evening.
+        // Six in the evening: a time in which all is told.
         self.skew = 6 * 3_600_000 - i64::try_from(self.clock - BEGIN).unwrap();
         let now = self.now();
         for place in 0..self.silences.len() {
@@ -642,30 +413,34 @@ impl World {
     pub fn settle(&mut self) {
         let root = &self.plan().root;
         let interval = u64::try_from(root.group_interval.as_millis()).unwrap() + 1_000;
-        self.go_on(root.group_wait.as_millis() as u64 + 2 * interval);
-        let (held, limit) = (self.plan().flapping.calm, self.clock + 3_600_000);
-        while self.clock < limit {
-            let firing = self.sources.iter().filter(|s| s.ever_fired && s.ends_at.is_none()).count();
-            let flaps = self.core.as_ref().is_some_and(|core| core.alerts().0 > firing);
-            let waits = self.core.as_ref().is_some_and(|core| core.queue().0 > 0) || !self.flights.is_empty();
-            if !flaps && !waits {
-                break;
-            }
-            self.go_on(if waits { 60_000 } else { held.as_millis() as u64 });
-        }
+        self.go_on(root.group_wait.as_millis() as u64 + interval);
+        self.go_on_while(|world| world.waits() || world.flaps());
         // What was let go, or has had to wait for what was before it, has to be told yet. An end that is told again may be
         // known again until the next look at its group.
         self.next_resend = u64::MAX;
-        self.go_on(2 * interval);
-        while !self.flights.is_empty() {
+        self.go_on(interval);
+        // A repetition that has just become due may have to wait because of the rate.
+        self.go_on_while(World::waits);
+    }
+
+    /// Goes on from event to event, for an hour at most: what does not come to an end by then is a fault.
+    fn go_on_while(&mut self, goes_on: impl Fn(&World) -> bool) {
+        let limit = self.clock + 3_600_000;
+        while goes_on(self) {
+            let Some(at) = self.next().filter(|at| *at <= limit) else { return };
+            self.clock = self.clock.max(at);
             self.step();
         }
     }
-}
 
-impl Source {
-    /// It has to be told. As `rules/` does: what is resolved is told for 15 minutes.
-    fn is_news(&self, clock: u64) -> bool {
-        !self.told && self.ever_fired && (self.ends_at.is_none() || clock < self.changed + RETENTION)
+    /// Whether something is not confirmed.
+    fn waits(&self) -> bool {
+        self.core.as_ref().is_some_and(|core| core.queue().0 > 0) || !self.flights.is_empty()
+    }
+
+    /// Whether an end is held back.
+    fn flaps(&self) -> bool {
+        let firing = self.sources.iter().filter(|s| s.ever_fired && s.ends_at.is_none()).count();
+        self.core.as_ref().is_some_and(|core| core.alerts().0 > firing)
     }
 }
