@@ -24,14 +24,19 @@ pub(super) struct Told {
 
 impl Told {
     pub fn of<'a>(alerts: impl IntoIterator<Item = &'a NotifiedAlert>) -> Told {
+        Told::of_members(alerts.into_iter().map(|alert| (alert.fingerprint(), alert)))
+    }
+
+    /// Of alerts whose fingerprints are known.
+    pub fn of_members<'a>(alerts: impl IntoIterator<Item = (Fingerprint, &'a NotifiedAlert)>) -> Told {
         let mut told = Told::default();
-        for alert in alerts {
+        for (fingerprint, alert) in alerts {
             match alert.status() {
-                Status::Firing => told.firing.insert(alert.fingerprint()),
-                Status::Resolved => told.resolved.insert(alert.fingerprint()),
+                Status::Firing => told.firing.insert(fingerprint),
+                Status::Resolved => told.resolved.insert(fingerprint),
             };
             if alert.details.flapping.is_some() && alert.status() == Status::Firing {
-                told.flapping.insert(alert.fingerprint());
+                told.flapping.insert(fingerprint);
             }
         }
         told

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::config::{GroupBy, RouteConfig};
 use super::matcher::{MatchOp, Matcher};
-use crate::model::{Labels, LabelsBuilder};
+use crate::model::Labels;
 
 /// A node of the routing tree with everything inherited filled in.
 #[derive(Clone, Debug)]
@@ -158,11 +158,7 @@ impl Route {
     pub fn group_labels(&self, labels: &Labels) -> Labels {
         match &self.group_by {
             GroupBy::All => labels.clone(),
-            GroupBy::Labels(names) => {
-                let mut group: LabelsBuilder = labels.builder();
-                group.retain(|name| names.iter().any(|n| n == name));
-                group.build()
-            }
+            GroupBy::Labels(names) => labels.only(|name| names.iter().any(|n| n == name)),
         }
     }
 

@@ -35,12 +35,6 @@ impl Labels {
         b.build()
     }
 
-    fn piece(&self, i: usize) -> &str {
-        let start = if i == 0 { 0 } else { self.0.ends.get(i - 1).copied().unwrap_or(0) as usize };
-        let end = self.0.ends.get(i).copied().unwrap_or(0) as usize;
-        self.0.text.get(start..end).unwrap_or("")
-    }
-
     pub fn len(&self) -> usize {
         self.0.ends.len() / 2
     }
@@ -50,8 +44,15 @@ impl Labels {
     }
 
     /// Pairs in order of name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + '_ {
-        (0..self.len()).map(|i| (self.piece(2 * i), self.piece(2 * i + 1)))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + Clone + '_ {
+        let mut start = 0;
+        let pair = move |ends: &[u32]| {
+            let [name_end, value_end] = *ends else { return ("", "") };
+            let (name, value) = (start..name_end as usize, name_end as usize..value_end as usize);
+            start = value.end;
+            (self.0.text.get(name).unwrap_or(""), self.0.text.get(value).unwrap_or(""))
+        };
+        self.0.ends.chunks_exact(2).map(pair)
     }
 
     /// The label's value; `""` when it is not there.
@@ -72,6 +73,35 @@ impl Labels {
     /// A builder that starts from this set.
     pub fn builder(&self) -> LabelsBuilder {
         LabelsBuilder { pairs: self.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect() }
+    }
+
+    /// From pairs in order of name, each name once, without empty values.
+    fn from_sorted<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> Labels {
+        let mut text = String::with_capacity(pairs.clone().map(|(n, v)| n.len() + v.len()).sum());
+        let mut ends = Vec::with_capacity(pairs.clone().count() * 2);
+        for (name, value) in pairs {
+            text.push_str(name);
+            ends.push(text.len() as u32);
+            text.push_str(value);
+            ends.push(text.len() as u32);
+        }
+        Labels(Arc::new(Repr { text: text.into(), ends: ends.into() }))
+    }
+
+    /// The labels whose names pass.
+    pub fn only(&self, pass: impl Fn(&str) -> bool) -> Labels {
+        Labels::from_sorted(self.iter().filter(|(name, _)| pass(name)))
+    }
+
+    /// With those of `others` that are not there.
+    pub fn or(&self, others: &Labels) -> Labels {
+        let mut missing = others.iter().filter(|(name, _)| !self.has(name)).peekable();
+        if missing.peek().is_none() {
+            return self.clone();
+        }
+        let mut all: Vec<(&str, &str)> = self.iter().chain(missing).collect();
+        all.sort_unstable();
+        Labels::from_sorted(all.iter().copied())
     }
 
     /// Without the metric name.
@@ -119,6 +149,9 @@ impl PartialOrd for Labels {
 impl Ord for Labels {
     /// Pair by pair, name before value, as Prometheus compares label sets.
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return std::cmp::Ordering::Equal;
+        }
         self.iter().cmp(other.iter())
     }
 }
@@ -183,15 +216,7 @@ impl LabelsBuilder {
     pub fn build(mut self) -> Labels {
         self.pairs.retain(|(_, v)| !v.is_empty());
         self.pairs.sort_unstable();
-        let mut text = String::with_capacity(self.pairs.iter().map(|(n, v)| n.len() + v.len()).sum());
-        let mut ends = Vec::with_capacity(self.pairs.len() * 2);
-        for (n, v) in &self.pairs {
-            text.push_str(n);
-            ends.push(text.len() as u32);
-            text.push_str(v);
-            ends.push(text.len() as u32);
-        }
-        Labels(Arc::new(Repr { text: text.into(), ends: ends.into() }))
+        Labels::from_sorted(self.pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())))
     }
 }
 
@@ -230,5 +255,16 @@ mod tests {
         let b = Labels::from_pairs([("y", "0"), ("x", "1"), ("y", "2")]);
         assert_eq!(a, b);
         assert!(a < Labels::from_pairs([("x", "2")]));
+    }
+
+    #[test]
+    fn some_labels_are_taken_and_those_that_are_missing_added() {
+        let a = Labels::from_pairs([("a", "1"), ("c", "3"), ("d", "4")]);
+        assert_eq!(a.only(|name| name != "c"), Labels::from_pairs([("a", "1"), ("d", "4")]));
+        assert_eq!(a.only(|_| false), Labels::empty());
+        let more = Labels::from_pairs([("b", "2"), ("c", "0"), ("e", "5")]);
+        let both = a.or(&more);
+        assert_eq!(both.to_string(), r#"{a="1", b="2", c="3", d="4", e="5"}"#);
+        assert_eq!((both.or(&more), Labels::empty().or(&a)), (both, a));
     }
 }

@@ -172,9 +172,16 @@ impl Fingerprint {
     pub fn of(labels: &Labels) -> Fingerprint {
         const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
         const PRIME: u64 = 0x0100_0000_01b3;
-        let add = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(PRIME);
-        let text = |sum: u64, text: &str| add(text.bytes().fold(sum, add), 255);
-        Fingerprint(labels.iter().fold(OFFSET, |sum, (name, value)| text(text(sum, name), value)))
+        let mut sum = OFFSET;
+        for (name, value) in labels.iter() {
+            for text in [name, value] {
+                for byte in text.as_bytes() {
+                    sum = (sum ^ u64::from(*byte)).wrapping_mul(PRIME);
+                }
+                sum = (sum ^ 255).wrapping_mul(PRIME);
+            }
+        }
+        Fingerprint(sum)
     }
 }
 
@@ -186,18 +193,38 @@ impl fmt::Display for Fingerprint {
 
 /// A label set as a JSON object, in order of name.
 pub(super) mod as_map {
-    use std::collections::BTreeMap;
+    use std::borrow::Cow;
+    use std::fmt;
 
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::de::{MapAccess, Visitor};
+    use serde::{Deserializer, Serializer};
 
-    use crate::model::Labels;
+    use crate::model::{Labels, LabelsBuilder};
 
     pub fn serialize<S: Serializer>(labels: &Labels, to: S) -> Result<S::Ok, S::Error> {
         to.collect_map(labels.iter())
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Labels, D::Error> {
-        Ok(Labels::from_pairs(BTreeMap::<String, String>::deserialize(from)?))
+        from.deserialize_map(Pairs)
+    }
+
+    struct Pairs;
+
+    impl<'de> Visitor<'de> for Pairs {
+        type Value = Labels;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map of texts")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+            let mut labels = LabelsBuilder::default();
+            while let Some((name, value)) = map.next_entry::<Cow<'de, str>, Cow<'de, str>>()? {
+                labels.set(&name, &value);
+            }
+            Ok(labels.build())
+        }
     }
 }
 

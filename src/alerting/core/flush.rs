@@ -8,12 +8,15 @@ use super::{Actions, Core, Ending, Mono, Now, Report, Suppressed};
 use crate::alerting::group::{GroupId, alert_order};
 use crate::alerting::log::{Need, Told, log_key, need};
 use crate::alerting::route::Route;
-use crate::model::Timestamp;
+use crate::model::{Labels, Timestamp};
 use crate::sinks::{Fingerprint, Notification, NotifiedAlert, Status};
 use crate::state::{Batch, Table};
 
 /// How often old log entries are looked for while there are any.
 const PURGE_INTERVAL: Duration = Duration::from_secs(15 * 60);
+
+/// An alert of a group.
+type Member<'a> = (Fingerprint, &'a NotifiedAlert);
 
 impl Core {
     /// What time brings: alerts that are not told any more, groups to look at, deliveries to try.
@@ -81,31 +84,33 @@ impl Core {
         self.index(fingerprint);
     }
 
-    /// Looks at a group: whom is it news?
+    /// Looks at a group: whom is it news? Mostly it is to nobody, so alerts are copied only where it is.
     fn flush(&mut self, id: &GroupId, now: Now, actions: &mut Actions) {
         let at = Mono::of(now.mono);
         let Some(group) = self.groups.get_mut(id) else { return };
         group.flushed = true;
         let route = Arc::clone(&group.route);
-        let mut alerts: Vec<NotifiedAlert> =
-            group.members.iter().filter_map(|f| Some(self.alerts.get(f)?.alert.clone())).collect();
-        alerts.sort_by(alert_order);
-        let group = (group.key.clone(), group.labels.clone());
+        let (key, labels) = (group.key.clone(), group.labels.clone());
+        let members = group.members.iter();
+        let mut alerts: Vec<Member> = members.filter_map(|f| Some((*f, &self.alerts.get(f)?.alert))).collect();
         self.groups.reschedule(id, at.after(route.group_interval));
-        let resolved = Told::of(&alerts).resolved;
+        let resolved: BTreeSet<Fingerprint> =
+            alerts.iter().filter(|(_, alert)| alert.status() == Status::Resolved).map(|(f, _)| *f).collect();
         self.suppress(&route, &mut alerts, now, actions);
-        self.unsay(&route, &group.0, &resolved, &alerts, &mut actions.batch);
+        let told = Told::of_members(alerts.iter().copied());
+        let alerts: Vec<Fingerprint> = alerts.iter().map(|(fingerprint, _)| *fingerprint).collect();
+        self.unsay(&route, &key, &resolved, &told, &mut actions.batch);
         if !alerts.is_empty() {
-            self.notify(&route, group, &alerts, now, actions);
+            self.notify(&route, (key, labels), &alerts, &told, now, actions);
         }
         self.leave(id, &resolved, &mut actions.batch);
     }
 
     /// Leaves out what is not to be told now, in Alertmanager's order of stages.
-    fn suppress(&self, route: &Route, alerts: &mut Vec<NotifiedAlert>, now: Now, actions: &mut Actions) {
-        let mut stage = |why: Suppressed, alerts: &mut Vec<NotifiedAlert>, kept: &dyn Fn(&NotifiedAlert) -> bool| {
+    fn suppress(&self, route: &Route, alerts: &mut Vec<Member>, now: Now, actions: &mut Actions) {
+        let mut stage = |why: Suppressed, alerts: &mut Vec<Member>, kept: &dyn Fn(&NotifiedAlert) -> bool| {
             let before = alerts.len();
-            alerts.retain(kept);
+            alerts.retain(|(_, alert)| kept(alert));
             if alerts.len() < before {
                 *actions.suppressed.entry(why).or_default() += before - alerts.len();
             }
@@ -120,16 +125,8 @@ impl Core {
 
     /// Ends that are not told leave the group all the same, as in Alertmanager. So that their alerts are news when they
     /// fire again, they do not count as told any more (there, they wait for the repeat interval).
-    fn unsay(
-        &mut self,
-        route: &Route,
-        key: &str,
-        resolved: &BTreeSet<Fingerprint>,
-        told: &[NotifiedAlert],
-        batch: &mut Batch,
-    ) {
-        let told = Told::of(told).resolved;
-        let unsaid: BTreeSet<Fingerprint> = resolved.difference(&told).copied().collect();
+    fn unsay(&mut self, route: &Route, key: &str, resolved: &BTreeSet<Fingerprint>, told: &Told, batch: &mut Batch) {
+        let unsaid: BTreeSet<Fingerprint> = resolved.difference(&told.resolved).copied().collect();
         if unsaid.is_empty() {
             return;
         }
@@ -139,35 +136,35 @@ impl Core {
         }
     }
 
-    /// Puts a notification of a group into the queue for each target to which it is news.
+    /// Puts a notification of a group into the queue for each target to which it is news: of these alerts, which stand as
+    /// `told` says.
     fn notify(
         &mut self,
         route: &Route,
-        (key, labels): (String, crate::model::Labels),
-        alerts: &[NotifiedAlert],
+        (key, labels): (String, Labels),
+        alerts: &[Fingerprint],
+        told: &Told,
         now: Now,
         actions: &mut Actions,
     ) {
         let at = Mono::of(now.mono);
-        let told = Told::of(alerts);
-        let recipients = self.plan.recipients.get(&route.receiver).cloned().unwrap_or_default();
-        for recipient in &recipients {
+        for recipient in self.plan.recipients.get(&route.receiver).map(Vec::as_slice).unwrap_or_default() {
             let lane = log_key(&recipient.target, &key);
             let repeat = recipient.resend.map_or(route.repeat_interval, |resend| resend.min(route.repeat_interval));
-            let need = need(self.log.get(&lane), &told, recipient.send_resolved, repeat, at);
+            let need = need(self.log.get(&lane), told, recipient.send_resolved, repeat, at);
             // A repetition of what still waits to be told at all is none.
             if need == Need::No || (need == Need::Repeat && self.queue.waits(&recipient.target, &lane)) {
                 continue;
             }
-            let mut sent = alerts.to_vec();
-            if !recipient.send_resolved {
-                sent.retain(|alert| alert.status() == Status::Firing);
-            }
+            let known = alerts.iter().filter_map(|fingerprint| Some(&self.alerts.get(fingerprint)?.alert));
+            let sent = known.filter(|alert| recipient.send_resolved || alert.status() == Status::Firing);
+            let mut sent: Vec<NotifiedAlert> = sent.cloned().collect();
             if sent.is_empty() {
                 // All is resolved, and this target does not want to know.
                 self.log.forget(&lane, &mut actions.batch);
                 continue;
             }
+            sent.sort_by(alert_order);
             let notification = Notification {
                 id: format!("{:016x}-{}", self.run, self.queue.next_number()),
                 receiver: route.receiver.clone(),

@@ -1,12 +1,10 @@
 //! Alerts as rules and others tell them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Core, Mono, Now};
 use crate::alerting::known::{Known, Posted};
 use crate::alerting::log::log_key;
-use crate::alerting::route::Route;
 use crate::alerting::view::PostedAlert;
 use crate::model::{Labels, Timestamp};
 use crate::rules::Alert;
@@ -50,10 +48,9 @@ impl Core {
     fn told(&mut self, telling: Telling, now: Now, batch: &mut Batch) -> bool {
         let Telling { mut alert, valid_for, posted } = telling;
         let fingerprint = alert.fingerprint();
-        let routes = self.plan.root.dispatch(&alert.labels);
         let known = self.alerts.get(&fingerprint);
         if known.is_none() {
-            if alert.status() == Status::Resolved && !self.was_notified(&routes, &alert.labels, fingerprint) {
+            if alert.status() == Status::Resolved && !self.was_notified(&alert.labels, fingerprint) {
                 // Nobody was told that it fires: nothing to take back.
                 return true;
             }
@@ -80,15 +77,20 @@ impl Core {
         });
         let labels = alert.labels.clone();
         let groups = known.map_or(0, |known| known.groups);
+        let in_groups = as_known && alert.status() == Status::Firing;
         let known = Known { alert, told: at, updated: now.wall, valid_for, posted, groups };
         if !as_known {
             batch.put(Table::Alerts, fingerprint.to_string(), &known.row());
         }
         let limit = known.limit(self.plan.resolve_timeout);
         self.alerts.insert(fingerprint, known);
-        self.index(fingerprint);
         self.next_look = self.next_look.min(limit);
-        for route in &routes {
+        if in_groups {
+            // What fires stays in its groups: nothing to do for most of what is told.
+            return true;
+        }
+        self.index(fingerprint);
+        for route in &self.plan.root.dispatch(&labels) {
             self.join(route, &labels, fingerprint, |_| (at.after(route.group_wait), false));
             // One that has fired for longer than the group would wait has waited enough.
             let id = (route.id, route.group_labels(&labels));
@@ -128,11 +130,7 @@ impl Core {
 
     /// The labels with those that every alert has.
     fn complete_labels(&self, labels: &Labels) -> Labels {
-        let mut all = labels.builder();
-        for (name, value) in self.plan.external_labels.iter().filter(|(name, _)| !labels.has(name)) {
-            all.set(name, value);
-        }
-        all.build()
+        labels.or(&self.plan.external_labels)
     }
 
     fn complete_rules(&self, alert: Alert) -> NotifiedAlert {
@@ -190,8 +188,8 @@ impl Core {
         }
     }
 
-    fn was_notified(&self, routes: &[Arc<Route>], labels: &Labels, fingerprint: Fingerprint) -> bool {
-        routes.iter().any(|route| {
+    fn was_notified(&self, labels: &Labels, fingerprint: Fingerprint) -> bool {
+        self.plan.root.dispatch(labels).iter().any(|route| {
             let key = route.group_key(&route.group_labels(labels));
             let recipients = self.plan.recipients.get(&route.receiver).map(Vec::as_slice).unwrap_or_default();
             recipients.iter().any(|recipient| {
