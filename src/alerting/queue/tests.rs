@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::{Labels, Timestamp};
-use crate::sinks::Reason;
+use crate::sinks::{NotifiedAlert, Reason, Status};
 
 fn target(receiver: &str) -> Target {
     Target { receiver: receiver.to_string(), integration: "webhook".to_string(), index: 0 }
