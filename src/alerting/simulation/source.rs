@@ -31,7 +31,7 @@ impl Source {
         let labels = Labels::from_pairs([
             ("alertname", ["Cpu", "Disk"][(i % 2) as usize]),
             ("team", ["a", "b", "c"][(i % 3) as usize]),
-            ("severity", if i % 4 == 0 { "page" } else { "info" }),
+            ("severity", if i.is_multiple_of(4) { "page" } else { "info" }),
             ("instance", ["0", "1", "2", "3", "4", "5"][i as usize]),
         ]);
         let mut known_as = labels.builder();
