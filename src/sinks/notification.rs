@@ -193,7 +193,6 @@ impl fmt::Display for Fingerprint {
 
 /// A label set as a JSON object, in order of name.
 pub(super) mod as_map {
-    use std::borrow::Cow;
     use std::fmt;
 
     use serde::de::{MapAccess, Visitor};
@@ -220,7 +219,7 @@ pub(super) mod as_map {
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
             let mut labels = LabelsBuilder::default();
-            while let Some((name, value)) = map.next_entry::<Cow<'de, str>, Cow<'de, str>>()? {
+            while let Some((name, value)) = map.next_entry::<String, String>()? {
                 labels.set(&name, &value);
             }
             Ok(labels.build())

@@ -34,7 +34,7 @@ impl World {
                 self.handle(Event::Stop);
             }
             23..25 if self.stopping.is_none() => {
-                if self.random.once_in(3) {
+                if self.replans && self.random.once_in(3) {
                     self.second_plan = !self.second_plan;
                     self.replanned = true;
                 }
@@ -52,7 +52,7 @@ impl World {
                 }
                 self.handle(Event::Plan(Box::new(plan)));
             }
-            25..28 if self.stopping.is_none() => self.silence(),
+            25..28 if self.silences_are_set && self.stopping.is_none() => self.silence(),
             28 if self.stopping.is_none() => self.expire(),
             29..32 if self.stopping.is_none() => self.try_again(),
             _ => {}

@@ -68,6 +68,9 @@ pub(super) struct World {
     /// The two configurations, and which is in force.
     pub plans: &'static (Plan, Plan),
     pub second_plan: bool,
+    /// Whether the routing tree changes in this run, and whether people set silences: where not, more can be asked of it.
+    pub replans: bool,
+    pub silences_are_set: bool,
     /// There was another routing tree than the one in force at the end.
     pub replanned: bool,
     pub core: Option<Core>,
@@ -105,6 +108,8 @@ impl World {
         let sources = (0..2 + random.below(4)).map(Source::new).collect();
         let mut world = World {
             sources,
+            replans: random.once_in(2),
+            silences_are_set: random.once_in(2),
             random,
             talks,
             faults: true,
