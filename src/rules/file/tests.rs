@@ -102,7 +102,7 @@ extra: 1
             "r.yaml:21:15: expr: unknown function raate(), did you mean rate()?",
             "r.yaml:25:7: warning: \"bad-name\" is a name only for Prometheus 3, in quotes, and not on /metrics: others have letters, digits, _ and, in metrics, :",
             "r.yaml:26:7: warning: the label alertname is the name of the alert, whatever is said here",
-            "r.yaml:22:10: \"5 minutes\" is a duration without a unit: write a number with a unit, such as 500ms, 15s, 5m, 1h30m or 2d",
+            "r.yaml:22:10: \"5 minutes\" is not a duration: write a number with a unit, such as 500ms, 15s, 5m, 1h30m or 2d",
             "r.yaml:27:21: template of \"severity\": undefined variable \"$label\"",
             "r.yaml:31:17: template of \"summary\": function \"humanise\" not defined, did you mean \"humanize\"?",
             "r.yaml:32:5: expected a rule: a mapping with record or alert, and expr, found just text",
