@@ -19,10 +19,10 @@
 //!                           [rules]                groups, recording rules, the alert state machine
 //!                               |  Alert
 //!                               v
-//!                         [alerting]               routes, grouping, the durable queue
+//!                         [alerting]               routes, grouping, silences, the durable queue
 //!                               |  Notification
 //!                               v
-//!                           [sinks]                webhook, exec, log
+//!                           [sinks]                mail, chats, pagers, webhook, commands, logs
 //! ```
 //!
 //! Beside them: [chart], pictures of what alerts are about, out of history; [state], the embedded transactional store;
