@@ -166,7 +166,18 @@ pub fn user() -> String {
     let name = |variable: &str| std::env::var(variable).ok().filter(|name| !name.is_empty());
     // Of sudo, who is behind it.
     let found = name("SUDO_USER").or_else(|| name("USER")).or_else(|| name("LOGNAME"));
-    found.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+    let uid = rustix::process::getuid().as_raw().to_string();
+    found.or_else(|| account(&uid)).unwrap_or_else(|| format!("uid {uid}"))
+}
+
+/// The name of the account with this number, as `/etc/passwd` has it: services and containers have no `$USER`.
+fn account(uid: &str) -> Option<String> {
+    let text = std::fs::read_to_string("/etc/passwd").ok()?;
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_string())
+    })
 }
 
 impl ExpireFlags {
