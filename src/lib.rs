@@ -41,6 +41,7 @@
 pub mod agent;
 pub mod alerting;
 pub mod chart;
+pub mod checks;
 pub mod cli;
 pub mod collect;
 pub mod config;

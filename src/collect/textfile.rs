@@ -16,8 +16,6 @@
 //!
 //! Configuration: `directory`, a folder, a pattern (`/srv/*/metrics`), or a list of these.
 
-mod families;
-
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -26,8 +24,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use self::families::{Kept, Merged};
 use super::{CollectError, Collector, Roots};
+use crate::exposition::families::{self, Kept, Merged};
 use crate::exposition::parse::parse;
 use crate::model::Writer;
 use crate::yaml::{Faults, FromYaml, Node};

@@ -8,6 +8,7 @@
 //! [`copy_registry`] goes the other way: it writes the agent's own instruments, which live in a `prometheus::Registry`,
 //! into the model as one more collector.
 
+pub mod families;
 pub mod lint;
 pub mod parse;
 

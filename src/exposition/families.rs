@@ -1,11 +1,11 @@
-//! The families of all files, merged by name and kept compactly, so that a tick only writes them.
+//! Families that others have given (files, checks), merged by name and kept compactly, so that a tick only writes them.
 
 use std::collections::HashMap;
 
 use crate::exposition::parse::Family;
 use crate::model::{MetricType, Writer};
 
-/// A family as one file has it.
+/// A family as one file or check has it.
 pub struct Kept {
     pub name: Box<str>,
     pub kind: MetricType,
@@ -22,6 +22,26 @@ impl Kept {
         samples.shrink();
         let help = family.help.as_deref().map(Box::from);
         Kept { name: family.name.into(), kind: family.metric_type(), help, samples }
+    }
+
+    /// A family without samples yet.
+    pub fn empty(name: &str, kind: MetricType, help: &str) -> Kept {
+        let help = (!help.is_empty()).then(|| help.into());
+        Kept { name: name.into(), kind, help, samples: Samples::default() }
+    }
+
+    /// Adds a sample: what its name has behind the family's, its labels, its value.
+    pub fn add<'p>(&mut self, suffix: &str, labels: impl Iterator<Item = (&'p str, &'p str)>, value: f64) {
+        self.samples.push(suffix, labels, value);
+    }
+
+    /// The number of samples.
+    pub fn len(&self) -> usize {
+        self.samples.list.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.samples.list.is_empty()
     }
 }
 
