@@ -121,6 +121,24 @@ impl Log {
         self.entries.insert(key, entry);
     }
 
+    /// Takes over an entry of an earlier run of which this one knows nothing: what it says of alerts of which this run has
+    /// told nothing still holds.
+    pub fn restore_older(&mut self, key: String, older: Entry, now: Now, batch: &mut Batch) {
+        let Some(entry) = self.entries.get_mut(&key) else {
+            batch.put(Table::NotificationLog, key.clone(), &older);
+            return self.restore(key, older, now);
+        };
+        let Told { firing, resolved, .. } = &mut entry.told;
+        let (known, lapsed) = (firing.clone(), &entry.lapsed);
+        let is_news = |f: &Fingerprint| !known.contains(f) && !resolved.contains(f) && !lapsed.contains(f);
+        firing.extend(older.told.firing.iter().filter(|f| is_news(f)));
+        if let Some(confirmed) = older.confirmed {
+            let firing = confirmed.firing.iter().filter(|f| is_news(f));
+            entry.confirmed.get_or_insert_default().firing.extend(firing);
+        }
+        batch.put(Table::NotificationLog, key, entry);
+    }
+
     /// A notification has become due.
     pub fn due(&mut self, key: &str, told: Told, repeat: Duration, now: Now, batch: &mut Batch) {
         let confirmed = self.entries.remove(key).and_then(|entry| entry.confirmed);
