@@ -266,8 +266,7 @@ mod tests {
         fs::rename(&file, &aside).unwrap();
         fs::create_dir(&file).unwrap();
         let rest = Duration::from_millis(20);
-        let (mut engine, mut kept, store) =
-            run_on(Store::unavailable(dir.path(), &Registry::new(), rest).unwrap());
+        let (mut engine, mut kept, store) = run_on(Store::unavailable(dir.path(), &Registry::new(), rest).unwrap());
         evaluate(&mut engine, kept.clock(Instant::now()));
         kept.save(&mut engine);
         assert!(!kept.catch_up(&mut engine, None));

@@ -20,14 +20,8 @@ use crate::sinks::{DeliveryError, Fingerprint, Status};
 use crate::state::{Batch, StoredRows, Table};
 
 /// The tables in which alerting keeps what has to survive a restart.
-pub(super) const TABLES: [Table; 6] = [
-    Table::NotificationLog,
-    Table::Queue,
-    Table::Alerts,
-    Table::Silences,
-    Table::Flapping,
-    Table::DeadLetters,
-];
+pub(super) const TABLES: [Table; 6] =
+    [Table::NotificationLog, Table::Queue, Table::Alerts, Table::Silences, Table::Flapping, Table::DeadLetters];
 
 /// The time: everything is counted by the monotonic clock; the wall clock is for messages, and for what is stored.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -382,9 +376,8 @@ impl Core {
 
     /// When groups, by receiver and key, have to be looked at, and whether they have been.
     fn looks(&self) -> HashMap<(String, String), (Mono, bool)> {
-        let of = |group: &Group| {
-            ((group.route.receiver.clone(), group.key.clone()), (group.next_flush(), group.flushed))
-        };
+        let of =
+            |group: &Group| ((group.route.receiver.clone(), group.key.clone()), (group.next_flush(), group.flushed));
         self.groups.iter().map(of).collect()
     }
 

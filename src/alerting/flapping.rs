@@ -109,7 +109,8 @@ impl Flaps {
 
     /// Takes over a stored one of an earlier run, unless this one knows of it.
     pub fn restore_older(&mut self, key: &str, row: Row, now: Now) {
-        let known = u64::from_str_radix(key, 16).is_ok_and(|fingerprint| self.0.contains_key(&Fingerprint(fingerprint)));
+        let known =
+            u64::from_str_radix(key, 16).is_ok_and(|fingerprint| self.0.contains_key(&Fingerprint(fingerprint)));
         if !known {
             self.restore(key, row, now);
         }

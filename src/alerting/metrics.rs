@@ -224,6 +224,7 @@ impl Metrics {
         for (state, alerts) in [("active", firing), ("resolved", resolved)] {
             self.alerts.with_label_values(&[state]).set(i64::try_from(alerts).unwrap_or(i64::MAX));
         }
-        *self.queues.targets() = queues.map(|(target, waiting, since)| (Arc::clone(target), (waiting, since))).collect();
+        *self.queues.targets() =
+            queues.map(|(target, waiting, since)| (Arc::clone(target), (waiting, since))).collect();
     }
 }

@@ -423,9 +423,10 @@ impl Service {
         }
         actions.suppressed.iter().for_each(|(why, alerts)| self.metrics.suppressed(*why, *alerts));
         self.metrics.dead_letters(self.core.dead_letters());
-        let queues = self.core.queues().map(|(target, waiting, oldest)| {
-            (target, waiting, oldest.map(|since| (self.began + since).into_std()))
-        });
+        let queues = self
+            .core
+            .queues()
+            .map(|(target, waiting, oldest)| (target, waiting, oldest.map(|since| (self.began + since).into_std())));
         self.metrics.stand(self.core.alerts(), queues);
         self.store.write(actions.batch);
         if actions.attempts.is_empty() {

@@ -106,12 +106,7 @@ impl Store {
         Store::start(Some(dir.to_path_buf()), None, metrics, rest)
     }
 
-    fn start(
-        dir: Option<PathBuf>,
-        file: Option<File>,
-        metrics: Metrics,
-        rest: Duration,
-    ) -> Result<Store, OpenError> {
+    fn start(dir: Option<PathBuf>, file: Option<File>, metrics: Metrics, rest: Duration) -> Result<Store, OpenError> {
         let seen = dir.is_none() || file.is_some();
         let shared = Arc::new(Shared {
             dir,

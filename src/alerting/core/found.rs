@@ -1,11 +1,9 @@
 //! A start at which the store cannot be read, and what it turns out to have from before once it can.
 
-use std::collections::BTreeSet;
-
 use super::{Actions, Core, Mono, Now, parse};
 use crate::alerting::dead::Letter;
 use crate::alerting::known::{Known, Stored};
-use crate::alerting::log::{Entry, Told, log_key};
+use crate::alerting::log::{Came, Entry, Told, log_key};
 use crate::alerting::plan::Plan;
 use crate::alerting::queue::{Row, row_key};
 use crate::state::{Batch, StoredRow, StoredRows, Table};
@@ -38,7 +36,10 @@ impl Numbered {
 /// The rows of a table that can be read, each with whether this run has written or removed another of its key.
 fn read<V: serde::de::DeserializeOwned>(rows: &StoredRows, table: Table) -> impl Iterator<Item = (&str, bool, V)> {
     let value = move |stored: &'_ StoredRow| parse(table, &stored.key, &stored.row);
-    rows.get(&table).into_iter().flatten().filter_map(move |stored| Some((&*stored.key, stored.overtaken, value(stored)?)))
+    rows.get(&table)
+        .into_iter()
+        .flatten()
+        .filter_map(move |stored| Some((&*stored.key, stored.overtaken, value(stored)?)))
 }
 
 impl Core {
@@ -59,24 +60,27 @@ impl Core {
     pub(super) fn take_over(&mut self, rows: StoredRows, now: Now, actions: &mut Actions) {
         let before = self.looks();
         let batch = &mut actions.batch;
-        let mut came = BTreeSet::new();
-        for (_, _, stored) in read::<Stored>(&rows, Table::Alerts).filter(|(_, overtaken, _)| !overtaken) {
-            let known = Known::restore(stored, self.plan.resolve_timeout, now);
+        let mut came = Came::default();
+        for (_, overtaken, stored) in read::<Stored>(&rows, Table::Alerts) {
+            let mut known = Known::restore(stored, self.plan.resolve_timeout, now);
             let fingerprint = known.alert.fingerprint();
-            if !self.alerts.contains(&fingerprint) {
-                came.insert(fingerprint);
-                self.alerts.insert(fingerprint, known);
+            if self.alerts.contains(&fingerprint) {
+                continue;
             }
+            if overtaken {
+                // This run has seen it end, and need not have told those who knew from before that it fires.
+                known.alert.ends_at.get_or_insert(now.wall.max(known.alert.starts_at));
+                batch.put(Table::Alerts, fingerprint.to_string(), &known.row());
+                came.ended.insert(fingerprint);
+            }
+            came.all.insert(fingerprint);
+            self.alerts.insert(fingerprint, known);
         }
-        for (key, overtaken, mut entry) in read::<Entry>(&rows, Table::NotificationLog) {
-            if overtaken && self.log.get(key).is_none() {
-                // This run has forgotten it: all that it knew of it has ended, and has been told.
-                entry.told.firing.retain(|fingerprint| came.contains(fingerprint));
-                if entry.told.firing.is_empty() {
-                    continue;
-                }
+        for (key, overtaken, entry) in read::<Entry>(&rows, Table::NotificationLog) {
+            match overtaken || self.log.get(key).is_some() {
+                true => self.log.restore_older(key.to_string(), entry, &came, now, batch),
+                false => self.log.restore(key.to_string(), entry, now),
             }
-            self.log.restore_older(key.to_string(), entry, now, batch);
         }
         let late = self.take_over_numbered(&rows, now, batch);
         for (id, _, row) in read(&rows, Table::Silences).filter(|(_, overtaken, _)| !overtaken) {
@@ -113,7 +117,8 @@ impl Core {
                     let lane = log_key(&row.target, &row.notification.group_key);
                     // What this run has told already, or is telling, it is told behind.
                     let told_after = self.queue.tells_of(&row.target, &lane);
-                    let last = row.notification.alerts.iter().filter(|alert| !told_after.contains(&alert.fingerprint()));
+                    let last =
+                        row.notification.alerts.iter().filter(|alert| !told_after.contains(&alert.fingerprint()));
                     self.log.told_again(&lane, Told::of(last), now, batch);
                     late.push((lane.clone(), row.clone()));
                     queued.push((number, lane, row));

@@ -156,9 +156,7 @@ async fn what_waits_is_shown_by_receiver_from_the_start_and_until_the_receiver_g
         let label = |m: &prometheus::proto::Metric, name: &str| {
             m.get_label().iter().find(|l| l.name() == name).unwrap().value().to_string()
         };
-        let of = |m: &prometheus::proto::Metric| {
-            (label(m, "receiver"), label(m, "integration"), m.get_gauge().value())
-        };
+        let of = |m: &prometheus::proto::Metric| (label(m, "receiver"), label(m, "integration"), m.get_gauge().value());
         family.get_metric().iter().map(of).collect::<Vec<_>>()
     };
     let series = |receiver: &str, value: f64| (receiver.to_string(), "webhook".to_string(), value);

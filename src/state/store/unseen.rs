@@ -108,7 +108,8 @@ impl Shared {
         if pending.claims.is_empty() {
             return Ok(rows);
         }
-        let (withheld, mut due): (Rows, Rows) = rows.into_iter().partition(|((table, _), _)| pending.is_withheld(*table));
+        let (withheld, mut due): (Rows, Rows) =
+            rows.into_iter().partition(|((table, _), _)| pending.is_withheld(*table));
         if !closing {
             pending.rows = withheld;
             return Ok(due);

@@ -198,7 +198,7 @@ fn what_waits_from_before_goes_in_front_of_what_waits_and_behind_what_is_under_w
     second.core.assert_counted();
     let waiting = second.core.view_undelivered();
     assert_eq!(waiting.iter().map(|u| u.firing).collect::<Vec<_>>(), [1, 1, 1, 2]);
-    assert_eq!(second.deliver(), ["C", "A", "B -A", "C D"]);
+    assert_eq!(second.deliver(), ["C", "A", "-A B", "C D"]);
     // B was known from before, and nobody tells of it any more.
     second.tell(&["C", "D"]);
     second.wait(400);
@@ -219,7 +219,7 @@ fn silences_and_what_was_given_up_come_back() {
         first.wait(400);
     }
     assert_eq!(first.core.dead_letters(), 1);
-    let mut second = Run::start(None, BEGAN + 10_000_000, plan("ops"));
+    let mut second = Run::start(None, BEGAN + 2_500_000, plan("ops"));
     second.silence("T");
     second.find(&first.file);
     assert_eq!((second.core.view_silences().len(), second.core.dead_letters()), (2, 1));
@@ -261,7 +261,7 @@ fn numbers_do_not_collide_even_where_the_clock_was_set_back() {
         let said = second.core.view_undelivered();
         assert_eq!(said.len(), old.len() + new.len());
         // So they are after the next start, in the order in which they became due.
-        let mut third = Run::start(Some(&second.file), BEGAN + 10_000_000, plan("ops"));
+        let mut third = Run::start(Some(&second.file), again + 10_000_000, plan("ops"));
         let numbers = |run: &Run| run.core.view_undelivered().iter().map(|u| u.number).collect::<Vec<_>>();
         assert_eq!(numbers(&third), numbers(&second));
         let told = third.deliver();
@@ -282,9 +282,8 @@ fn an_alert_of_which_this_run_has_told_the_end_is_told_to_have_ended_again() {
     second.wait(20);
     assert_eq!(second.deliver(), ["-A"]);
     second.find(&first.file);
-    assert_eq!(second.deliver(), ["A"]);
     second.wait(20);
-    assert_eq!(second.deliver(), ["-A"], "the last word is how it stands");
+    assert_eq!(second.deliver(), ["A", "-A"], "the last word is how it stands");
     second.wait(7200);
     assert!(second.deliver().is_empty());
     assert_eq!(second.core.alerts(), (0, 0));
@@ -398,7 +397,7 @@ impl Truth {
 
 #[test]
 fn whatever_two_runs_have_told_the_receiver_knows_in_the_end_how_things_stand() {
-    for seed in 0..1_000 {
+    for seed in 0..500 {
         let mut random = Random(seed);
         let mut truth = Truth::default();
         // The earlier run could not read the store either, now and then.
