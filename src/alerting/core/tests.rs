@@ -31,6 +31,8 @@ struct Agent {
     core: Core,
     rows: RefCell<BTreeMap<(Table, String), Vec<u8>>>,
     seconds: u64,
+    /// By how many seconds the wall clock is wrong.
+    skew: i64,
     writes: usize,
     attempts: Vec<Attempt>,
     endings: Vec<Ending>,
@@ -57,6 +59,7 @@ impl Agent {
             core,
             rows: RefCell::default(),
             seconds: 0,
+            skew: 0,
             writes: 0,
             attempts: Vec::new(),
             endings: Vec::new(),
@@ -79,8 +82,13 @@ impl Agent {
         self.endings.extend(actions.endings.into_iter().map(|report| report.ending));
     }
 
+    fn now(&self) -> Now {
+        let Now { mono, wall } = time(self.seconds);
+        Now { mono, wall: Timestamp::from_millis(wall.as_millis() + self.skew * 1000) }
+    }
+
     fn handle(&mut self, event: Event) {
-        let actions = self.core.handle(event, time(self.seconds));
+        let actions = self.core.handle(event, self.now());
         self.act(actions);
     }
 
@@ -96,7 +104,7 @@ impl Agent {
 
     /// Tells alerts by instance; `-` before it: it is resolved.
     fn tell(&mut self, name: &str, instances: &[&str]) {
-        let now = time(self.seconds).wall;
+        let now = self.now().wall;
         let alert = |instance: &&str| Alert {
             labels: Labels::from_pairs([("alertname", name), ("instance", instance.trim_start_matches('-'))]),
             annotations: Labels::from_pairs([("summary", "s")]),
@@ -157,7 +165,7 @@ impl Agent {
         let load = |table: Table| {
             rows.iter().filter(|((t, _), _)| *t == table).map(|((_, k), row)| (k.clone(), row.clone())).collect()
         };
-        let (core, actions) = Core::restore(plan(config), 8, time(self.seconds), load);
+        let (core, actions) = Core::restore(plan(config), 8, self.now(), load);
         self.core = core;
         self.attempts.clear();
         self.act(actions);

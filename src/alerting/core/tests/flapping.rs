@@ -73,3 +73,17 @@ fn what_flaps_is_resolved_when_its_rule_goes_away() {
     agent.until(370);
     assert_eq!(agent.deliver(), ["-a"]);
 }
+
+#[test]
+fn what_flaps_has_fired_all_the_time_since_it_was_told() {
+    let mut agent = Agent::new("");
+    agent.valid_for = Duration::from_secs(10_000);
+    for i in 0..7u64 {
+        agent.until(i * 10);
+        agent.tell_since("Disk", "a", i * 10, None);
+        // From the fifth time on it flaps.
+        assert_eq!(agent.view()[0].alert.starts_at, time(i.min(4) * 10).wall);
+        agent.until(i * 10 + 5);
+        agent.tell_since("Disk", "a", i * 10, Some(i * 10 + 5));
+    }
+}

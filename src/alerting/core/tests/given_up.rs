@@ -9,6 +9,16 @@ fn refusal() -> Result<(), DeliveryError> {
 
 impl Agent {
     /// Lets a sink refuse what is due until it is given up.
+    fn give_up(&mut self) {
+        for _ in 0..4 {
+            self.end(refusal);
+            self.until(self.seconds + 300);
+        }
+        self.end(refusal);
+        assert!(matches!(self.endings.last(), Some(Ending::GivenUp(_))));
+    }
+
+    /// Lets a sink refuse whatever is due for so long that the first of it is given up.
     fn refuse(&mut self) {
         for _ in 0..5 {
             self.end(refusal);
@@ -36,6 +46,7 @@ fn what_is_refused_for_good_is_told_again_as_long_as_it_fires() {
     agent.tell("Disk", &["a"]);
     agent.until(agent.seconds + 60);
     assert_eq!(agent.deliver(), ["a"]);
+    assert_eq!(agent.core.dead_letters(), 0, "it has been told after all");
 }
 
 #[test]
@@ -83,6 +94,7 @@ fn what_is_given_up_is_kept_and_can_be_tried_again_or_thrown_away() {
     let (retried, actions) = agent.core.retry(dead[0].0, time(agent.seconds));
     assert!(retried && agent.core.dead_letters() == 0);
     agent.act(actions);
+    agent.restart(1);
     assert_eq!(agent.deliver(), ["a"]);
     agent.until(agent.seconds + 60);
     assert_eq!(agent.deliver(), ["-a"]);
@@ -106,4 +118,96 @@ fn what_waits_for_a_receiver_that_goes_is_kept_too() {
     agent.handle(Event::Plan(Box::new(plan(CONFIG))));
     agent.until(80);
     assert_eq!(agent.deliver(), ["a"]);
+}
+
+#[test]
+fn the_number_of_what_was_given_up_is_not_given_again_after_a_restart() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    agent.tell("Disk", &["-a"]);
+    agent.refuse();
+    agent.refuse();
+    assert_eq!((agent.core.dead_letters(), agent.core.queue().0), (2, 0));
+    agent.restart(1);
+    agent.tell("Cpu", &["b"]);
+    agent.refuse();
+    agent.end(refusal);
+    let dead = agent.core.view_undelivered().into_iter().filter(|undelivered| undelivered.given_up.is_some());
+    assert_eq!(
+        dead.map(|dead| (dead.number, dead.alerts)).collect::<Vec<_>>(),
+        [(0, "Disk".to_string()), (1, "Disk".to_string()), (2, "Cpu".to_string())]
+    );
+}
+
+#[test]
+fn what_was_under_way_to_a_receiver_that_goes_may_have_arrived_and_its_end_is_told_when_it_is_back() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    agent.attempts.clear();
+    agent.handle(Event::Plan(Box::new(plan(&CONFIG.replace("ops", "others")))));
+    agent.until(20);
+    assert_eq!(agent.deliver(), ["a"]);
+    agent.tell("Disk", &["-a"]);
+    agent.handle(Event::Plan(Box::new(plan(CONFIG))));
+    assert_eq!(agent.deliver(), ["-a"]);
+}
+
+#[test]
+fn after_a_restart_it_is_known_what_was_given_up_and_what_had_been_delivered_before() {
+    let mut agent = Agent::new(CONFIG);
+    agent.valid_for = Duration::from_secs(100_000);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    agent.give_up();
+    agent.restart(1);
+    agent.tell("Disk", &["a"]);
+    agent.until(agent.seconds + 60);
+    assert_eq!(agent.deliver(), ["a"], "given up before, so it is told again");
+
+    agent.restart(1);
+    agent.tell("Disk", &["a", "b"]);
+    agent.until(agent.seconds + 60);
+    agent.give_up();
+    agent.tell("Disk", &["-a", "-b"]);
+    agent.until(agent.seconds + 60);
+    assert_eq!(agent.deliver(), ["-a -b"], "who was told of a has to know its end");
+}
+
+#[test]
+fn a_repetition_that_was_given_up_is_told_after_a_restart_even_if_the_clock_was_set_back() {
+    let mut agent = Agent::new(CONFIG);
+    agent.valid_for = Duration::from_secs(100_000);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["a"]);
+    agent.until(4000);
+    agent.give_up();
+    agent.skew = -100_000;
+    agent.restart(1);
+    agent.tell("Disk", &["a"]);
+    agent.until(agent.seconds + 60);
+    assert_eq!(agent.deliver(), ["a"]);
+}
+
+#[test]
+fn what_failed_or_was_cut_short_before_it_was_refused_may_have_arrived_so_its_end_is_told() {
+    for cut_short in [false, true] {
+        let mut agent = Agent::new(CONFIG);
+        agent.valid_for = Duration::from_secs(100_000);
+        agent.tell("Disk", &["a"]);
+        agent.until(10);
+        if cut_short {
+            agent.restart(1);
+            agent.tell("Disk", &["a"]);
+        } else {
+            agent.end(|| Err(DeliveryError::passing(Reason::Timeout, "timeout")));
+            agent.until(20);
+        }
+        agent.give_up();
+        agent.tell("Disk", &["-a"]);
+        agent.until(agent.seconds + 60);
+        assert_eq!(agent.deliver(), ["-a"], "cut short: {cut_short}");
+    }
 }

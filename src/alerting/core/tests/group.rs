@@ -119,10 +119,60 @@ fn a_receiver_that_does_not_want_to_know_of_ends_is_not_told() {
     agent.tell("Disk", &["-a", "b", "c"]);
     agent.until(70);
     assert_eq!(agent.deliver(), ["b c"]);
-    agent.tell("Disk", &["-b", "-c"]);
+    agent.tell("Disk", &["b", "-c"]);
+    agent.until(130);
+    assert!(agent.deliver().is_empty(), "nor of what still fires, because of an end");
+    agent.tell("Disk", &["-b"]);
     agent.until(200);
     assert!(agent.deliver().is_empty());
     agent.tell("Disk", &["a"]);
     agent.until(300);
     assert_eq!(agent.deliver(), ["a"], "it fires anew");
+}
+
+#[test]
+fn what_has_fired_for_longer_than_a_group_waits_is_told_at_once() {
+    let mut agent = Agent::new(CONFIG);
+    agent.until(100);
+    agent.tell_since("Disk", "a", 80, None);
+    assert_eq!(agent.deliver(), ["a"]);
+    agent.tell_since("Cpu", "b", 95, None);
+    agent.until(109);
+    assert!(agent.deliver().is_empty());
+    agent.until(110);
+    assert_eq!(agent.deliver(), ["b"]);
+}
+
+#[test]
+fn what_is_still_under_way_is_not_repeated() {
+    let mut agent = Agent::new(CONFIG);
+    agent.valid_for = Duration::from_secs(100_000);
+    agent.tell("Disk", &["a"]);
+    agent.until(10_000);
+    assert_eq!(agent.core.queue().0, 1);
+    assert_eq!(agent.deliver(), ["a"]);
+    assert!(agent.deliver().is_empty());
+}
+
+#[test]
+fn a_clock_that_is_set_back_or_forward_changes_no_waiting() {
+    let mut agent = Agent::new(CONFIG);
+    agent.valid_for = Duration::from_secs(100_000);
+    agent.tell("Disk", &["a"]);
+    agent.until(5);
+    agent.skew = -3600;
+    agent.until(9);
+    assert!(agent.deliver().is_empty());
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["a"]);
+    agent.skew = 36_000;
+    agent.tell("Disk", &["a", "b"]);
+    agent.until(69);
+    assert!(agent.deliver().is_empty());
+    agent.until(70);
+    assert_eq!(agent.deliver(), ["a b"]);
+    agent.until(3700);
+    assert!(agent.deliver().is_empty());
+    agent.until(3730);
+    assert_eq!(agent.deliver(), ["a b"], "the repetition");
 }

@@ -99,3 +99,15 @@ fn what_is_beyond_the_limit_of_known_alerts_is_refused() {
     assert_eq!(agent.post(many(99_990, 100_010)), 10);
     assert_eq!(agent.core.alerts(), (100_000, 0));
 }
+
+#[test]
+fn the_end_of_what_was_not_posted_again_survives_a_restart() {
+    let mut agent = Agent::new(CONFIG);
+    agent.post(vec![posted("a", Some(0), Some(100))]);
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["a"]);
+    agent.until(100);
+    assert_eq!(agent.core.alerts(), (0, 1));
+    agent.restart(1);
+    assert_eq!(agent.deliver(), ["-a"]);
+}

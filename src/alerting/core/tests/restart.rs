@@ -55,6 +55,15 @@ fn after_the_last_call_nothing_new_becomes_due() {
 }
 
 #[test]
+fn what_has_become_due_at_the_last_call_is_part_of_it() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.seconds = 10;
+    agent.handle(Event::Stop);
+    assert_eq!(agent.deliver(), ["a"]);
+}
+
+#[test]
 fn a_reload_keeps_times_and_gives_up_what_has_no_receiver() {
     let mut agent = Agent::new(CONFIG);
     agent.tell("Disk", &["a"]);
@@ -112,4 +121,27 @@ fn no_stored_row_makes_it_panic() {
             let _ = core.next_due();
         }
     });
+}
+
+#[test]
+fn a_group_that_waits_when_the_configuration_is_loaded_again_does_not_wait_longer() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.until(6);
+    agent.handle(Event::Plan(Box::new(plan(CONFIG))));
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["a"]);
+}
+
+#[test]
+fn the_end_of_an_alert_whose_row_is_lost_is_told_to_who_knows_that_it_fired() {
+    let mut agent = Agent::new(CONFIG);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["a"]);
+    agent.rows.get_mut().retain(|(table, _), _| *table != Table::Alerts);
+    agent.restart(1);
+    agent.tell("Disk", &["-a"]);
+    agent.until(agent.seconds + 60);
+    assert_eq!(agent.deliver(), ["-a"]);
 }

@@ -89,9 +89,24 @@ fn an_alert_that_ends_while_silenced_is_news_when_it_fires_again() {
     agent.tell("Disk", &["-a"]);
     agent.until(100);
     assert!(agent.deliver().is_empty(), "as in Alertmanager, its end is not told");
+    agent.restart(1);
     agent.tell("Disk", &["a"]);
     agent.until(200);
     assert_eq!(agent.deliver(), ["a"]);
+}
+
+#[test]
+fn the_end_of_what_was_silenced_for_days_is_told_to_who_knows_that_it_fired() {
+    let mut agent = Agent::new(CONFIG);
+    agent.valid_for = Duration::from_secs(1_000_000);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["a"]);
+    agent.silence("instance=a", 10, 300_000);
+    agent.until(300_000);
+    agent.tell("Disk", &["-a"]);
+    agent.until(300_060);
+    assert_eq!(agent.deliver(), ["-a"]);
 }
 
 #[test]
@@ -108,6 +123,20 @@ fn what_is_inhibited_is_left_out_as_long_as_the_source_fires() {
     agent.until(75);
     assert_eq!(agent.deliver(), ["a b", "-a"]);
     assert!(agent.view().iter().all(|view| view.inhibited_by.is_empty()));
+}
+
+#[test]
+fn a_source_that_nobody_tells_of_any_more_inhibits_no_longer() {
+    let mut agent = Agent::new(SUPPRESSING);
+    agent.tell("Down", &["a"]);
+    agent.valid_for = Duration::from_secs(10_000);
+    agent.tell("Disk", &["a"]);
+    agent.until(10);
+    assert_eq!(agent.deliver(), ["a"], "Down");
+    agent.until(310);
+    let mut said = agent.deliver();
+    said.sort();
+    assert_eq!(said, ["-a", "a"]);
 }
 
 #[test]
