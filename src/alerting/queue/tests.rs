@@ -140,7 +140,11 @@ fn a_target_that_asks_to_be_left_alone_is_left_alone_with_all_its_groups() {
     let now: Vec<_> = tries(&mut queue, 59).iter().map(|t| said(&t.notification)).collect();
     assert_eq!(now, ["C"]);
     assert_eq!(queue.next_try(), Some(at(60)));
-    assert_eq!(tries(&mut queue, 60).len(), 2);
+    let both = tries(&mut queue, 60);
+    assert_eq!(both.len(), 2);
+    // But not for longer than an hour.
+    fail(&mut queue, &both[0], &error(true, Some(1_000_000)), 60);
+    assert_eq!(queue.next_try(), Some(at(3660)));
 }
 
 #[test]
@@ -222,6 +226,17 @@ fn the_ends_in_what_has_to_go_are_told_by_what_follows() {
     }
     // B fires again there: its former end is not told.
     assert_eq!(said(&tries(&mut queue, 4000)[0].notification), "aB");
+
+    let mut queue = Queue::default();
+    push(&mut queue, "r", "lane", "Ab");
+    push(&mut queue, "r", "lane", "a");
+    let mut batch = Batch::default();
+    for seconds in [0, 1000, 2000, 3000, 4000] {
+        let attempt = tries(&mut queue, seconds).remove(0);
+        queue.failed(&attempt, &error(false, None), 1.0, at(seconds), &mut batch);
+    }
+    let row = batch.changes().last().unwrap().row.as_ref().unwrap();
+    assert_eq!(said(&serde_json::from_slice::<Row>(row).unwrap().notification), "ab", "in the store too");
 }
 
 #[test]
@@ -345,6 +360,11 @@ fn a_rate_holds_in_every_span_and_what_is_over_waits_for_all_tries_too() {
     let said: Vec<String> = tries(&mut queue, 60).iter().map(|t| said(&t.notification)).collect();
     assert_eq!(said, ["CD", "A"]);
     assert_eq!(queue.next_try(), None);
+    // A target that goes and comes back has made the tries that it made.
+    queue.retain(|target| target.receiver != "r", &mut Batch::default());
+    push(&mut queue, "r", "one", "A");
+    assert!(tries(&mut queue, 119).is_empty());
+    assert_eq!(tries(&mut queue, 120).len(), 1);
 }
 
 #[test]
