@@ -394,7 +394,11 @@ impl Place {
                 shared.workers.run(&job.task.name, call, &bounds, &job.control, waited).await
             }
             Work::Future(future) => futures::run(future, &bounds, &job.control, waited).await,
-            Work::Futures(make) => futures::run(make(), &bounds, &job.control, waited).await,
+            // Made where a panic is caught.
+            Work::Futures(make) => {
+                let future = Box::pin(async move { make().await });
+                futures::run(future, &bounds, &job.control, waited).await
+            }
             // There is no second try of what there was only one of.
             Work::Spent(_) => return None,
         };
