@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
+use super::cgroup::ControlGroup;
 use super::launch::Launched;
 use super::outcome::{Status, Usage};
 use super::spawner::Spawner;
+use super::table::Claim;
 
 /// A process that this value owns until it is reaped: as long as it is not, its number, which is also that of its
 /// process group, cannot be given to another process, so signals sent through this value never hit a stranger.
@@ -24,14 +27,24 @@ pub(super) struct Child {
     reaped: bool,
     /// The agent's own peak of resident memory, in bytes, when the process was made.
     agent_peak: u64,
+    /// Its entry for the guard; gone when it is reaped.
+    _entry: Option<Claim>,
+    /// Its control group, if it has one of its own.
+    group: Option<ControlGroup>,
     /// Keeps the thread alive that made the process, and takes the process over when this value is dropped too early.
     spawner: Spawner,
 }
 
 impl Child {
-    pub(super) fn new(launched: Launched, agent_peak: u64, spawner: Spawner) -> Child {
+    pub(super) fn new(
+        launched: Launched,
+        entry: Option<Claim>,
+        group: Option<ControlGroup>,
+        agent_peak: u64,
+        spawner: Spawner,
+    ) -> Child {
         let Launched { pid, pidfd } = launched;
-        Child { pid, pidfd, ended: AtomicBool::new(false), reaped: false, agent_peak, spawner }
+        Child { pid, pidfd, ended: AtomicBool::new(false), reaped: false, agent_peak, _entry: entry, group, spawner }
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -76,10 +89,23 @@ impl Child {
         let _gone = rustix::process::kill_process_group(self.pid, signal);
     }
 
+    /// Kills every process of the group, and of the control group, which none can leave.
+    pub(super) fn kill_all(&self) {
+        self.signal_group(Signal::KILL);
+        if let Some(group) = &self.group {
+            group.kill();
+        }
+    }
+
+    /// Sends a signal to the process alone.
+    pub(super) fn signal(&self, signal: Signal) {
+        let _gone = rustix::process::kill_process(self.pid, signal);
+    }
+
     /// Takes the exit status of the process, which has ended.
     pub(super) fn reap(mut self) -> (Status, Usage) {
         match wait4(self.pid) {
-            Ok(None) => (Status::Lost(io::Error::from(io::ErrorKind::WouldBlock)), Usage::default()),
+            Ok(None) => (Status::Lost(Arc::new(io::ErrorKind::WouldBlock.into())), Usage::default()),
             Ok(Some((status, usage))) => {
                 self.reaped = true;
                 let status = if libc::WIFSIGNALED(status) {
@@ -91,7 +117,7 @@ impl Child {
             }
             Err(error) => {
                 self.reaped = true;
-                (Status::Lost(error), Usage::default())
+                (Status::Lost(error.into()), Usage::default())
             }
         }
     }
@@ -189,13 +215,14 @@ fn wait4(pid: Pid) -> io::Result<Option<(i32, libc::rusage)>> {
 mod tests {
     use super::super::launch::{ChildEnds, Image};
     use super::super::spawner::Spawners;
-    use super::super::task::Task;
+    use super::super::task::Command;
     use super::*;
 
     async fn start(script: &str) -> Child {
         let null = || OwnedFd::from(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap());
         let ends = ChildEnds { stdin: null(), stdout: null(), stderr: null() };
-        let image = Image::new(&Task::command(["sh", "-c", script])).unwrap();
+        let image =
+            Image::new(&Command { argv: ["sh", "-c", script].map(Into::into).to_vec(), ..Command::default() }).unwrap();
         Spawners::new().start(image, ends).await.unwrap()
     }
 
@@ -236,5 +263,22 @@ mod tests {
         while std::path::Path::new(&stat).exists() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn as_long_as_a_command_is_not_reaped_its_number_is_given_to_nobody() {
+        let child = start("exit 0").await;
+        child.exited().await.unwrap();
+        let number = child.pid.as_raw_nonzero().get();
+        for _ in 0..20 {
+            // The kernel is asked for just this number next.
+            if std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()).is_err() {
+                return eprintln!("skipped: only root can choose numbers of processes");
+            }
+            let mut other = std::process::Command::new("true").spawn().unwrap();
+            assert_ne!(i32::try_from(other.id()).unwrap(), number);
+            other.wait().unwrap();
+        }
+        assert!(matches!(child.reap().0, Status::Exited(0)));
     }
 }

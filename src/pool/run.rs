@@ -8,21 +8,25 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 
+use super::capture::{Capture, Source};
 use super::child::{Child, group_gone};
+use super::job::Control;
 use super::launch::{ChildEnds, Image};
-use super::outcome::{Outcome, Output, StartStep, Status, Usage};
+use super::outcome::{Outcome, StartStep, Status, Usage};
 use super::spawner::Spawners;
-use super::task::Task;
+use super::task::Command;
+use crate::model::Timestamp;
 
 /// How long output may still come from processes that a command left behind (a shell does not wait for the `tee` it
 /// writes to), before these are killed.
@@ -32,57 +36,102 @@ const LINGER: Duration = Duration::from_millis(100);
 /// does not hold up the pool any further.
 const DEATH: Duration = Duration::from_secs(2);
 
-/// The limits of one run.
-pub(super) struct Limits {
+/// What a run may take of time and memory.
+pub(super) struct Bounds {
     pub(super) timeout: Duration,
     pub(super) kill_grace: Duration,
     pub(super) output: usize,
 }
 
-/// Runs the command of a task to its end, whatever that is. `cancel` is notified when the command has to end, maybe
-/// before this is called. `waited` is the time the task spent in the queue.
+/// What a command gets while it runs.
+pub(super) enum Feed<'a> {
+    /// This on standard input, which then ends.
+    Input(&'a [u8]),
+    /// A newline on standard input again and again.
+    Newlines(Duration),
+    /// A signal again and again.
+    Signals(Duration, Signal),
+}
+
+impl Feed<'_> {
+    fn needs_stdin(&self) -> bool {
+        match self {
+            Feed::Input(input) => !input.is_empty(),
+            Feed::Newlines(_) => true,
+            Feed::Signals(..) => false,
+        }
+    }
+}
+
+/// Who is shown the output as it comes.
+pub(super) type Shown<'a> = &'a mut (dyn FnMut(Source, &[u8]) + Send);
+
+/// Runs a command to its end, whatever that is. `waited` is the time the task spent in the queue.
 pub(super) async fn run(
-    task: &Task,
-    limits: &Limits,
+    command: &Command,
+    bounds: &Bounds,
     spawners: &Spawners,
-    cancel: &Notify,
+    control: &Control,
     waited: Duration,
 ) -> Outcome {
-    let began = Instant::now();
-    let prepared = Image::new(task).and_then(|image| match Streams::new(limits.output) {
+    let feed = Feed::Input(&command.stdin);
+    let mut shown = |source, bytes: &[u8]| control.tap.tell(source, bytes);
+    Outcome { waited, ..run_fed(command, feed, &mut shown, bounds, spawners, control).await }
+}
+
+/// Runs a command that is fed so to its end, and shows its output as it comes.
+pub(super) async fn run_fed(
+    command: &Command,
+    feed: Feed<'_>,
+    shown: Shown<'_>,
+    bounds: &Bounds,
+    spawners: &Spawners,
+    control: &Control,
+) -> Outcome {
+    let (started_at, began) = (Timestamp::now(), Instant::now());
+    let prepared = Image::new(command).and_then(|image| match Streams::new(feed.needs_stdin(), bounds.output) {
         Ok(streams) => Ok((image, streams)),
         Err(error) => Err(image.error(StartStep::Pipes, error)),
     });
     let (image, (ends, mut streams)) = match prepared {
         Ok(prepared) => prepared,
-        Err(error) => return Outcome::without_run(Status::NotStarted(error), waited),
+        Err(error) => return Outcome::without_run(Status::NotStarted(error), Duration::ZERO),
     };
     let mut start = pin!(spawners.start(image, ends));
-    let mut stop = pin!(reason_to_stop(limits.timeout, cancel));
+    let mut stop = pin!(reason_to_stop(bounds.timeout, control));
     let started = tokio::select! {
         biased;
         started = &mut start => started.map(|child| (child, None)).map_err(Status::NotStarted),
         // A start is a matter of a millisecond unless it hangs: it can nearly always be had, and ended in good order.
-        reason = &mut stop => match timeout(limits.kill_grace, &mut start).await {
+        reason = &mut stop => match timeout(bounds.kill_grace, &mut start).await {
             Ok(Ok(child)) => Ok((child, Some(reason))),
             Ok(Err(_)) | Err(_) => Err(reason),
         },
     };
     let (status, usage) = match started {
         Ok((child, Some(reason))) => {
-            supervise(child, &mut streams, &task.stdin, std::future::ready(reason), limits.kill_grace).await
+            supervise(child, &mut streams, &feed, shown, std::future::ready(reason), bounds.kill_grace).await
         }
-        Ok((child, None)) => supervise(child, &mut streams, &task.stdin, stop, limits.kill_grace).await,
-        Err(status) => return Outcome::without_run(status, waited),
+        Ok((child, None)) => supervise(child, &mut streams, &feed, shown, stop, bounds.kill_grace).await,
+        Err(status) => return Outcome::without_run(status, Duration::ZERO),
     };
     let Streams { stdout, stderr, .. } = streams;
-    Outcome { status, stdout: stdout.kept, stderr: stderr.kept, usage, waited, ran: began.elapsed() }
+    Outcome {
+        status,
+        stdout: stdout.kept,
+        stderr: stderr.kept,
+        usage,
+        started: Some(started_at),
+        waited: Duration::ZERO,
+        ran: began.elapsed(),
+        tries: 1,
+    }
 }
 
 /// Waits until the command has to be ended.
-async fn reason_to_stop(limit: Duration, cancel: &Notify) -> Status {
+async fn reason_to_stop(limit: Duration, control: &Control) -> Status {
     tokio::select! {
-        () = cancel.notified() => Status::Cancelled,
+        () = control.cancelled() => Status::Cancelled,
         () = sleep(limit) => Status::TimedOut { limit },
     }
 }
@@ -91,19 +140,27 @@ async fn reason_to_stop(limit: Duration, cancel: &Notify) -> Status {
 async fn supervise(
     child: Child,
     streams: &mut Streams,
-    input: &[u8],
+    feed: &Feed<'_>,
+    shown: Shown<'_>,
     stop: impl Future<Output = Status>,
     grace: Duration,
 ) -> (Status, Usage) {
     let Streams { stdin, stdout, stderr } = streams;
-    let mut feed = pin!(feed(stdin.take(), input));
-    let mut fed = false;
+    // Both are read by this one task, so neither has to wait for the other.
+    let shown = Mutex::new(shown);
+    let show = |source| {
+        let shown = &shown;
+        move |bytes: &[u8]| shown.lock().unwrap_or_else(PoisonError::into_inner)(source, bytes)
+    };
     // Done when no process holds the other ends any more.
-    let mut drain = pin!(async { tokio::join!(stdout.drain(), stderr.drain()) });
+    let mut drain =
+        pin!(async { tokio::join!(stdout.drain(show(Source::Stdout)), stderr.drain(show(Source::Stderr))) });
     let mut drained = false;
 
     let reason = {
         let mut life = pin!(live(&child, stop, grace));
+        let mut feed = pin!(give(&child, stdin.take(), feed));
+        let mut fed = false;
         loop {
             tokio::select! {
                 biased;
@@ -117,12 +174,12 @@ async fn supervise(
         Ok(None) => (None, LINGER),
         // Who shares the fate of a command that is being ended shares its grace period, too.
         Ok(Some((status, left))) => (Some(status), left.max(LINGER)),
-        Err(error) => return (Status::Lost(error), Usage::default()),
+        Err(error) => return (Status::Lost(error.into()), Usage::default()),
     };
     if !drained {
         drained = timeout(patience, &mut drain).await.is_ok();
     }
-    child.signal_group(Signal::KILL);
+    child.kill_all();
     if timeout(DEATH, child.exited()).await.is_err() {
         tracing::error!(pid = %child.pid(), "a command does not end even when killed: the kernel holds it");
         // Dropped, it is reaped in the background when it ends at last.
@@ -158,11 +215,38 @@ async fn live(
     Ok(Some((reason, grace.saturating_sub(began.elapsed()))))
 }
 
-/// Writes the input and closes the pipe. That a command does not read what it is given is its own affair.
-async fn feed(stdin: Option<pipe::Sender>, input: &[u8]) {
-    if let Some(mut stdin) = stdin {
-        let _unread = stdin.write_all(input).await;
+/// Gives the command what it is fed. That it does not read it is its own affair.
+async fn give(child: &Child, stdin: Option<pipe::Sender>, feed: &Feed<'_>) {
+    match (feed, stdin) {
+        (Feed::Input(input), Some(mut stdin)) => {
+            let _unread = stdin.write_all(input).await;
+        }
+        (Feed::Newlines(interval), Some(mut stdin)) => {
+            let mut ticks = ticks(*interval);
+            loop {
+                ticks.tick().await;
+                if stdin.write_all(b"\n").await.is_err() {
+                    return;
+                }
+            }
+        }
+        (Feed::Signals(interval, signal), _) => {
+            let mut ticks = ticks(*interval);
+            loop {
+                ticks.tick().await;
+                child.signal(*signal);
+            }
+        }
+        (Feed::Input(_) | Feed::Newlines(_), None) => {}
     }
+}
+
+/// The first after one interval; those that were missed do not come in a burst.
+fn ticks(interval: Duration) -> Interval {
+    let interval = interval.max(Duration::from_millis(1));
+    let mut ticks = interval_at(Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// The agent's ends of the pipes.
@@ -173,8 +257,14 @@ struct Streams {
 }
 
 impl Streams {
-    fn new(output_limit: usize) -> io::Result<(ChildEnds, Streams)> {
-        let (stdin_child, stdin) = pipe_with(PipeFlags::CLOEXEC)?;
+    fn new(has_input: bool, output_limit: usize) -> io::Result<(ChildEnds, Streams)> {
+        let (stdin_child, stdin) = if has_input {
+            let (child, stdin) = pipe_with(PipeFlags::CLOEXEC)?;
+            // Only this end becomes non-blocking: the command's end is another open file description.
+            (child, Some(pipe::Sender::from_owned_fd(stdin)?))
+        } else {
+            (nothing_to_read()?, None)
+        };
         let (stdout, stdout_child) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, stderr_child) = pipe_with(PipeFlags::CLOEXEC)?;
         let ends = ChildEnds {
@@ -182,51 +272,19 @@ impl Streams {
             stdout: above_standard(stdout_child)?,
             stderr: above_standard(stderr_child)?,
         };
-        let streams = Streams {
-            // Only this end becomes non-blocking: the command's end is another open file description.
-            stdin: Some(pipe::Sender::from_owned_fd(stdin)?),
-            stdout: Capture::new(stdout, output_limit)?,
-            stderr: Capture::new(stderr, output_limit)?,
-        };
+        let streams =
+            Streams { stdin, stdout: Capture::new(stdout, output_limit)?, stderr: Capture::new(stderr, output_limit)? };
         Ok((ends, streams))
     }
+}
+
+/// What a command reads that is given nothing: cheaper than a pipe that ends at once.
+fn nothing_to_read() -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// The descriptor itself, or a copy above the three standard ones, which may be free in a badly started agent.
 fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
     use std::os::fd::AsRawFd;
     if fd.as_raw_fd() > 2 { Ok(fd) } else { Ok(fcntl_dupfd_cloexec(&fd, 3)?) }
-}
-
-/// One stream of output: reads all, keeps the first part.
-struct Capture {
-    pipe: pipe::Receiver,
-    limit: usize,
-    kept: Output,
-}
-
-impl Capture {
-    fn new(pipe: OwnedFd, limit: usize) -> io::Result<Capture> {
-        Ok(Capture { pipe: pipe::Receiver::from_owned_fd(pipe)?, limit, kept: Output::default() })
-    }
-
-    /// Reads until the last process has closed its end.
-    async fn drain(&mut self) {
-        let Output { bytes, truncated } = &mut self.kept;
-        while bytes.len() < self.limit {
-            let room = self.limit.saturating_sub(bytes.len());
-            match (&mut self.pipe).take(u64::try_from(room).unwrap_or(u64::MAX)).read_buf(bytes).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
-        let mut first = [0];
-        if !matches!(self.pipe.read(&mut first).await, Ok(1..)) {
-            return;
-        }
-        *truncated = true;
-        // As much as a pipe holds; taken only for those who say more than anybody wants to know.
-        let mut waste = vec![0; 64 * 1024];
-        while matches!(self.pipe.read(&mut waste).await, Ok(1..)) {}
-    }
 }

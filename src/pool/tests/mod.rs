@@ -1,9 +1,17 @@
 //! What the pool promises, tried with real commands.
 
+mod contained;
 mod ends;
 mod faults;
+mod floods;
+mod guard;
+mod lanes;
 mod leaks;
+mod limits;
 mod order;
+mod schedule;
+mod streams;
+mod wishes;
 
 use std::time::Duration;
 
