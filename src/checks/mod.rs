@@ -4,6 +4,7 @@
 //! tick.
 
 mod families;
+pub mod format;
 mod probe;
 mod verdict;
 
