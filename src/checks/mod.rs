@@ -1,13 +1,31 @@
 //! Checks: what is looked at from time to time, by a command or by the agent itself, and becomes metrics and alerts.
 //!
+//! ```text
+//!     Checks (the configuration) ── Runner ── schedule ──> pool ──> a command, a probe, a look
+//!                                                                      │ output        │ Verdict, Families
+//!                                                                   format ────────────┤
+//!     a tick <── ChecksCollector <── Board: how each check stands <────────────────────┘
+//! ```
+//!
 //! A run ends with a [`Verdict`] and writes what it found into [`Families`]; the latest of all checks is served at each
-//! tick.
+//! tick. Other parts read the [`Board`].
 
+mod board;
+mod collector;
+mod config;
 mod families;
 pub mod format;
+mod limits;
 mod probe;
+mod run;
+mod runner;
 mod verdict;
 
+pub use board::{Board, CommandUse, Ended, LastRun, Standing};
+pub use collector::ChecksCollector;
+pub use config::{CHECK, Check, CheckConfig, Checks};
 pub use families::Families;
+pub use limits::{IoClass, LimitsConfig};
 pub use probe::{Look, Probe, Probing};
+pub use runner::{Runner, task_id};
 pub use verdict::{State, Verdict};
