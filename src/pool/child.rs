@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -79,7 +80,7 @@ impl Child {
     /// Takes the exit status of the process, which has ended.
     pub(super) fn reap(mut self) -> (Status, Usage) {
         match wait4(self.pid) {
-            Ok(None) => (Status::Lost(io::Error::from(io::ErrorKind::WouldBlock)), Usage::default()),
+            Ok(None) => (Status::Lost(Arc::new(io::ErrorKind::WouldBlock.into())), Usage::default()),
             Ok(Some((status, usage))) => {
                 self.reaped = true;
                 let status = if libc::WIFSIGNALED(status) {
@@ -91,7 +92,7 @@ impl Child {
             }
             Err(error) => {
                 self.reaped = true;
-                (Status::Lost(error), Usage::default())
+                (Status::Lost(error.into()), Usage::default())
             }
         }
     }
@@ -189,13 +190,14 @@ fn wait4(pid: Pid) -> io::Result<Option<(i32, libc::rusage)>> {
 mod tests {
     use super::super::launch::{ChildEnds, Image};
     use super::super::spawner::Spawners;
-    use super::super::task::Task;
+    use super::super::task::Command;
     use super::*;
 
     async fn start(script: &str) -> Child {
         let null = || OwnedFd::from(std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").unwrap());
         let ends = ChildEnds { stdin: null(), stdout: null(), stderr: null() };
-        let image = Image::new(&Task::command(["sh", "-c", script])).unwrap();
+        let image =
+            Image::new(&Command { argv: ["sh", "-c", script].map(Into::into).to_vec(), ..Command::default() }).unwrap();
         Spawners::new().start(image, ends).await.unwrap()
     }
 

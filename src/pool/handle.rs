@@ -3,34 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
-use super::outcome::{Outcome, Status};
+use super::job::{Control, Dependency, Ticket};
+use super::outcome::Outcome;
 use super::supervisor::Pool;
-use super::task::Class;
 
 /// A submitted task. Dropping it does not cancel the task, which goes on under the pool's care.
 pub struct Handle {
     pub(super) pool: Pool,
-    pub(super) number: u64,
-    pub(super) class: Class,
-    pub(super) outcome: watch::Receiver<Option<Arc<Outcome>>>,
+    pub(super) ticket: Ticket,
+    pub(super) id: Option<Arc<str>>,
+    pub(super) control: Arc<Control>,
 }
 
 impl Handle {
     /// The task's number, unique in its pool.
-    pub fn id(&self) -> u64 {
-        self.number
+    pub fn number(&self) -> u64 {
+        self.ticket.number
+    }
+
+    /// The id under which the task's results are kept, or one made of its number.
+    pub fn id(&self) -> Arc<str> {
+        self.ticket.id(self.id.as_ref())
     }
 
     /// Waits for the end of the task. May be called again and from several places; all see the same outcome.
     pub async fn wait(&self) -> Arc<Outcome> {
-        let mut outcome = self.outcome.clone();
-        match outcome.wait_for(Option::is_some).await.as_deref() {
-            Ok(Some(outcome)) => Arc::clone(outcome),
-            // The runtime has been shut down and took the task with it.
-            Ok(None) | Err(_) => Arc::new(Outcome::without_run(Status::Cancelled, Duration::ZERO)),
-        }
+        self.control.ended().await
     }
 
     /// Waits for the end of the task, but at most this long: `None` when it has not ended by then. It goes on.
@@ -40,12 +38,23 @@ impl Handle {
 
     /// The outcome if there is one yet.
     pub fn outcome(&self) -> Option<Arc<Outcome>> {
-        self.outcome.borrow().clone()
+        self.control.outcome().cloned()
     }
 
     /// Cancels the task: one that waits leaves the queue at once, one that runs is ended as by its time limit. `false`
-    /// when it had ended already. The outcome says [`Status::Cancelled`], unless the command ended first.
+    /// when it had ended already. The outcome says [`Status::Cancelled`](super::Status::Cancelled), unless the task ended
+    /// first.
     pub fn cancel(&self) -> bool {
-        self.pool.cancel(self.class, self.number)
+        self.pool.cancel(self.ticket)
+    }
+
+    pub(super) fn dependency(&self, success: bool) -> Dependency {
+        Dependency {
+            pool: self.pool.identity(),
+            number: self.ticket.number,
+            id: self.id(),
+            control: Arc::clone(&self.control),
+            success,
+        }
     }
 }

@@ -17,7 +17,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::outcome::{StartError, StartStep};
-use super::task::Task;
+use super::task::Command;
 
 /// Where programs are looked for when the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -43,18 +43,18 @@ pub(super) struct Image {
 }
 
 impl Image {
-    pub(super) fn new(task: &Task) -> Result<Image, StartError> {
-        let program = task.program();
+    pub(super) fn new(command: &Command) -> Result<Image, StartError> {
+        let program = command.program();
         let error = |reason: &str| StartError {
             program: program.to_string_lossy().into_owned(),
             step: StartStep::Arguments,
-            source: io::Error::new(io::ErrorKind::InvalidInput, reason),
+            source: io::Error::new(io::ErrorKind::InvalidInput, reason).into(),
         };
         let c_string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| error("a NUL byte in what it is given"));
         if program.is_empty() {
             return Err(error("no program is named"));
         }
-        let environment = task.environment();
+        let environment = command.environment();
         let mut searched = None;
         let candidates = if program.as_bytes().contains(&b'/') {
             vec![c_string(program.as_bytes().to_vec())?]
@@ -79,14 +79,14 @@ impl Image {
             program: program.to_string_lossy().into_owned(),
             candidates,
             env: assignments.collect::<Result<_, _>>()?,
-            argv: task.argv.iter().map(|arg| c_string(arg.as_bytes().to_vec())).collect::<Result<_, _>>()?,
-            dir: task.dir.as_ref().map(|dir| c_string(dir.as_os_str().as_bytes().to_vec())).transpose()?,
+            argv: command.argv.iter().map(|arg| c_string(arg.as_bytes().to_vec())).collect::<Result<_, _>>()?,
+            dir: command.dir.as_ref().map(|dir| c_string(dir.as_os_str().as_bytes().to_vec())).transpose()?,
             searched,
         })
     }
 
     pub(super) fn error(&self, step: StartStep, source: io::Error) -> StartError {
-        StartError { program: self.program.clone(), step, source }
+        StartError { program: self.program.clone(), step, source: source.into() }
     }
 }
 

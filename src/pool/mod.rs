@@ -21,23 +21,42 @@
 //! - It is killed by the kernel when the agent dies, however that happens. That covers the command, not what it
 //!   started in turn: under systemd the unit's control group takes care of those.
 
+mod agenda;
+mod backoff;
 mod child;
 mod config;
+mod cron;
+mod futures;
 mod handle;
+mod held;
+mod job;
+mod lanes;
+mod latest;
 mod launch;
+mod limits;
 mod metrics;
 mod outcome;
 mod queue;
 mod run;
+mod schedule;
+mod shared;
 mod spawner;
 mod supervisor;
 mod task;
+mod threads;
+mod timekeeper;
 
+pub use backoff::Backoff;
 pub use config::PoolConfig;
+pub use cron::Cron;
 pub use handle::Handle;
+pub use latest::{Latest, Run};
+pub use limits::{IoPriority, Limits};
 pub use outcome::{Outcome, Output, StartError, StartStep, Status, Usage};
+pub use schedule::{RunError, Schedule, ScheduleError};
 pub use supervisor::{Pool, Queued, SubmitError};
-pub use task::{Class, Task};
+pub use task::{Answer, Class, Lane, Task};
+pub use threads::Running;
 
 #[cfg(test)]
 mod tests;

@@ -2,29 +2,37 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::format_duration;
+use super::supervisor::SubmitError;
+use super::task::Answer;
+use crate::model::{Timestamp, format_duration};
 
-/// The result of a task.
-#[derive(Debug)]
+/// The result of a task; of its last try where it was tried again.
+#[derive(Clone, Debug)]
 pub struct Outcome {
     /// How it ended.
     pub status: Status,
-    /// What the command wrote to standard output.
+    /// What the command wrote to standard output, or what the call or future answered.
     pub stdout: Output,
     /// What the command wrote to standard error.
     pub stderr: Output,
-    /// What the command used; all zero when it never ran.
+    /// What the command used; all zero when it never ran, and for calls and futures.
     pub usage: Usage,
+    /// When it was started; `None` when it never ran.
+    pub started: Option<Timestamp>,
     /// How long the task waited for a free place.
     pub waited: Duration,
-    /// From the start of the command to the end of the last process of its group; zero when it never ran.
+    /// From the start of the command to the end of the last process of its group, and of a call or future to its
+    /// answer; zero when it never ran.
     pub ran: Duration,
+    /// How often it ran.
+    pub tries: u32,
 }
 
 impl Outcome {
-    /// Whether the command ran to its end and exited with 0.
+    /// Whether the command ran to its end and exited with 0, or the call or future answered.
     pub fn success(&self) -> bool {
         matches!(self.status, Status::Exited(0))
     }
@@ -36,14 +44,44 @@ impl Outcome {
             stdout: Output::default(),
             stderr: Output::default(),
             usage: Usage::default(),
+            started: None,
             waited,
             ran: Duration::ZERO,
+            tries: 0,
         }
+    }
+
+    /// The outcome of a call or future that came to an end, or was brought to it.
+    pub(super) fn of_answer(
+        answer: Result<Answer, Status>,
+        started: Timestamp,
+        waited: Duration,
+        ran: Duration,
+    ) -> Outcome {
+        let (status, bytes) = match answer {
+            Ok(Ok(bytes)) => (Status::Exited(0), bytes),
+            Ok(Err(mut text)) => {
+                cut(&mut text);
+                (Status::Failed(text), Vec::new())
+            }
+            Err(status) => (status, Vec::new()),
+        };
+        let stdout = Output { bytes, truncated: false };
+        Outcome { stdout, started: Some(started), ran, ..Outcome::without_run(status, waited) }
+    }
+}
+
+/// The longest text of an error that is kept.
+const MAX_TEXT: usize = 4096;
+
+fn cut(text: &mut String) {
+    if text.len() > MAX_TEXT {
+        text.truncate((0..=MAX_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0));
     }
 }
 
 /// How a task ended. `Display` makes it the end of a sentence: "exec:ops" + "exited with code 3".
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Status {
     /// The command exited by itself with this code.
     Exited(i32),
@@ -59,7 +97,56 @@ pub enum Status {
     /// The command could not be started.
     NotStarted(StartError),
     /// The command ran, but its exit status could not be had: another part of this process took it.
-    Lost(io::Error),
+    Lost(Arc<io::Error>),
+    /// The call or future says that it failed, and why.
+    Failed(String),
+    /// The call or future panicked, with this message: a bug in it.
+    Panicked(String),
+    /// Nobody wanted the result any more when it could have begun.
+    Late {
+        /// The time after which that was so, counted from the submission.
+        deadline: Duration,
+    },
+    /// The task needed another to succeed, which did not.
+    Skipped {
+        /// The other's id.
+        after: String,
+    },
+    /// The pool did not take the task, which was to be run on schedule or as one of many.
+    Refused(SubmitError),
+}
+
+impl Status {
+    /// Whether the task did, or tried to do, what it should, and that did not go well: not whether it was called off.
+    pub fn is_failure(&self) -> bool {
+        match self {
+            Status::Exited(code) => *code != 0,
+            Status::Signaled(_)
+            | Status::TimedOut { .. }
+            | Status::NotStarted(_)
+            | Status::Lost(_)
+            | Status::Failed(_)
+            | Status::Panicked(_) => true,
+            Status::Cancelled | Status::Late { .. } | Status::Skipped { .. } | Status::Refused(_) => false,
+        }
+    }
+
+    /// The status in one word, for labels and interfaces.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Status::Exited(_) => "exited",
+            Status::Signaled(_) => "signaled",
+            Status::TimedOut { .. } => "timed_out",
+            Status::Cancelled => "cancelled",
+            Status::NotStarted(_) => "not_started",
+            Status::Lost(_) => "lost",
+            Status::Failed(_) => "failed",
+            Status::Panicked(_) => "panicked",
+            Status::Late { .. } => "late",
+            Status::Skipped { .. } => "skipped",
+            Status::Refused(_) => "refused",
+        }
+    }
 }
 
 impl fmt::Display for Status {
@@ -74,17 +161,51 @@ impl fmt::Display for Status {
             Status::Cancelled => write!(f, "was cancelled"),
             Status::NotStarted(error) => write!(f, "could not be started: {error}"),
             Status::Lost(error) => write!(f, "ended, but its exit status was lost: {error}"),
+            Status::Failed(text) => write!(f, "failed: {text}"),
+            Status::Panicked(text) => write!(f, "panicked: {text}"),
+            Status::Late { deadline } => write!(f, "had not begun after {}", format_duration(*deadline)),
+            Status::Skipped { after } => write!(f, "was skipped: {after:?}, which it needs, did not succeed"),
+            Status::Refused(error) => write!(f, "was not run: {error}"),
         }
     }
 }
 
 fn signal_name(number: i32) -> Option<&'static str> {
-    const NAMES: [&str; 15] = [
-        "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL", "SIGUSR1",
-        "SIGSEGV", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGTERM",
+    const NAMES: [&str; 31] = [
+        "SIGHUP",
+        "SIGINT",
+        "SIGQUIT",
+        "SIGILL",
+        "SIGTRAP",
+        "SIGABRT",
+        "SIGBUS",
+        "SIGFPE",
+        "SIGKILL",
+        "SIGUSR1",
+        "SIGSEGV",
+        "SIGUSR2",
+        "SIGPIPE",
+        "SIGALRM",
+        "SIGTERM",
+        "SIGSTKFLT",
+        "SIGCHLD",
+        "SIGCONT",
+        "SIGSTOP",
+        "SIGTSTP",
+        "SIGTTIN",
+        "SIGTTOU",
+        "SIGURG",
+        "SIGXCPU",
+        "SIGXFSZ",
+        "SIGVTALRM",
+        "SIGPROF",
+        "SIGWINCH",
+        "SIGIO",
+        "SIGPWR",
+        "SIGSYS",
     ];
     let index = usize::try_from(number).ok()?.checked_sub(1)?;
-    // Signals 1 to 15 have these numbers on most machines, not on all (SIGUSR1 is 16 on MIPS).
+    // The signals have these numbers on most machines, not on all (SIGUSR1 is 16 on MIPS).
     if cfg!(any(target_arch = "mips", target_arch = "mips64", target_arch = "sparc64")) {
         return None;
     }
@@ -121,18 +242,18 @@ pub struct Usage {
     pub major_faults: u64,
 }
 
-/// Why a command could not be started.
-#[derive(Debug)]
+/// Why a task could not be started.
+#[derive(Clone, Debug)]
 pub struct StartError {
-    /// The program, as the task named it.
+    /// The program, or the name of the call.
     pub program: String,
     /// What was being done.
     pub step: StartStep,
     /// Why it failed.
-    pub source: io::Error,
+    pub source: Arc<io::Error>,
 }
 
-/// What has to be done to start a command.
+/// What has to be done to start a task.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StartStep {
     /// To make sense of the program, its arguments and its environment: no program, or a NUL byte within.
@@ -149,8 +270,12 @@ pub enum StartStep {
     Directory(String),
     /// To find the program in this `PATH`.
     Search(String),
+    /// To put this one of the task's limits in force.
+    Limit(&'static str),
     /// To execute the program.
     Execute,
+    /// To get a worker thread for a call.
+    Worker,
 }
 
 impl fmt::Display for StartError {
@@ -164,14 +289,16 @@ impl fmt::Display for StartError {
             StartStep::Prepare => write!(f, "{program:?}: cannot prepare the process: {source}"),
             StartStep::Directory(dir) => write!(f, "{program:?}: cannot enter the directory {dir:?}: {source}"),
             StartStep::Search(path) => write!(f, "{program:?}: not found in PATH={path}: {source}"),
+            StartStep::Limit(limit) => write!(f, "{program:?}: cannot limit it ({limit}): {source}"),
             StartStep::Execute => write!(f, "{program:?}: {source}"),
+            StartStep::Worker => write!(f, "{program:?}: no thread for it: {source}"),
         }
     }
 }
 
 impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
+        Some(&*self.source)
     }
 }
 
@@ -190,7 +317,7 @@ mod tests {
         let error = StartError {
             program: "page".into(),
             step: StartStep::Search("/bin:/sbin".into()),
-            source: io::Error::from_raw_os_error(libc::ENOENT),
+            source: io::Error::from_raw_os_error(libc::ENOENT).into(),
         };
         assert_eq!(
             said(Status::NotStarted(error)),

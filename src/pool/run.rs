@@ -10,19 +10,21 @@ use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::child::{Child, group_gone};
+use super::job::Control;
 use super::launch::{ChildEnds, Image};
 use super::outcome::{Outcome, Output, StartStep, Status, Usage};
 use super::spawner::Spawners;
-use super::task::Task;
+use super::task::Command;
+use crate::model::Timestamp;
 
 /// How long output may still come from processes that a command left behind (a shell does not wait for the `tee` it
 /// writes to), before these are killed.
@@ -32,24 +34,23 @@ const LINGER: Duration = Duration::from_millis(100);
 /// does not hold up the pool any further.
 const DEATH: Duration = Duration::from_secs(2);
 
-/// The limits of one run.
-pub(super) struct Limits {
+/// What a run may take of time and memory.
+pub(super) struct Bounds {
     pub(super) timeout: Duration,
     pub(super) kill_grace: Duration,
     pub(super) output: usize,
 }
 
-/// Runs the command of a task to its end, whatever that is. `cancel` is notified when the command has to end, maybe
-/// before this is called. `waited` is the time the task spent in the queue.
+/// Runs a command to its end, whatever that is. `waited` is the time the task spent in the queue.
 pub(super) async fn run(
-    task: &Task,
-    limits: &Limits,
+    command: &Command,
+    bounds: &Bounds,
     spawners: &Spawners,
-    cancel: &Notify,
+    control: &Control,
     waited: Duration,
 ) -> Outcome {
-    let began = Instant::now();
-    let prepared = Image::new(task).and_then(|image| match Streams::new(limits.output) {
+    let (started_at, began) = (Timestamp::now(), Instant::now());
+    let prepared = Image::new(command).and_then(|image| match Streams::new(!command.stdin.is_empty(), bounds.output) {
         Ok(streams) => Ok((image, streams)),
         Err(error) => Err(image.error(StartStep::Pipes, error)),
     });
@@ -58,31 +59,40 @@ pub(super) async fn run(
         Err(error) => return Outcome::without_run(Status::NotStarted(error), waited),
     };
     let mut start = pin!(spawners.start(image, ends));
-    let mut stop = pin!(reason_to_stop(limits.timeout, cancel));
+    let mut stop = pin!(reason_to_stop(bounds.timeout, control));
     let started = tokio::select! {
         biased;
         started = &mut start => started.map(|child| (child, None)).map_err(Status::NotStarted),
         // A start is a matter of a millisecond unless it hangs: it can nearly always be had, and ended in good order.
-        reason = &mut stop => match timeout(limits.kill_grace, &mut start).await {
+        reason = &mut stop => match timeout(bounds.kill_grace, &mut start).await {
             Ok(Ok(child)) => Ok((child, Some(reason))),
             Ok(Err(_)) | Err(_) => Err(reason),
         },
     };
     let (status, usage) = match started {
         Ok((child, Some(reason))) => {
-            supervise(child, &mut streams, &task.stdin, std::future::ready(reason), limits.kill_grace).await
+            supervise(child, &mut streams, &command.stdin, std::future::ready(reason), bounds.kill_grace).await
         }
-        Ok((child, None)) => supervise(child, &mut streams, &task.stdin, stop, limits.kill_grace).await,
+        Ok((child, None)) => supervise(child, &mut streams, &command.stdin, stop, bounds.kill_grace).await,
         Err(status) => return Outcome::without_run(status, waited),
     };
     let Streams { stdout, stderr, .. } = streams;
-    Outcome { status, stdout: stdout.kept, stderr: stderr.kept, usage, waited, ran: began.elapsed() }
+    Outcome {
+        status,
+        stdout: stdout.kept,
+        stderr: stderr.kept,
+        usage,
+        started: Some(started_at),
+        waited,
+        ran: began.elapsed(),
+        tries: 1,
+    }
 }
 
 /// Waits until the command has to be ended.
-async fn reason_to_stop(limit: Duration, cancel: &Notify) -> Status {
+async fn reason_to_stop(limit: Duration, control: &Control) -> Status {
     tokio::select! {
-        () = cancel.notified() => Status::Cancelled,
+        () = control.cancelled() => Status::Cancelled,
         () = sleep(limit) => Status::TimedOut { limit },
     }
 }
@@ -117,7 +127,7 @@ async fn supervise(
         Ok(None) => (None, LINGER),
         // Who shares the fate of a command that is being ended shares its grace period, too.
         Ok(Some((status, left))) => (Some(status), left.max(LINGER)),
-        Err(error) => return (Status::Lost(error), Usage::default()),
+        Err(error) => return (Status::Lost(error.into()), Usage::default()),
     };
     if !drained {
         drained = timeout(patience, &mut drain).await.is_ok();
@@ -173,8 +183,14 @@ struct Streams {
 }
 
 impl Streams {
-    fn new(output_limit: usize) -> io::Result<(ChildEnds, Streams)> {
-        let (stdin_child, stdin) = pipe_with(PipeFlags::CLOEXEC)?;
+    fn new(has_input: bool, output_limit: usize) -> io::Result<(ChildEnds, Streams)> {
+        let (stdin_child, stdin) = if has_input {
+            let (child, stdin) = pipe_with(PipeFlags::CLOEXEC)?;
+            // Only this end becomes non-blocking: the command's end is another open file description.
+            (child, Some(pipe::Sender::from_owned_fd(stdin)?))
+        } else {
+            (nothing_to_read()?, None)
+        };
         let (stdout, stdout_child) = pipe_with(PipeFlags::CLOEXEC)?;
         let (stderr, stderr_child) = pipe_with(PipeFlags::CLOEXEC)?;
         let ends = ChildEnds {
@@ -182,14 +198,15 @@ impl Streams {
             stdout: above_standard(stdout_child)?,
             stderr: above_standard(stderr_child)?,
         };
-        let streams = Streams {
-            // Only this end becomes non-blocking: the command's end is another open file description.
-            stdin: Some(pipe::Sender::from_owned_fd(stdin)?),
-            stdout: Capture::new(stdout, output_limit)?,
-            stderr: Capture::new(stderr, output_limit)?,
-        };
+        let streams =
+            Streams { stdin, stdout: Capture::new(stdout, output_limit)?, stderr: Capture::new(stderr, output_limit)? };
         Ok((ends, streams))
     }
+}
+
+/// What a command reads that is given nothing: cheaper than a pipe that ends at once.
+fn nothing_to_read() -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// The descriptor itself, or a copy above the three standard ones, which may be free in a badly started agent.

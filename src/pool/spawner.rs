@@ -139,7 +139,7 @@ impl Spawners {
         loop {
             let spawner = match self.current() {
                 Ok(spawner) => spawner,
-                Err(source) => return Err(StartError { source, ..thread_error }),
+                Err(source) => return Err(StartError { source: source.into(), ..thread_error }),
             };
             let number = spawner.number;
             let _ = spawner.requests.clone().send(Request::Start(Arc::clone(&ticket), spawner));

@@ -126,21 +126,29 @@ fn judge(name: &str, outcome: &Outcome) -> Result<Delivered, DeliveryError> {
         Ended::Exited(EX_TEMPFAIL) => Err(DeliveryError::passing(Reason::ServerError, message)),
         Ended::Exited(_) => Err(DeliveryError::lasting(Reason::ClientError, message)),
         Ended::TimedOut { .. } => Err(DeliveryError::passing(Reason::Timeout, message)),
-        Ended::Signaled(_) | Ended::Cancelled | Ended::Lost(_) => Err(DeliveryError::passing(Reason::Other, message)),
-        Ended::NotStarted(error) if lacks_resources(error) => Err(DeliveryError::passing(Reason::Other, message)),
-        Ended::NotStarted(_) => Err(DeliveryError::lasting(Reason::Other, message)),
+        Ended::NotStarted(error) if !lacks_resources(error) => Err(DeliveryError::lasting(Reason::Other, message)),
+        // It was not the command that refused.
+        Ended::Signaled(_)
+        | Ended::NotStarted(_)
+        | Ended::Cancelled
+        | Ended::Lost(_)
+        | Ended::Failed(_)
+        | Ended::Panicked(_)
+        | Ended::Late { .. }
+        | Ended::Skipped { .. }
+        | Ended::Refused(_) => Err(DeliveryError::passing(Reason::Other, message)),
     }
 }
 
 /// Whether a command was not started for lack of processes, memory or descriptors: just then alerts have to go out.
 fn lacks_resources(error: &StartError) -> bool {
     match &error.step {
-        StartStep::Pipes | StartStep::Thread | StartStep::Process | StartStep::Prepare => true,
+        StartStep::Pipes | StartStep::Thread | StartStep::Worker | StartStep::Process | StartStep::Prepare => true,
         StartStep::Execute => matches!(
             error.source.kind(),
             ErrorKind::OutOfMemory | ErrorKind::WouldBlock | ErrorKind::ExecutableFileBusy
         ),
-        StartStep::Arguments | StartStep::Directory(_) | StartStep::Search(_) => false,
+        StartStep::Arguments | StartStep::Directory(_) | StartStep::Search(_) | StartStep::Limit(_) => false,
     }
 }
 
@@ -266,7 +274,7 @@ mod tests {
     #[test]
     fn a_host_that_lacks_processes_or_memory_is_no_reason_to_give_up() {
         let passes = |step: StartStep, errno: i32| {
-            let source = std::io::Error::from_raw_os_error(errno);
+            let source = Arc::new(std::io::Error::from_raw_os_error(errno));
             lacks_resources(&StartError { program: "page".into(), step, source })
         };
         assert!(passes(StartStep::Process, libc::EAGAIN) && passes(StartStep::Pipes, libc::EMFILE));

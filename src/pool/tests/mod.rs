@@ -2,8 +2,10 @@
 
 mod ends;
 mod faults;
+mod lanes;
 mod leaks;
 mod order;
+mod schedule;
 
 use std::time::Duration;
 

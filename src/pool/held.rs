@@ -1,0 +1,120 @@
+//! Tasks that wait for something else than a place: for others to end, or for the moment of another try.
+
+use std::collections::HashMap;
+
+use super::job::{Dependency, Job, Ticket};
+use super::outcome::Status;
+use super::task::Class;
+
+/// What a task waits for.
+enum Hold {
+    /// So many others, each at its own time.
+    Others(usize),
+    /// A moment, which is in the agenda.
+    Moment,
+}
+
+#[derive(Default)]
+pub(super) struct Held {
+    jobs: HashMap<u64, (Job, Hold)>,
+    /// By the number of a task, who waits for its end. Those that were cancelled meanwhile stay until then.
+    dependents: HashMap<u64, Vec<u64>>,
+    blocked: [usize; Class::ALL.len()],
+}
+
+/// What the end of a task means to another that waited for it.
+pub(super) enum Released {
+    /// Nothing else keeps it.
+    Ready(Job),
+    /// It needed the other to succeed.
+    Skipped(Job, Status),
+}
+
+impl Dependency {
+    /// Why a task that waits for this is not run, if it is not: `None` when this succeeded or need not.
+    fn forbids(&self) -> Option<Status> {
+        let failed = self.success && self.control.outcome().is_some_and(|outcome| !outcome.success());
+        failed.then(|| Status::Skipped { after: self.id.to_string() })
+    }
+}
+
+impl Held {
+    /// How many tasks of a class wait for others.
+    pub(super) fn blocked(&self, class: Class) -> usize {
+        self.blocked.get(class as usize).copied().unwrap_or(0)
+    }
+
+    /// Takes a task in until those it waits for have ended; gives it back when that is so already.
+    pub(super) fn block(&mut self, job: Job) -> Option<Released> {
+        if let Some(status) = job.task.after.iter().find_map(Dependency::forbids) {
+            return Some(Released::Skipped(job, status));
+        }
+        let number = job.ticket.number;
+        let others = job.task.after.iter().filter(|other| other.control.outcome().is_none());
+        let others: Vec<u64> = others.map(|other| other.number).collect();
+        if others.is_empty() {
+            return Some(Released::Ready(job));
+        }
+        others.iter().for_each(|other| self.dependents.entry(*other).or_default().push(number));
+        self.count(job.ticket.class, true);
+        self.jobs.insert(number, (job, Hold::Others(others.len())));
+        None
+    }
+
+    /// Takes a task in until its moment has come.
+    pub(super) fn pause(&mut self, job: Job) {
+        self.jobs.insert(job.ticket.number, (job, Hold::Moment));
+    }
+
+    /// Gives back those that waited only for this task, whose outcome has been published.
+    pub(super) fn release(&mut self, number: u64) -> Vec<Released> {
+        let mut released = Vec::new();
+        for dependent in self.dependents.remove(&number).unwrap_or_default() {
+            let Some((job, Hold::Others(left))) = self.jobs.get_mut(&dependent) else { continue };
+            let forbidden = job.task.after.iter().find_map(Dependency::forbids);
+            *left = left.saturating_sub(1);
+            if *left > 0 && forbidden.is_none() {
+                continue;
+            }
+            let Some(job) = self.take(dependent) else { continue };
+            released.push(match forbidden {
+                Some(status) => Released::Skipped(job, status),
+                None => Released::Ready(job),
+            });
+        }
+        released
+    }
+
+    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Job> {
+        self.take(ticket.number)
+    }
+
+    fn take(&mut self, number: u64) -> Option<Job> {
+        let (job, hold) = self.jobs.remove(&number)?;
+        if matches!(hold, Hold::Others(_)) {
+            self.count(job.ticket.class, false);
+        }
+        Some(job)
+    }
+
+    fn count(&mut self, class: Class, more: bool) {
+        if let Some(blocked) = self.blocked.get_mut(class as usize) {
+            *blocked = if more { *blocked + 1 } else { blocked.saturating_sub(1) };
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values().map(|(job, _)| job)
+    }
+
+    /// Takes all.
+    pub(super) fn drain(&mut self) -> Vec<Job> {
+        self.dependents.clear();
+        self.blocked = Default::default();
+        self.jobs.drain().map(|(_, (job, _))| job).collect()
+    }
+}

@@ -1,0 +1,129 @@
+//! The places of each lane, and who waits for one.
+
+use super::config::PoolConfig;
+use super::job::{Job, Ticket};
+use super::queue::FairQueue;
+use super::task::{Class, Lane};
+
+/// A place that a task has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Seat {
+    /// One of those that the configuration allows.
+    Ordinary,
+    /// The one more that only a notification can have. When it is given back, only a notification can have it again:
+    /// were it counted with the others, a flood of notifications would keep everybody else out.
+    Spare,
+}
+
+/// The places of a lane. As long as somebody waits, all that he could have are taken.
+struct LaneState {
+    queue: FairQueue<Job>,
+    taken: usize,
+    spare_taken: bool,
+}
+
+impl LaneState {
+    fn take(&mut self, seat: Seat) -> Seat {
+        match seat {
+            Seat::Ordinary => self.taken += 1,
+            Seat::Spare => self.spare_taken = true,
+        }
+        seat
+    }
+}
+
+/// All lanes.
+pub(super) struct Lanes([LaneState; Lane::ALL.len()]);
+
+impl Lanes {
+    pub(super) fn new() -> Lanes {
+        Lanes(Lane::ALL.map(|_| LaneState { queue: FairQueue::new(), taken: 0, spare_taken: false }))
+    }
+
+    fn lane(&self, lane: Lane) -> &LaneState {
+        let Lanes([command, thread, future]) = self;
+        match lane {
+            Lane::Command => command,
+            Lane::Thread => thread,
+            Lane::Future => future,
+        }
+    }
+
+    fn lane_mut(&mut self, lane: Lane) -> &mut LaneState {
+        let Lanes([command, thread, future]) = self;
+        match lane {
+            Lane::Command => command,
+            Lane::Thread => thread,
+            Lane::Future => future,
+        }
+    }
+
+    /// Whether there is a place for somebody who has just come.
+    pub(super) fn is_free(&self, config: &PoolConfig, lane: Lane, class: Class) -> bool {
+        let places = config.places(lane);
+        let lane = self.lane(lane);
+        lane.taken < places || (class == Class::Sink && !lane.spare_taken)
+    }
+
+    /// Takes a place for somebody who has just come, if there is one for him.
+    pub(super) fn take(&mut self, config: &PoolConfig, ticket: Ticket) -> Option<Seat> {
+        let lane = self.lane_mut(ticket.lane);
+        if lane.taken < config.places(ticket.lane) {
+            Some(lane.take(Seat::Ordinary))
+        } else if ticket.class == Class::Sink && !lane.spare_taken {
+            Some(lane.take(Seat::Spare))
+        } else {
+            None
+        }
+    }
+
+    /// Takes a place for the next who waits, if there is one for him.
+    pub(super) fn next(&mut self, config: &PoolConfig, lane: Lane) -> Option<(Seat, Job)> {
+        let places = config.places(lane);
+        let lane = self.lane_mut(lane);
+        if lane.taken < places {
+            let job = lane.queue.pop()?;
+            Some((lane.take(Seat::Ordinary), job))
+        } else if !lane.spare_taken {
+            let job = lane.queue.pop_of(Class::Sink)?;
+            Some((lane.take(Seat::Spare), job))
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn give_back(&mut self, lane: Lane, seat: Seat) {
+        let lane = self.lane_mut(lane);
+        match seat {
+            Seat::Ordinary => lane.taken = lane.taken.saturating_sub(1),
+            Seat::Spare => lane.spare_taken = false,
+        }
+    }
+
+    pub(super) fn push(&mut self, job: Job) {
+        self.lane_mut(job.ticket.lane).queue.push(job.ticket, job);
+    }
+
+    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Job> {
+        self.lane_mut(ticket.lane).queue.remove(ticket)
+    }
+
+    /// How many of a class wait.
+    pub(super) fn waiting(&self, lane: Lane, class: Class) -> usize {
+        self.lane(lane).queue.len(class)
+    }
+
+    pub(super) fn nobody_waits(&self) -> bool {
+        self.0.iter().all(|lane| lane.queue.is_empty())
+    }
+
+    /// All who wait, lane by lane.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Job> {
+        self.0.iter().flat_map(|lane| lane.queue.iter())
+    }
+
+    /// Takes all who wait.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Job> {
+        self.0.iter_mut().flat_map(|lane| lane.queue.drain())
+    }
+}

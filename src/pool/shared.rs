@@ -1,0 +1,442 @@
+//! The pool's inside: who has a place, who waits, and what the end of one means to others.
+//!
+//! Nothing that is not the pool's own (a callback, what makes a scheduled task) is called while the state is locked. So
+//! a change is made in two steps: under the lock it is noted in an [`Aftermath`] what else has to happen, and
+//! [`Shared::settle`] does that afterwards.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::agenda::{Agenda, Due, DueKey};
+use super::config::PoolConfig;
+use super::held::{Held, Released};
+use super::job::{Control, Ended, Job, Ticket};
+use super::lanes::{Lanes, Seat};
+use super::latest::Results;
+use super::metrics::Metrics;
+use super::outcome::{Outcome, Status};
+use super::run::Bounds;
+use super::schedule::Schedules;
+use super::spawner::Spawners;
+use super::supervisor::SubmitError;
+use super::task::{Class, Lane, Task, Work};
+use super::threads::Workers;
+use super::{futures, run, timekeeper};
+use crate::model::Timestamp;
+
+pub(super) struct Shared {
+    pub(super) runtime: runtime::Handle,
+    pub(super) metrics: Metrics,
+    pub(super) spawners: Spawners,
+    pub(super) workers: Arc<Workers>,
+    pub(super) results: Results,
+    /// A plain mutex: it is held for a few instructions, and never across an await.
+    state: Mutex<State>,
+    /// Told whenever a task has given back its place or left a queue.
+    pub(super) freed: Notify,
+    /// Told when the agenda has a new first entry.
+    pub(super) clock: Arc<Notify>,
+}
+
+pub(super) struct State {
+    pub(super) config: PoolConfig,
+    pub(super) lanes: Lanes,
+    pub(super) held: Held,
+    pub(super) agenda: Agenda,
+    pub(super) schedules: Schedules,
+    /// The tasks that hold a place.
+    pub(super) running: HashMap<u64, Active>,
+    next_number: u64,
+    pub(super) closed: bool,
+    keeps_time: bool,
+}
+
+/// A task that holds a place.
+pub(super) struct Active {
+    pub(super) ticket: Ticket,
+    pub(super) name: Arc<str>,
+    pub(super) id: Option<Arc<str>>,
+    pub(super) control: Arc<Control>,
+    pub(super) since: Timestamp,
+}
+
+/// What has to happen when the state is unlocked.
+#[derive(Default)]
+pub(super) struct Aftermath {
+    /// Tasks that come to their end without a (further) run.
+    pub(super) ends: VecDeque<(Job, Status)>,
+    /// Tasks that have got a place.
+    places: Vec<Place>,
+    /// Scheduled tasks that are due.
+    pub(super) runs: Vec<Arc<str>>,
+}
+
+impl State {
+    pub(super) fn new(config: PoolConfig) -> State {
+        State {
+            config,
+            lanes: Lanes::new(),
+            held: Held::default(),
+            agenda: Agenda::default(),
+            schedules: Schedules::default(),
+            running: HashMap::new(),
+            next_number: 0,
+            closed: false,
+            keeps_time: false,
+        }
+    }
+
+    pub(super) fn number(&mut self) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        number
+    }
+
+    /// Takes a place for a task that has just come, if there is one for it.
+    pub(super) fn take_place(&mut self, ticket: Ticket) -> Option<Seat> {
+        self.lanes.take(&self.config, ticket)
+    }
+
+    /// Takes a place for the next who waits, if there is one for him.
+    fn next_for(&mut self, lane: Lane) -> Option<(Seat, Job)> {
+        self.lanes.next(&self.config, lane)
+    }
+
+    /// Takes a task out of those that wait, wherever it does.
+    pub(super) fn withdraw(&mut self, ticket: Ticket) -> Option<Job> {
+        let mut job = self.lanes.remove(ticket).or_else(|| self.held.remove(ticket))?;
+        self.forget_due(&mut job);
+        Some(job)
+    }
+
+    pub(super) fn forget_due(&mut self, job: &mut Job) {
+        if let Some(due) = job.due.take() {
+            self.agenda.remove(due);
+        }
+    }
+
+    /// Makes an outcome known, which has been recorded, and finds those that waited for it.
+    fn conclude(&mut self, job: Job, outcome: Arc<Outcome>, after: &mut Aftermath) {
+        let number = job.ticket.number;
+        if let Some(id) = &job.task.id {
+            after.runs.extend(self.schedules.followers(id));
+        }
+        job.publish(outcome);
+        for released in self.held.release(number) {
+            self.take_in(released, after);
+        }
+    }
+
+    /// Takes in a task that need not wait for others any more.
+    pub(super) fn take_in(&mut self, released: Released, after: &mut Aftermath) {
+        match released {
+            Released::Ready(mut job) => {
+                job.queued = Instant::now();
+                self.lanes.push(job);
+            }
+            Released::Skipped(mut job, status) => {
+                self.forget_due(&mut job);
+                after.ends.push_back((job, status));
+            }
+        }
+    }
+
+    /// When a task is tried again after this outcome, if it is.
+    fn another_try(&self, job: &Job, outcome: &Outcome) -> Option<Instant> {
+        let wanted = outcome.status.is_failure() && job.tries <= job.task.retries && !self.closed;
+        if !wanted || job.control.is_cancelled() || job.task.work.again().is_none() {
+            return None;
+        }
+        let at = Instant::now().checked_add(job.task.backoff.pause(job.tries))?;
+        job.deadline.is_none_or(|deadline| at < deadline).then_some(at)
+    }
+}
+
+impl Shared {
+    pub(super) fn new(config: PoolConfig, metrics: Metrics, runtime: runtime::Handle) -> Shared {
+        Shared {
+            runtime,
+            spawners: Spawners::new(),
+            workers: Workers::new(metrics.clone()),
+            metrics,
+            results: Results::default(),
+            state: Mutex::new(State::new(config)),
+            freed: Notify::new(),
+            clock: Arc::new(Notify::new()),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held, so the state behind a poisoned lock is still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has something happen at a moment.
+    pub(super) fn plan(self: &Arc<Self>, state: &mut State, at: Instant, due: Due) -> DueKey {
+        let first = state.agenda.first().is_none_or(|first| at < first);
+        let key = state.agenda.insert(at, due);
+        if !state.keeps_time {
+            state.keeps_time = true;
+            self.runtime.spawn(timekeeper::keep_time(Arc::downgrade(self), Arc::clone(&self.clock)));
+        } else if first {
+            self.clock.notify_one();
+        }
+        key
+    }
+
+    /// Gives places to those who wait, as long as there are any for them.
+    pub(super) fn fill(self: &Arc<Self>, state: &mut State, after: &mut Aftermath) {
+        for lane in Lane::ALL {
+            while let Some((seat, job)) = state.next_for(lane) {
+                let place = self.occupy(state, seat, job);
+                after.places.push(place);
+            }
+            self.count_queued(state, lane);
+        }
+    }
+
+    /// Has a task that has just come run in the place that was taken for it.
+    pub(super) fn begin(self: &Arc<Self>, state: &mut State, seat: Seat, job: Job, after: &mut Aftermath) {
+        let place = self.occupy(state, seat, job);
+        after.places.push(place);
+    }
+
+    /// Gives a job a place.
+    fn occupy(self: &Arc<Self>, state: &mut State, seat: Seat, mut job: Job) -> Place {
+        state.forget_due(&mut job);
+        let Ticket { number, lane, class, .. } = job.ticket;
+        let active = Active {
+            ticket: job.ticket,
+            name: Arc::clone(&job.task.name),
+            id: job.task.id.clone(),
+            control: Arc::clone(&job.control),
+            since: Timestamp::now(),
+        };
+        state.running.insert(number, active);
+        self.metrics.started(lane, class);
+        Place { seat, ticket: job.ticket, job: Some(job), config: state.config, shared: Arc::clone(self) }
+    }
+
+    pub(super) fn count_queued(&self, state: &State, lane: Lane) {
+        for class in Class::ALL {
+            self.metrics.set_queued(lane, class, state.lanes.waiting(lane, class));
+        }
+    }
+
+    /// Does what is left to do after a change.
+    pub(super) fn settle(self: &Arc<Self>, mut after: Aftermath) {
+        loop {
+            after.places.drain(..).for_each(|place| drop(self.runtime.spawn(work(place))));
+            for id in std::mem::take(&mut after.runs) {
+                self.run_due(&id);
+            }
+            let Some((mut job, status)) = after.ends.pop_front() else { break };
+            let outcome = job.without_run(status);
+            let outcome = self.tell(&mut job, outcome);
+            let mut state = self.state();
+            state.conclude(job, outcome, &mut after);
+            self.fill(&mut state, &mut after);
+        }
+        self.freed.notify_waiters();
+    }
+
+    /// Records an outcome and tells the callback.
+    fn tell(&self, job: &mut Job, outcome: Outcome) -> Arc<Outcome> {
+        let outcome = Arc::new(outcome);
+        self.metrics.ended(job.ticket.class, &outcome.status);
+        let then = job.task.then.take();
+        if let Some(id) = &job.task.id {
+            let again = if job.task.scheduled { None } else { job.task.again() };
+            self.results.record(id, &job.task.name, &outcome, again);
+        }
+        call_back(then, &job.task.name, &outcome);
+        outcome
+    }
+
+    /// A task was not taken that somebody waits for.
+    pub(super) fn refuse(&self, task: Task, error: SubmitError) -> Arc<Outcome> {
+        let Task { id, name, then, .. } = task;
+        let outcome = Arc::new(Outcome::without_run(Status::Refused(error), Duration::ZERO));
+        if let Some(id) = &id {
+            self.results.record(id, &name, &outcome, None);
+        }
+        call_back(then, &name, &outcome);
+        outcome
+    }
+
+    /// Does what is due, and says when there is something to do next; `None` when there never will be.
+    pub(super) fn act(self: &Arc<Self>) -> Option<Instant> {
+        let mut after = Aftermath::default();
+        let mut state = self.state();
+        let now = Instant::now();
+        while let Some(due) = state.agenda.pop(now) {
+            match due {
+                Due::Late(ticket) => {
+                    if let Some(mut job) = state.withdraw(ticket) {
+                        job.due = None;
+                        let deadline = job.task.deadline.unwrap_or_default();
+                        after.ends.push_back((job, Status::Late { deadline }));
+                        self.count_queued(&state, ticket.lane);
+                    }
+                }
+                Due::Retry(ticket) => {
+                    if let Some(mut job) = state.held.remove(ticket) {
+                        job.queued = now;
+                        job.due = job.deadline.map(|deadline| self.plan(&mut state, deadline, Due::Late(ticket)));
+                        self.metrics.retried(ticket.class);
+                        state.lanes.push(job);
+                    }
+                }
+                Due::Run(id) => self.come_round(&mut state, &id, now, &mut after),
+            }
+        }
+        self.fill(&mut state, &mut after);
+        drop(state);
+        self.settle(after);
+        let mut state = self.state();
+        let next = state.agenda.first();
+        if next.is_none() && state.closed {
+            state.keeps_time = false;
+            return None;
+        }
+        // With nothing to do it sleeps until it is told.
+        Some(next.unwrap_or_else(|| now + Duration::from_secs(24 * 3600)))
+    }
+
+    /// Waits until nothing runs and nothing waits.
+    pub(super) async fn idle(&self) {
+        loop {
+            // Made before the look, so that no change in between is missed.
+            let freed = self.freed.notified();
+            {
+                let state = self.state();
+                if state.running.is_empty() && state.lanes.nobody_waits() && state.held.is_empty() {
+                    return;
+                }
+            }
+            freed.await;
+        }
+    }
+
+    /// Cancels all who wait.
+    pub(super) fn cancel_waiting(self: &Arc<Self>) {
+        let mut after = Aftermath::default();
+        let mut state = self.state();
+        let State { lanes, held, .. } = &mut *state;
+        let jobs: Vec<Job> = lanes.drain().chain(held.drain()).collect();
+        for mut job in jobs {
+            state.forget_due(&mut job);
+            after.ends.push_back((job, Status::Cancelled));
+        }
+        Lane::ALL.iter().for_each(|lane| self.count_queued(&state, *lane));
+        drop(state);
+        self.settle(after);
+    }
+}
+
+fn call_back(then: Option<Ended>, name: &str, outcome: &Arc<Outcome>) {
+    if let Some(then) = then
+        && catch_unwind(AssertUnwindSafe(|| then(outcome))).is_err()
+    {
+        tracing::error!(task = name, "what was to be done after it panicked (a bug: please report it)");
+    }
+}
+
+/// One of the places where tasks run, and the job that has it. It is given back by [`Place::finish`], or when this is
+/// dropped because the runtime drops the work half done.
+pub(super) struct Place {
+    job: Option<Job>,
+    seat: Seat,
+    ticket: Ticket,
+    /// The configuration in force when the job got the place.
+    config: PoolConfig,
+    shared: Arc<Shared>,
+}
+
+/// Runs the job that has this place, then those that get it after.
+async fn work(place: Place) {
+    let mut next = Some(place);
+    while let Some(mut place) = next {
+        let Some(outcome) = place.run().await else { return };
+        next = place.finish(outcome);
+    }
+}
+
+impl Place {
+    async fn run(&mut self) -> Option<Outcome> {
+        let Place { job, config, shared, .. } = self;
+        let job = job.as_mut()?;
+        let bounds = Bounds {
+            timeout: job.time(config.timeout),
+            kill_grace: job.task.kill_grace.unwrap_or(config.kill_grace),
+            output: job.task.output_limit.unwrap_or(config.output_limit),
+        };
+        let waited = job.queued.elapsed();
+        let outcome = match job.task.work.take() {
+            Work::Command(command) => run::run(&command, &bounds, &shared.spawners, &job.control, waited).await,
+            Work::Call(call) => shared.workers.run(&job.task.name, call, &bounds, &job.control, waited).await,
+            Work::Calls(call) => {
+                let call = Box::new(move |running: &_| call(running));
+                shared.workers.run(&job.task.name, call, &bounds, &job.control, waited).await
+            }
+            Work::Future(future) => futures::run(future, &bounds, &job.control, waited).await,
+            Work::Futures(make) => futures::run(make(), &bounds, &job.control, waited).await,
+            // There is no second try of what there was only one of.
+            Work::Spent(_) => return None,
+        };
+        tracing::debug!(task = &*job.task.name, number = job.ticket.number, ran = ?outcome.ran, "task {}", outcome.status);
+        Some(outcome)
+    }
+
+    /// Has the job tried again, or makes its outcome known; gives the place to the next who waits.
+    fn finish(mut self, mut outcome: Outcome) -> Option<Place> {
+        let mut job = self.job.take()?;
+        let shared = Arc::clone(&self.shared);
+        job.tries += 1;
+        outcome.tries = job.tries;
+        let Ticket { lane, class, .. } = self.ticket;
+        shared.metrics.stopped(lane, class, (!outcome.ran.is_zero()).then_some(outcome.ran));
+        let mut after = Aftermath::default();
+        let mut state = shared.state();
+        if let Some(at) = state.another_try(&job, &outcome) {
+            self.give_back(&mut state);
+            job.last = Some(Box::new(outcome));
+            job.due = Some(shared.plan(&mut state, at, Due::Retry(self.ticket)));
+            state.held.pause(job);
+        } else {
+            drop(state);
+            let outcome = shared.tell(&mut job, outcome);
+            state = shared.state();
+            // One step for all who look: the outcome is there when the place is free, and the other way round.
+            self.give_back(&mut state);
+            state.conclude(job, outcome, &mut after);
+        }
+        // This very task of the runtime goes on with the next: no other has to be begun and woken.
+        let next = state.next_for(lane).map(|(seat, job)| shared.occupy(&mut state, seat, job));
+        shared.fill(&mut state, &mut after);
+        drop(state);
+        shared.settle(after);
+        next
+    }
+
+    fn give_back(&self, state: &mut State) {
+        state.running.remove(&self.ticket.number);
+        state.lanes.give_back(self.ticket.lane, self.seat);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.job.is_some() {
+            self.shared.metrics.stopped(self.ticket.lane, self.ticket.class, None);
+            self.give_back(&mut self.shared.state());
+            self.shared.freed.notify_waiters();
+        }
+    }
+}
