@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::launch::Launched;
 use super::outcome::{Status, Usage};
 use super::spawner::Spawner;
+use super::table::Claim;
 
 /// A process that this value owns until it is reaped: as long as it is not, its number, which is also that of its
 /// process group, cannot be given to another process, so signals sent through this value never hit a stranger.
@@ -25,14 +26,16 @@ pub(super) struct Child {
     reaped: bool,
     /// The agent's own peak of resident memory, in bytes, when the process was made.
     agent_peak: u64,
+    /// Its entry for the guard; gone when it is reaped.
+    _entry: Option<Claim>,
     /// Keeps the thread alive that made the process, and takes the process over when this value is dropped too early.
     spawner: Spawner,
 }
 
 impl Child {
-    pub(super) fn new(launched: Launched, agent_peak: u64, spawner: Spawner) -> Child {
+    pub(super) fn new(launched: Launched, entry: Option<Claim>, agent_peak: u64, spawner: Spawner) -> Child {
         let Launched { pid, pidfd } = launched;
-        Child { pid, pidfd, ended: AtomicBool::new(false), reaped: false, agent_peak, spawner }
+        Child { pid, pidfd, ended: AtomicBool::new(false), reaped: false, agent_peak, _entry: entry, spawner }
     }
 
     pub(super) fn pid(&self) -> Pid {

@@ -16,8 +16,12 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use super::confine::{Confinement, Limit};
+use super::limits::Limits;
 use super::outcome::{StartError, StartStep};
+use super::table::Slot;
 use super::task::Command;
+use super::users::Identity;
 
 /// Where programs are looked for when the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -40,6 +44,11 @@ pub(super) struct Image {
     dir: Option<CString>,
     /// The `PATH` that was searched, if one was.
     searched: Option<String>,
+    limits: Limits,
+    /// Whether `HOME` is the agent's, and not the task's.
+    home_inherited: bool,
+    /// Whether it lives on when the agent dies.
+    pub(super) survives: bool,
 }
 
 impl Image {
@@ -82,7 +91,17 @@ impl Image {
             argv: command.argv.iter().map(|arg| c_string(arg.as_bytes().to_vec())).collect::<Result<_, _>>()?,
             dir: command.dir.as_ref().map(|dir| c_string(dir.as_os_str().as_bytes().to_vec())).transpose()?,
             searched,
+            limits: command.limits.clone(),
+            home_inherited: command.env.iter().all(|(name, _)| name != "HOME"),
+            survives: false,
         })
+    }
+
+    /// The environment of a command that runs as this identity: the home is that user's, unless the task names one.
+    fn env_of(&self, identity: Option<&Identity>) -> Vec<*const c_char> {
+        let home = identity.and_then(|identity| identity.home.as_ref()).filter(|_| self.home_inherited);
+        let stays = |variable: &&CString| home.is_none() || !variable.to_bytes().starts_with(b"HOME=");
+        self.env.iter().filter(stays).chain(home).map(|variable| variable.as_ptr()).chain([ptr::null()]).collect()
     }
 
     pub(super) fn error(&self, step: StartStep, source: io::Error) -> StartError {
@@ -121,8 +140,18 @@ impl Launcher {
 
     /// Starts the command as the leader of a session, and so of a process group, of its own. Returns when it has
     /// executed its program or failed to.
-    pub(super) fn launch(&mut self, image: &Image, ends: &ChildEnds) -> Result<Launched, StartError> {
-        let (candidates, argv, env) = (pointers(&image.candidates), pointers(&image.argv), pointers(&image.env));
+    ///
+    /// `slot` is where it is entered for the guard.
+    pub(super) fn launch(
+        &mut self,
+        image: &Image,
+        ends: &ChildEnds,
+        slot: Option<&Slot>,
+    ) -> Result<Launched, StartError> {
+        let confinement = Confinement::new(&image.limits);
+        let confinement = confinement.map_err(|(limit, error)| image.error(StartStep::Limit(limit), error))?;
+        let (candidates, argv) = (pointers(&image.candidates), pointers(&image.argv));
+        let env = image.env_of(confinement.identity.as_ref());
         let plan = Plan {
             candidates: candidates.as_ptr(),
             argv: argv.as_ptr(),
@@ -130,6 +159,9 @@ impl Launcher {
             dir: image.dir.as_ref().map_or(ptr::null(), |dir| dir.as_ptr()),
             fds: [ends.stdin.as_raw_fd(), ends.stdout.as_raw_fd(), ends.stderr.as_raw_fd()],
             agent: rustix::process::getpid().as_raw_nonzero().get(),
+            confinement: &raw const confinement,
+            slot: slot.map_or(ptr::null(), ptr::from_ref),
+            death_signal: if image.survives { 0 } else { libc::SIGKILL },
             failed_step: AtomicI32::new(STEP_NONE),
             errno: AtomicI32::new(0),
         };
@@ -175,7 +207,7 @@ impl Launcher {
                 Some(path) if errno == libc::ENOENT => StartStep::Search(path.clone()),
                 _ => StartStep::Execute,
             },
-            _ => StartStep::Prepare,
+            _ => Limit::of_code(failed - STEP_LIMIT).map_or(StartStep::Prepare, |limit| StartStep::Limit(limit.name())),
         };
         Err(image.error(step, io::Error::from_raw_os_error(errno)))
     }
@@ -198,6 +230,9 @@ struct Plan {
     dir: *const c_char,
     fds: [c_int; 3],
     agent: libc::pid_t,
+    confinement: *const Confinement,
+    slot: *const Slot,
+    death_signal: c_int,
     failed_step: AtomicI32,
     errno: AtomicI32,
 }
@@ -206,6 +241,8 @@ const STEP_NONE: i32 = 0;
 const STEP_PREPARE: i32 = 1;
 const STEP_DIRECTORY: i32 = 2;
 const STEP_EXECUTE: i32 = 3;
+/// And from here on, a limit.
+const STEP_LIMIT: i32 = 16;
 
 /// What prctl(2) wants in the places it does not use, where a call with fewer arguments would leave anything.
 const NONE: libc::c_ulong = 0;
@@ -218,7 +255,18 @@ extern "C" fn prepare_and_exec(plan: *mut c_void) -> c_int {
     unsafe {
         // A session of its own is a process group of its own, and has no terminal that a command could ask for a
         // password on and wait for ever.
-        if libc::setsid() < 0 || libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) < 0 {
+        if libc::setsid() < 0 {
+            return fail(plan, STEP_PREPARE);
+        }
+        // Here and not in the agent, which may be killed before it gets to it.
+        if let Some(slot) = plan.slot.as_ref() {
+            slot.enter(libc::getpid());
+        }
+        if let Err(limit) = (*plan.confinement).apply() {
+            return fail(plan, STEP_LIMIT + limit.code());
+        }
+        // After the limits: a change of identity takes it back.
+        if libc::prctl(libc::PR_SET_PDEATHSIG, plan.death_signal as libc::c_ulong) < 0 {
             return fail(plan, STEP_PREPARE);
         }
         // The agent may have died before it could be asked to take this process along.

@@ -17,8 +17,10 @@ use rustix::process::Pid;
 use tokio::sync::oneshot;
 
 use super::child::{Child, kill_group, own_peak, try_reap};
+use super::guard::Guarding;
 use super::launch::{ChildEnds, Image, Launcher};
 use super::outcome::{StartError, StartStep};
+use super::table::Claim;
 
 /// A start takes about a millisecond; one that takes this long hangs.
 const STALL: Duration = Duration::from_secs(1);
@@ -47,6 +49,7 @@ type Ticket = Arc<Mutex<Option<Start>>>;
 struct Start {
     image: Image,
     ends: ChildEnds,
+    guarding: Option<Arc<Guarding>>,
     reply: oneshot::Sender<Result<Child, StartError>>,
 }
 
@@ -109,12 +112,14 @@ fn serve(inbox: &mpsc::Receiver<Request>) {
 }
 
 fn serve_start(launcher: &mut Launcher, start: Start, spawner: Spawner) {
-    let Start { image, ends, reply } = start;
+    let Start { image, ends, guarding, reply } = start;
     if reply.is_closed() {
         return;
     }
     let agent_peak = own_peak();
-    let result = launcher.launch(&image, &ends).map(|launched| Child::new(launched, agent_peak, spawner));
+    let entry = guarding.and_then(|guarding| guarding.prepare(launcher));
+    let launched = launcher.launch(&image, &ends, entry.as_ref().and_then(Claim::slot));
+    let result = launched.map(|launched| Child::new(launched, entry, agent_peak, spawner));
     // When nobody waits any more the child comes back, is dropped, and so is killed and reaped by this thread.
     let _ = reply.send(result);
 }
@@ -124,18 +129,29 @@ pub(super) struct Spawners {
     current: Mutex<Option<Spawner>>,
     begun: AtomicUsize,
     alive: Arc<AtomicUsize>,
+    guarding: Mutex<Option<Arc<Guarding>>>,
 }
 
 impl Spawners {
     pub(super) fn new() -> Spawners {
-        Spawners { current: Mutex::new(None), begun: AtomicUsize::new(0), alive: Arc::new(AtomicUsize::new(0)) }
+        Spawners {
+            current: Mutex::new(None),
+            begun: AtomicUsize::new(0),
+            alive: Arc::new(AtomicUsize::new(0)),
+            guarding: Mutex::new(None),
+        }
+    }
+
+    /// Has a guard watch over the commands that are started from now on.
+    pub(super) fn guard(&self, guarding: Guarding) {
+        lock(&self.guarding).get_or_insert(Arc::new(guarding));
     }
 
     /// Starts a command. If this is dropped before it is done, the command is not started, or killed.
     pub(super) async fn start(&self, image: Image, ends: ChildEnds) -> Result<Child, StartError> {
         let thread_error = image.error(StartStep::Thread, io::Error::from_raw_os_error(libc::EAGAIN));
         let (reply, mut result) = oneshot::channel();
-        let ticket = Arc::new(Mutex::new(Some(Start { image, ends, reply })));
+        let ticket = Arc::new(Mutex::new(Some(Start { image, ends, guarding: lock(&self.guarding).clone(), reply })));
         loop {
             let spawner = match self.current() {
                 Ok(spawner) => spawner,
@@ -160,9 +176,13 @@ impl Spawners {
         }
     }
 
-    /// Lets the thread end when the last command is reaped.
-    pub(super) fn close(&self) {
+    /// Lets the thread end when the last command is reaped, and ends the guard.
+    pub(super) async fn close(&self) {
         lock(&self.current).take();
+        let guarding = lock(&self.guarding).take();
+        if let Some(guarding) = guarding {
+            guarding.end().await;
+        }
     }
 
     fn current(&self) -> io::Result<Spawner> {

@@ -1,6 +1,8 @@
 //! The pool as others see it.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::agenda::Due;
 use super::config::PoolConfig;
+use super::guard::Guarding;
 use super::handle::Handle;
 use super::held::Released;
 use super::job::{Control, Job, Ticket};
@@ -84,6 +87,21 @@ impl Pool {
     /// When `registry` already holds a pool's instruments.
     pub fn new(config: PoolConfig, registry: &Registry, runtime: runtime::Handle) -> prometheus::Result<Pool> {
         Ok(Pool { shared: Arc::new(Shared::new(config, Metrics::register(registry)?, runtime)) })
+    }
+
+    /// Has a guard (see [`guard`](super::guard)) see to it that what commands start in turn does not outlive the agent
+    /// when it is killed. `argv` is the command line of a program that does nothing but [`guard::run`](super::guard::run).
+    ///
+    /// # Errors
+    /// When the memory cannot be had that the agent and its guard share. The pool works without.
+    pub fn with_guard<I, S>(&self, argv: I) -> io::Result<()>
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<OsString>,
+    {
+        let argv = argv.into_iter().map(Into::into).collect();
+        self.shared.spawners.guard(Guarding::new(argv)?);
+        Ok(())
     }
 
     /// Takes a task: it starts at once if a place is free, and waits otherwise. Never blocks.
@@ -219,7 +237,7 @@ impl Pool {
             self.shared.idle().await;
         }
         self.shared.clock.notify_one();
-        self.shared.spawners.close();
         self.shared.workers.close();
+        self.shared.spawners.close().await;
     }
 }

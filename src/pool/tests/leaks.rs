@@ -6,22 +6,22 @@ use std::process::{Command, Stdio};
 use super::*;
 
 /// Set in the process that a test starts to run itself in.
-const INNER: &str = "WATCHFIRE_TEST_INNER";
+pub(super) const INNER: &str = "WATCHFIRE_TEST_INNER";
 
 /// This very test binary, asked for one test only.
-fn again(test: &str) -> Command {
+pub(super) fn again(module: &str, test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
+    let name = format!("{}::{test}", module.split_once("::").unwrap().1);
     command.args(["--exact", &name, "--nocapture", "--test-threads=1"]).env(INNER, "1");
     command
 }
 
 /// Runs `inner` in a process of its own.
-fn alone(test: &str, inner: impl FnOnce()) {
+pub(super) fn alone(module: &str, test: &str, inner: impl FnOnce()) {
     if std::env::var_os(INNER).is_some() {
         return inner();
     }
-    let output = again(test).output().unwrap();
+    let output = again(module, test).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -46,7 +46,7 @@ fn held() -> Held {
 }
 
 /// Runs `use_pool` with a pool and expects everything to be given back when the pool is shut down.
-fn leaves_nothing<F: Future<Output = ()>>(use_pool: impl FnOnce(Pool) -> F) {
+pub(super) fn leaves_nothing<F: Future<Output = ()>>(use_pool: impl FnOnce(Pool) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let before = held();
     runtime.block_on(async {
@@ -62,7 +62,7 @@ fn leaves_nothing<F: Future<Output = ()>>(use_pool: impl FnOnce(Pool) -> F) {
 
 #[test]
 fn ends_of_every_kind_leave_no_descriptor_no_zombie_and_no_thread() {
-    alone("ends_of_every_kind_leave_no_descriptor_no_zombie_and_no_thread", || {
+    alone(module_path!(), "ends_of_every_kind_leave_no_descriptor_no_zombie_and_no_thread", || {
         leaves_nothing(async |pool: Pool| {
             let short = Duration::from_millis(100);
             let tasks = || {
@@ -89,7 +89,7 @@ fn ends_of_every_kind_leave_no_descriptor_no_zombie_and_no_thread() {
 
 #[test]
 fn the_first_process_of_a_container_is_left_no_orphans_to_reap() {
-    alone("the_first_process_of_a_container_is_left_no_orphans_to_reap", || {
+    alone(module_path!(), "the_first_process_of_a_container_is_left_no_orphans_to_reap", || {
         // Orphans come to this process, as they do to the first one of a container.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         leaves_nothing(async |pool: Pool| {
@@ -102,7 +102,7 @@ fn the_first_process_of_a_container_is_left_no_orphans_to_reap() {
 
 #[test]
 fn a_thousand_tasks_cancelled_at_once_leave_nothing() {
-    alone("a_thousand_tasks_cancelled_at_once_leave_nothing", || {
+    alone(module_path!(), "a_thousand_tasks_cancelled_at_once_leave_nothing", || {
         leaves_nothing(async |pool: Pool| {
             let task = || Task::command(["sleep", "1000"]);
             let handles: Vec<Handle> = (0..1000).map(|_| pool.submit(task()).unwrap()).collect();
@@ -117,7 +117,7 @@ fn a_thousand_tasks_cancelled_at_once_leave_nothing() {
 
 #[test]
 fn shutting_down_in_the_midst_of_a_flood_leaves_nothing() {
-    alone("shutting_down_in_the_midst_of_a_flood_leaves_nothing", || {
+    alone(module_path!(), "shutting_down_in_the_midst_of_a_flood_leaves_nothing", || {
         leaves_nothing(async |pool: Pool| {
             for _ in 0..200 {
                 pool.submit(sh("sleep 1000 & sleep 1000 & wait")).unwrap();
@@ -129,7 +129,7 @@ fn shutting_down_in_the_midst_of_a_flood_leaves_nothing() {
 
 #[test]
 fn without_free_descriptors_a_start_fails_and_the_pool_recovers() {
-    alone("without_free_descriptors_a_start_fails_and_the_pool_recovers", || {
+    alone(module_path!(), "without_free_descriptors_a_start_fails_and_the_pool_recovers", || {
         leaves_nothing(async |pool: Pool| {
             assert!(pool.submit(Task::command(["true"])).unwrap().wait().await.success());
             let mut hoard = Vec::new();
@@ -170,7 +170,8 @@ fn commands_do_not_survive_the_agents_sudden_death() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let mut agent = again(NAME).env("WATCHFIRE_TEST_DIR", dir.path()).stdout(Stdio::null()).spawn().unwrap();
+    let mut agent =
+        again(module_path!(), NAME).env("WATCHFIRE_TEST_DIR", dir.path()).stdout(Stdio::null()).spawn().unwrap();
     let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).map(|pid| pid.trim().to_owned());
     let wait = |what: &str, condition: &dyn Fn() -> bool| {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(until(what, condition));
@@ -223,7 +224,9 @@ fn a_command_has_none_of_the_capabilities_that_the_agent_was_given() {
         eprintln!("skipped: only root, with CAP_DAC_READ_SEARCH and setpriv, can give a process capabilities");
         return;
     }
-    let output = as_unit(&again("a_command_has_none_of_the_capabilities_that_the_agent_was_given")).output().unwrap();
+    let output = as_unit(&again(module_path!(), "a_command_has_none_of_the_capabilities_that_the_agent_was_given"))
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }

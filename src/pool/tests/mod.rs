@@ -2,8 +2,10 @@
 
 mod ends;
 mod faults;
+mod guard;
 mod lanes;
 mod leaks;
+mod limits;
 mod order;
 mod schedule;
 

@@ -1,0 +1,183 @@
+//! Limits, as they look from inside the command.
+
+use super::leaks::again;
+use super::*;
+
+fn root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    limits
+}
+
+/// What a script prints under limits, line by line.
+async fn says(script: &str, limits: Limits) -> Vec<String> {
+    let outcome = outcome(sh(script).limits(limits)).await;
+    assert!(outcome.success(), "{} {}", outcome.status, outcome.stderr.text());
+    outcome.stdout.text().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_command_that_uses_up_its_cpu_time_is_ended_by_the_kernel() {
+    let cpu = limits(|limits| limits.cpu = Some(Duration::from_millis(300)));
+    let outcome = outcome(sh("ulimit -t; while :; do :; done").limits(cpu)).await;
+    assert_eq!(outcome.status.to_string(), "was killed by SIGXCPU");
+    assert_eq!(outcome.stdout.text(), "1\n", "in whole seconds");
+    assert!(outcome.usage.user + outcome.usage.system >= Duration::from_millis(900), "{:?}", outcome.usage);
+}
+
+#[tokio::test]
+async fn a_command_gets_no_more_memory_than_its_limit() {
+    let memory = || limits(|limits| limits.memory = Some(64 << 20));
+    let large = Task::command(["dd", "if=/dev/zero", "of=/dev/null", "bs=256M", "count=1"]).limits(memory());
+    let refused = outcome(large).await;
+    assert!(!refused.success(), "{}", refused.status);
+    let small = Task::command(["dd", "if=/dev/zero", "of=/dev/null", "bs=16M", "count=1"]).limits(memory());
+    assert!(outcome(small).await.success());
+}
+
+#[tokio::test]
+async fn a_command_can_open_only_so_many_files() {
+    let few = limits(|limits| limits.open_files = Some(20));
+    assert_eq!(says("ulimit -Sn; ulimit -Hn", few).await, ["20", "20"]);
+}
+
+#[tokio::test]
+async fn a_command_can_be_nice_to_others() {
+    let own: i32 = says("nice", Limits::default()).await[0].parse().unwrap();
+    let nice = limits(|limits| limits.nice = Some(15));
+    assert_eq!(says("nice", nice).await, ["15"]);
+    assert_ne!(own, 15);
+    let idle = limits(|limits| limits.io = Some(IoPriority::Idle));
+    assert_eq!(says("ionice", idle).await, ["idle"]);
+    let last = limits(|limits| limits.io = Some(IoPriority::BestEffort(7)));
+    assert_eq!(says("ionice", last).await, ["best-effort: prio 7"]);
+}
+
+#[tokio::test]
+async fn a_command_runs_as_another_user_with_his_groups_and_his_home_and_dies_with_the_agent_all_the_same() {
+    if !root() {
+        return eprintln!("skipped: only root can run commands as other users");
+    }
+    let script = "id -un; id -gn; id -G; echo $HOME; grep ^CapEff /proc/self/status | tr -s '\\t' ' '; echo $USER_HOME";
+    let games = limits(|limits| limits.user = Some("games".into()));
+    let said = says(script, games.clone()).await;
+    assert_eq!(said[..3], ["games", "games", "60"]);
+    assert!(said[3].starts_with("/usr/"), "{said:?}");
+    assert_eq!(said[4], "CapEff: 0000000000000000");
+    let own_home = sh("echo $HOME").env("HOME", "/elsewhere").limits(games);
+    assert_eq!(outcome(own_home).await.stdout.text(), "/elsewhere\n");
+    let group = limits(|limits| (limits.user, limits.group) = (Some("games".into()), Some("daemon".into())));
+    assert_eq!(says("id -un; id -gn", group).await, ["games", "daemon"]);
+    let only_group = limits(|limits| limits.group = Some("1".into()));
+    assert_eq!(says("id -u; id -g; id -G", only_group).await, ["0", "1", "1"]);
+    let numbers = limits(|limits| (limits.user, limits.group) = (Some("77777".into()), Some("88888".into())));
+    assert_eq!(says("id -u; id -G", numbers).await, ["77777", "88888"]);
+    // The agent's own files in /proc are still its own.
+    // SAFETY: it takes no pointer.
+    assert_eq!(unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }, 1);
+}
+
+#[tokio::test]
+async fn a_user_that_is_not_there_is_named_and_the_command_not_started() {
+    let nobody = limits(|limits| limits.user = Some("no-such-user".into()));
+    let outcome = outcome(sh("true").limits(nobody)).await;
+    let expected =
+        "could not be started: \"sh\": cannot limit it (user): there is no user \"no-such-user\" on this host";
+    assert_eq!(outcome.status.to_string(), expected);
+}
+
+const INTERFACES: &str = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; cat /sys/class/net/lo/operstate >&2";
+
+#[tokio::test]
+async fn a_command_without_a_network_has_not_even_the_loopback() {
+    let offline = limits(|limits| limits.network = false);
+    let outcome = outcome(sh(&format!("{INTERFACES}; id -u")).limits(offline)).await;
+    if matches!(&outcome.status, Status::NotStarted(error) if error.step == StartStep::Limit("network")) {
+        return eprintln!("skipped: {}", outcome.status);
+    }
+    assert!(outcome.success(), "{outcome:?}");
+    let own = rustix::process::geteuid().as_raw().to_string();
+    assert_eq!(outcome.stdout.text().lines().filter(|line| *line != "lo").collect::<Vec<_>>(), [own]);
+    let ping = sh("exec 3<>/dev/tcp/127.0.0.1/1").limits(limits(|limits| limits.network = false));
+    assert!(!super::outcome(ping).await.success());
+}
+
+/// Runs a test again as a user without any privilege, where `inner` is what it does then.
+fn as_nobody(test: &str, inner: impl Future<Output = ()>) {
+    if std::env::var_os(super::leaks::INNER).is_some() {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(inner);
+        return;
+    }
+    let program = again(module_path!(), test);
+    let output = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--"])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .env(super::leaks::INNER, "1")
+        .output();
+    match output {
+        Ok(output) if root() => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && text.contains("1 passed"), "{text}{errors}");
+        }
+        _ => eprintln!("skipped: only root, with setpriv, can become nobody"),
+    }
+}
+
+#[test]
+fn without_privileges_the_network_is_taken_away_through_a_user_namespace() {
+    as_nobody("without_privileges_the_network_is_taken_away_through_a_user_namespace", async {
+        let offline = limits(|limits| limits.network = false);
+        let script =
+            "id -u; id -g; tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' '; grep ^CapEff /proc/self/status >&2";
+        let outcome = outcome(sh(script).limits(offline)).await;
+        if matches!(&outcome.status, Status::NotStarted(error) if error.step == StartStep::Limit("network")) {
+            return eprintln!("skipped: this kernel gives no user namespaces to everybody: {}", outcome.status);
+        }
+        let stdout = outcome.stdout.text();
+        let said: Vec<&str> = stdout.lines().filter(|line| *line != "lo").collect();
+        assert_eq!(said, ["65534", "65534"], "{outcome:?}");
+        assert!(outcome.stderr.text().contains("0000000000000000"), "{outcome:?}");
+    });
+}
+
+#[test]
+fn without_privileges_another_user_is_refused_by_name_and_ones_own_is_not() {
+    as_nobody("without_privileges_another_user_is_refused_by_name_and_ones_own_is_not", async {
+        let other = outcome(sh("true").limits(limits(|limits| limits.user = Some("games".into())))).await;
+        let Status::NotStarted(error) = &other.status else { panic!("{}", other.status) };
+        assert_eq!((error.step.clone(), error.source.raw_os_error()), (StartStep::Limit("group"), Some(libc::EPERM)));
+        let own = limits(|limits| (limits.user, limits.group) = (Some("65534".into()), Some("65534".into())));
+        assert!(outcome(sh("true").limits(own)).await.success());
+        let first = outcome(sh("true").limits(limits(|limits| limits.nice = Some(-20)))).await;
+        let Status::NotStarted(error) = &first.status else { panic!("{}", first.status) };
+        assert_eq!(error.step, StartStep::Limit("nice"));
+    });
+}
+
+#[test]
+fn without_free_processes_a_start_fails_and_the_pool_recovers() {
+    // Root may have more processes than the limit.
+    as_nobody("without_free_processes_a_start_fails_and_the_pool_recovers", async {
+        let pool = pool(1);
+        assert!(pool.submit(sh("true")).unwrap().wait().await.success());
+        let limits = rustix::process::getrlimit(rustix::process::Resource::Nproc);
+        let none = rustix::process::Rlimit { current: Some(0), ..limits };
+        rustix::process::setrlimit(rustix::process::Resource::Nproc, none).unwrap();
+        let outcome = pool.submit(sh("true")).unwrap().wait().await;
+        let Status::NotStarted(error) = &outcome.status else { panic!("{}", outcome.status) };
+        assert_eq!((error.step.clone(), error.source.raw_os_error()), (StartStep::Process, Some(libc::EAGAIN)));
+        let call = pool.submit(Task::call("x", |_| Ok(Vec::new()))).unwrap().wait().await;
+        let Status::NotStarted(error) = &call.status else { panic!("{}", call.status) };
+        assert_eq!((error.step.clone(), error.source.raw_os_error()), (StartStep::Worker, Some(libc::EAGAIN)));
+        rustix::process::setrlimit(rustix::process::Resource::Nproc, limits).unwrap();
+        assert!(pool.submit(sh("true")).unwrap().wait().await.success());
+        assert!(pool.submit(Task::call("x", |_| Ok(Vec::new()))).unwrap().wait().await.success());
+        pool.shutdown(Queued::Cancel, Duration::ZERO).await;
+    });
+}
