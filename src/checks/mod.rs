@@ -3,8 +3,14 @@
 //! A run ends with a [`Verdict`] and writes what it found into [`Families`]; the latest of all checks is served at each
 //! tick.
 
+pub mod dns;
 mod families;
+pub mod http;
+pub mod icmp;
+mod net;
 mod probe;
+pub mod tcp;
+mod tls;
 mod verdict;
 
 pub use families::Families;
