@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dns::DnsCheck;
 use super::format::json::JsonConfig;
 use super::format::{Format, FormatName};
+use super::http::HttpCheck;
+use super::icmp::IcmpCheck;
 use super::limits::LimitsConfig;
+use super::tcp::TcpCheck;
 use crate::model::{Labels, format_duration};
 use crate::section;
 use crate::yaml::{Faults, FromYaml, Node, Secret, Value};
@@ -30,6 +34,14 @@ section! {
         pub format: Option<FormatName> = None,
         /// What is read of a JSON document.
         pub json: Option<JsonConfig> = None,
+        /// A request over HTTP.
+        pub http: Option<Box<HttpCheck>> = None,
+        /// A connection, and what is said over it.
+        pub tcp: Option<Box<TcpCheck>> = None,
+        /// A question to a name server.
+        pub dns: Option<Box<DnsCheck>> = None,
+        /// Echo requests, as ping sends them.
+        pub icmp: Option<Box<IcmpCheck>> = None,
         /// How often it runs.
         pub interval: Duration = Duration::from_secs(60),
         /// How long a run may take.
@@ -50,7 +62,7 @@ section! {
 }
 
 /// The keys that say what is checked: each check has one of them.
-const KINDS: [&str; 1] = ["command"];
+const KINDS: [&str; 5] = ["command", "http", "tcp", "dns", "icmp"];
 
 /// Keys that only shape a command.
 const OF_COMMANDS: [&str; 6] = ["format", "json", "env", "directory", "output_limit", "limits"];
@@ -164,6 +176,9 @@ impl Checks {
             if let Some(program) = config.command.first_mut().filter(|program| program.contains('/')) {
                 *program = dir.join(&*program).to_string_lossy().into_owned();
             }
+            config.http.iter_mut().for_each(|http| http.resolve_paths(dir));
+            config.tcp.iter_mut().for_each(|tcp| tcp.resolve_paths(dir));
+            config.dns.iter_mut().for_each(|dns| dns.resolve_paths(dir));
         }
     }
 }
@@ -250,6 +265,10 @@ mod tests {
         assert!(said("- {name: ' a', command: [x], format: exit}\n").contains(":1:10: the name \" a\" begins"));
         assert!(said(&format!("- {{name: {}, command: [x], format: exit}}\n", "n".repeat(200))).contains("longer than 128"));
         assert!(said("- {name: a}\n").contains("c.yaml:1:3: nothing to check: it has none of command"));
+        let two = "- {name: a, command: [x], format: exit, tcp: {target: 'a:1'}}\n";
+        assert!(said(two).contains(":1:46: command and tcp: a check has one of them"), "{}", said(two));
+        let other = "- {name: a, tcp: {target: 'a:1'}, format: exit}\n";
+        assert!(said(other).contains(":1:43: format is for a command, and there is none"), "{}", said(other));
         assert!(said("- {name: a, command: [x]}\n").contains(":1:22: format is missing: nagios, prometheus"));
         assert!(said("- {name: a, command: [], format: exit}\n").contains(":1:22: expected a list of the program"));
         assert!(said("- {name: a, command: [x], format: xml}\n").contains(":1:35: unknown format \"xml\""));

@@ -13,12 +13,18 @@
 mod board;
 mod collector;
 mod config;
+pub mod dns;
 mod families;
 pub mod format;
+pub mod http;
+pub mod icmp;
 mod limits;
+mod net;
 mod probe;
 mod run;
 mod runner;
+pub mod tcp;
+mod tls;
 mod verdict;
 
 pub use board::{Board, CommandUse, Ended, LastRun, Standing};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::board::{Board, CommandUse, Ended, Report, Ticket};
-use super::config::Check;
+use super::config::{Check, CheckConfig};
 use super::families::Families;
 use super::format::{Format, Given};
 use super::probe::{Look, Probe};
@@ -31,7 +31,12 @@ pub(super) enum Kind {
 impl Kind {
     /// What a check is made of; `None` for one that has no kind, which no valid configuration has.
     pub(super) fn of(check: &Check, _roots: &Roots) -> Option<Kind> {
-        check.format().map(Kind::Command)
+        let CheckConfig { http, tcp, dns, icmp, .. } = &check.config;
+        let probe = http.as_ref().map(|http| http.build());
+        let probe = probe.or_else(|| tcp.as_ref().map(|tcp| tcp.build()));
+        let probe = probe.or_else(|| dns.as_ref().map(|dns| dns.build()));
+        let probe = probe.or_else(|| icmp.as_ref().map(|icmp| icmp.build()));
+        check.format().map(Kind::Command).or(probe.map(Kind::Probe))
     }
 }
 
