@@ -4,7 +4,12 @@
 //! tick.
 
 mod families;
+pub mod file;
+mod local;
+pub mod log;
 mod probe;
+pub mod process;
+pub mod systemd;
 mod verdict;
 
 pub use families::Families;
