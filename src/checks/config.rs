@@ -7,11 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dns::DnsCheck;
+use super::file::FileConfig;
 use super::format::json::JsonConfig;
 use super::format::{Format, FormatName};
 use super::http::HttpCheck;
 use super::icmp::IcmpCheck;
 use super::limits::LimitsConfig;
+use super::local::Bytes;
+use super::log::LogConfig;
+use super::process::ProcessConfig;
+use super::systemd::UnitConfig;
 use super::tcp::TcpCheck;
 use crate::model::{Labels, format_duration};
 use crate::section;
@@ -42,6 +47,14 @@ section! {
         pub dns: Option<Box<DnsCheck>> = None,
         /// Echo requests, as ping sends them.
         pub icmp: Option<Box<IcmpCheck>> = None,
+        /// Files: their age, size, number, content.
+        pub file: Option<Box<FileConfig>> = None,
+        /// Processes: whether they run, and how many.
+        pub process: Option<Box<ProcessConfig>> = None,
+        /// Units of systemd and their states.
+        pub systemd: Option<Box<UnitConfig>> = None,
+        /// Log files that are followed: what stands in them.
+        pub log: Option<Box<LogConfig>> = None,
         /// How often it runs.
         pub interval: Duration = Duration::from_secs(60),
         /// How long a run may take.
@@ -55,14 +68,14 @@ section! {
         /// The directory that the command starts in.
         pub directory: Option<PathBuf> = None,
         /// The bytes that are read of the command's output.
-        pub output_limit: usize = 1 << 20,
+        pub output_limit: Bytes = Bytes(1 << 20),
         /// What the command may use of the host, and as whom.
         pub limits: LimitsConfig = LimitsConfig::default(),
     }
 }
 
 /// The keys that say what is checked: each check has one of them.
-const KINDS: [&str; 5] = ["command", "http", "tcp", "dns", "icmp"];
+const KINDS: [&str; 9] = ["command", "http", "tcp", "dns", "icmp", "file", "process", "systemd", "log"];
 
 /// Keys that only shape a command.
 const OF_COMMANDS: [&str; 6] = ["format", "json", "env", "directory", "output_limit", "limits"];
@@ -96,6 +109,10 @@ fn check(check: &mut CheckConfig, node: &Node, faults: &mut Faults) {
         let (timeout, interval) = (format_duration(check.timeout), format_duration(check.interval));
         let text = format!("a run may take {timeout}, longer than the {interval} until the next, which is then left out");
         faults.warn(at("timeout"), text);
+    }
+    let is_told_once = check.log.is_some() || check.file.as_ref().is_some_and(|file| file.checksum.is_some());
+    if check.retries > 0 && is_told_once {
+        faults.error(at("retries"), "what has changed since the last run is seen once: a second try would not see it");
     }
     if check.labels.has(CHECK) {
         faults.error(at("labels"), "the label check is the check's name");
@@ -269,6 +286,8 @@ mod tests {
         assert!(said(two).contains(":1:46: command and tcp: a check has one of them"), "{}", said(two));
         let other = "- {name: a, tcp: {target: 'a:1'}, format: exit}\n";
         assert!(said(other).contains(":1:43: format is for a command, and there is none"), "{}", said(other));
+        let once = "- {name: a, retries: 1, log: {path: /l, patterns: [{name: p, match: x}]}}\n";
+        assert!(said(once).contains(":1:23: what has changed since the last run is seen once"), "{}", said(once));
         assert!(said("- {name: a, command: [x]}\n").contains(":1:22: format is missing: nagios, prometheus"));
         assert!(said("- {name: a, command: [], format: exit}\n").contains(":1:22: expected a list of the program"));
         assert!(said("- {name: a, command: [x], format: xml}\n").contains(":1:35: unknown format \"xml\""));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::local::Bytes;
 use crate::pool::{IoPriority, Limits};
 use crate::section;
 use crate::yaml::{Faults, FromYaml, Node};
@@ -13,8 +14,8 @@ section! {
     pub struct LimitsConfig {
         /// CPU time.
         pub cpu: Option<Duration> = None,
-        /// Bytes of memory.
-        pub memory: Option<u64> = None,
+        /// Memory.
+        pub memory: Option<Bytes> = None,
         /// Files that may be open.
         pub open_files: Option<u64> = None,
         /// Its niceness, from -20 to 19.
@@ -59,7 +60,7 @@ fn check(limits: &mut LimitsConfig, node: &Node, faults: &mut Faults) {
     if limits.cpu.is_some_and(|cpu| cpu.is_zero()) {
         faults.error(at("cpu"), "no CPU time at all: no command could run");
     }
-    if limits.memory == Some(0) {
+    if limits.memory == Some(Bytes(0)) {
         faults.error(at("memory"), "no memory at all: no command could run");
     }
     if limits.nice.is_some_and(|nice| !(-20..=19).contains(&nice)) {
@@ -80,7 +81,7 @@ impl LimitsConfig {
         let level = self.io_level.and_then(|level| u8::try_from(level).ok()).unwrap_or(4);
         Limits {
             cpu: self.cpu,
-            memory: self.memory,
+            memory: self.memory.map(|memory| memory.0),
             open_files: self.open_files,
             nice: self.nice.and_then(|nice| i8::try_from(nice).ok()),
             io: self.io_class.map(|class| match class {

@@ -30,13 +30,17 @@ pub(super) enum Kind {
 
 impl Kind {
     /// What a check is made of; `None` for one that has no kind, which no valid configuration has.
-    pub(super) fn of(check: &Check, _roots: &Roots) -> Option<Kind> {
-        let CheckConfig { http, tcp, dns, icmp, .. } = &check.config;
+    pub(super) fn of(check: &Check, roots: &Roots) -> Option<Kind> {
+        let CheckConfig { http, tcp, dns, icmp, file, process, systemd, log, .. } = &check.config;
         let probe = http.as_ref().map(|http| http.build());
         let probe = probe.or_else(|| tcp.as_ref().map(|tcp| tcp.build()));
         let probe = probe.or_else(|| dns.as_ref().map(|dns| dns.build()));
         let probe = probe.or_else(|| icmp.as_ref().map(|icmp| icmp.build()));
-        check.format().map(Kind::Command).or(probe.map(Kind::Probe))
+        let look = file.as_ref().map(|file| file.build(roots));
+        let look = look.or_else(|| process.as_ref().map(|process| process.build(roots)));
+        let look = look.or_else(|| systemd.as_ref().map(|unit| unit.build(roots)));
+        let look = look.or_else(|| log.as_ref().map(|log| log.build(roots)));
+        check.format().map(Kind::Command).or(probe.map(Kind::Probe)).or(look.map(Kind::Look))
     }
 }
 
@@ -89,7 +93,7 @@ impl Ready {
         let mut task = Task::command(&config.command)
             .name(&config.name)
             .timeout(config.timeout)
-            .output_limit(config.output_limit)
+            .output_limit(usize::try_from(config.output_limit.0).unwrap_or(usize::MAX))
             .limits(config.limits.limits());
         for (name, value) in &config.env {
             task = task.env(name, value.expose());

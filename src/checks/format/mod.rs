@@ -19,7 +19,7 @@ mod perfdata;
 mod prometheus;
 
 use super::families::Families;
-use super::verdict::{State, Verdict};
+use super::verdict::Verdict;
 use crate::yaml::{Faults, FromYaml, Node, nearest};
 
 /// The longest summary, in characters; what is longer is cut.
@@ -208,6 +208,7 @@ mod testing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::verdict::State;
     use crate::yaml::Document;
 
     #[test]
