@@ -97,7 +97,8 @@ async fn what_hangs_is_critical_and_what_cannot_be_started_or_is_killed_is_unkno
     assert_eq!(ended, Ended::Failed);
     assert!(summary.starts_with("could not be started: \"/nowhere/check\""), "{summary}");
     assert_eq!(state(&*setup.run("killed").await), (Ended::Failed, "was killed by SIGSEGV".to_string()));
-    let states = ["hangs", "missing", "killed"].map(|name| setup.standing(name).unwrap().last.as_ref().unwrap().verdict.state);
+    let states =
+        ["hangs", "missing", "killed"].map(|name| setup.standing(name).unwrap().last.as_ref().unwrap().verdict.state);
     assert_eq!(states, [State::Critical, State::Unknown, State::Unknown]);
     setup.end().await;
 }
