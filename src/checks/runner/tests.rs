@@ -132,7 +132,7 @@ async fn after_a_reload_what_is_the_same_goes_on_what_changed_begins_anew_and_wh
     let same = "- {name: same, command: ['true'], format: exit, interval: 1h}\n";
     let pid = setup.path("pid");
     let gone = format!(
-        "- {{name: gone, command: [/bin/sh, -c, 'echo $$ > {}; exec sleep 60'], format: exit, timeout: 1m, interval: 1h}}\n",
+        "- {{name: gone, command: [/bin/sh, -c, 'echo $$ > {}; exec sleep 600'], format: exit, timeout: 10m, interval: 1h}}\n",
         pid.display()
     );
     setup.set(&format!("{same}- {{name: changed, command: ['true'], format: exit, interval: 1h}}\n{gone}"));
