@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use super::super::net::testing::{Ran, faults, nobody, run, section, serve};
 use super::super::tls::testing::{BOTH, Own};
@@ -121,7 +121,10 @@ async fn the_request_is_as_it_was_configured() {
         format!("fail_if_body_not_matches_regexp: [{}]", seen.join(", "))
     };
     for (config, seen) in [
-        (format!("url: 'http://{address}/a?b=c#d'"), vec!["^GET /a\\?b=c HTTP/1.1", "user-agent: Watchfire/", "accept: "]),
+        (
+            format!("url: 'http://{address}/a?b=c#d'"),
+            vec!["^GET /a\\?b=c HTTP/1.1", "user-agent: Watchfire/", "accept: "],
+        ),
         (format!("url: 'http://me:h%40x@{address}/'"), vec!["authorization: Basic bWU6aEB4"]),
         (
             format!("url: 'http://{address}/'\nmethod: POST\nbody: hello\nheaders: {{Host: a.example, X-Y: z}}"),
@@ -206,7 +209,11 @@ async fn who_does_not_answer_is_said_to_do_so_and_how() {
     probe(&format!("url: {}", answers(long).await)).await.critical();
     let cut = answers("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello").await;
     let ran = probe(&format!("url: {cut}")).await;
-    assert!(ran.critical().starts_with("answered 200 OK, but its body broke off after 5 bytes: "), "{}", ran.critical());
+    assert!(
+        ran.critical().starts_with("answered 200 OK, but its body broke off after 5 bytes: "),
+        "{}",
+        ran.critical()
+    );
     assert_eq!(ran.value("probe_http_uncompressed_body_length"), Some(5.0));
 }
 
@@ -288,7 +295,8 @@ async fn what_is_for_one_host_is_not_sent_to_another() {
     probe(&format!("url: {url}\npreferred_ip_protocol: ip4\n{secrets}")).await.ok();
     let same = other.replace("localhost", "127.0.0.1");
     let url = answers(redirect(&format!("http://{same}/"))).await;
-    let secrets = "bearer_token: hunter2\nheaders: {X-Key: hunter3}\nfail_if_body_not_matches_regexp: [hunter2, hunter3]";
+    let secrets =
+        "bearer_token: hunter2\nheaders: {X-Key: hunter3}\nfail_if_body_not_matches_regexp: [hunter2, hunter3]";
     probe(&format!("url: {url}\n{secrets}")).await.ok();
 }
 
@@ -325,7 +333,9 @@ async fn https(own: &Own, protocols: &[&[u8]]) -> String {
                 let executor = hyper_util::rt::TokioExecutor::new();
                 let answer = |request: hyper::Request<hyper::body::Incoming>| async move {
                     let body = format!("hello {}", request.uri());
-                    Ok::<_, std::convert::Infallible>(hyper::Response::new(http_body_util::Full::from(body)))
+                    Ok::<_, std::convert::Infallible>(hyper::Response::new(http_body_util::Full::<bytes::Bytes>::from(
+                        body,
+                    )))
                 };
                 let service = hyper::service::service_fn(answer);
                 let _ = hyper::server::conn::http2::Builder::new(executor).serve_connection(io, service).await;
@@ -352,7 +362,7 @@ async fn over_tls_the_certificates_and_the_version_are_told() {
     let url = https(&Own::signed_by(&authority, "localhost", (2090, 1, 2)), &[b"h2", b"http/1.1"]).await;
     let ran = run(trusting(&url, &authority, "valid_http_versions: [HTTP/2.0]"), LIMIT).await;
     ran.ok();
-    let ends = 3_786_998_400.0 + 86_400.0;
+    let ends = 3_786_998_400.0;
     assert_eq!(ran.value("probe_ssl_earliest_cert_expiry"), Some(ends));
     assert_eq!(ran.value("probe_ssl_last_chain_expiry_timestamp_seconds"), Some(ends));
     assert_eq!(ran.value("probe_tls_version_info{version=\"TLS 1.3\"}"), Some(1.0));
@@ -399,8 +409,11 @@ async fn certificates_that_are_refused_are_told_nevertheless() {
     let ran = run(trusting(&elsewhere, &Own::authority("another"), ""), LIMIT).await;
     assert_eq!(ran.critical(), "the certificate is signed by nobody who is trusted");
 
-    let plain = answers(ok("hello")).await.replace("http:", "https:");
-    let ran = run(trusting(&plain, &authority, ""), LIMIT).await;
+    let plain = serve(|mut stream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    });
+    let ran = run(trusting(&format!("https://{}/", plain.await), &authority, ""), LIMIT).await;
     assert_eq!(ran.critical(), "what answers does not speak TLS");
     assert_eq!(ran.value("probe_http_ssl"), Some(0.0));
 }
@@ -444,12 +457,21 @@ fn what_cannot_be_meant_is_said_with_its_place() {
         ("url: ftp://hunter2/", "c:1:6: not an http or https URL"),
         ("{url: 'http://a/', method: 'G T'}", "c:1:28: \"G T\" is no method"),
         ("{url: 'http://a/', headers: {'a b': c}}", "c:1:30: \"a b\" cannot be the name of a header"),
-        ("{url: 'http://a/', headers: {Content-Length: 1}}", "c:1:30: the header \"Content-Length\" cannot be set here"),
+        (
+            "{url: 'http://a/', headers: {Content-Length: 1}}",
+            "c:1:30: the header \"Content-Length\" cannot be set here",
+        ),
         ("{url: 'http://a/', body: a, body_file: b}", "c:1:40: body and body_file exclude each other"),
         ("{url: 'http://a/', valid_status_codes: [200, 2000]}", "c:1:46: 2000 is no status"),
-        ("{url: 'http://a/', valid_http_versions: [HTTP/1.2]}", "c:1:42: there is no version \"HTTP/1.2\": did you mean"),
+        (
+            "{url: 'http://a/', valid_http_versions: [HTTP/1.2]}",
+            "c:1:42: there is no version \"HTTP/1.2\": did you mean",
+        ),
         ("{url: 'http://a/', fail_if_ssl: true, fail_if_not_ssl: true}", "c:1:56: fail_if_ssl and fail_if_not_ssl"),
-        ("{url: 'http://a/', basic_auth: {username: a}, bearer_token: b}", "c:1:1: basic_auth and bearer_token exclude"),
+        (
+            "{url: 'http://a/', basic_auth: {username: a}, bearer_token: b}",
+            "c:1:1: basic_auth and bearer_token exclude",
+        ),
         ("{url: 'http://a/', fail_if_body_matches_regexp: ['(']}", "c:1:50: not a regular expression"),
         ("{url: 'http://a/', fail_if_header_matches: [{header: a}]}", "c:1:45: a match needs a regexp"),
         ("{url: 'http://a/', proxy_url: b}", "c:1:20: \"proxy_url\" is a key of blackbox_exporter's that"),
