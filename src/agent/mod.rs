@@ -27,6 +27,7 @@ use tokio::sync::watch;
 
 use crate::alerting::Alerting;
 use crate::chart;
+use crate::checks::Runner;
 use crate::collect::Roots;
 use crate::config::{Config, ConfigFile};
 use crate::history::{DiskMetrics, Place};
@@ -167,6 +168,8 @@ async fn serve(source: Source, mut config: Config, access: Access) -> Result<(),
         false => None,
     };
     shared.set_alerting(alerting.clone());
+    let checks = Runner::new(pool.clone(), source.roots.clone());
+    let configured = config.file.checks.clone();
     let outlets = Outlets {
         shared: shared.clone(),
         alerting: alerting.clone(),
@@ -174,6 +177,7 @@ async fn serve(source: Source, mut config: Config, access: Access) -> Result<(),
         registry,
         instruments: instruments.clone(),
         history,
+        checks: checks.board(),
     };
     let fixed = fixed(&config.file);
     server.handle().set_query_limits(config.file.query.clone());
@@ -189,6 +193,7 @@ async fn serve(source: Source, mut config: Config, access: Access) -> Result<(),
         .name("watchfire-tick".to_string())
         .spawn(move || end_on_panic("tick thread", || ticker.run(&inbox)))
         .map_err(|e| StartError::Other(format!("cannot start the tick thread: {e}")))?;
+    checks.set(&configured);
 
     let reloader = Arc::new(Reload {
         source,
@@ -198,6 +203,7 @@ async fn serve(source: Source, mut config: Config, access: Access) -> Result<(),
         shared: shared.clone(),
         alerting: alerting.clone(),
         pool: pool.clone(),
+        checks,
         runtime,
         commands: commands.clone(),
         instruments,
@@ -341,6 +347,7 @@ struct Reload {
     shared: Arc<Shared>,
     alerting: Alerting,
     pool: Pool,
+    checks: Runner,
     runtime: tokio::runtime::Handle,
     commands: std::sync::mpsc::Sender<Command>,
     instruments: Arc<Instruments>,
@@ -369,6 +376,7 @@ impl Reloader for Reload {
                 self.web.set_query_limits(config.file.query.clone());
                 tell(&self.shared, &config.file);
                 self.pool.reconfigure(config.file.pool);
+                self.checks.set(&config.file.checks);
                 let options = alerting_options(&config, &self.shared);
                 self.runtime.block_on(self.alerting.reload(&config.file.alerting, options));
                 let _ = self.commands.send(Command::Reload(Box::new((config, self.source.roots.clone()))));

@@ -20,8 +20,9 @@ use super::memory::Memory;
 use super::own::Own;
 use super::shared::{Alerts, Shared};
 use crate::alerting::Alerting;
-use crate::collect::{Collector, Roots, Sampler, Sampling};
-use crate::config::Config;
+use crate::checks::{Board, ChecksCollector};
+use crate::collect::{Collector, Planned, Roots, Sampler, Sampling};
+use crate::config::{Config, ConfigFile};
 use crate::exposition::copy_registry;
 use crate::history::{Place, SharedHistory};
 use crate::http::CollectorState;
@@ -59,6 +60,8 @@ pub struct Outlets {
     pub instruments: Arc<Instruments>,
     /// Where history is kept over a restart.
     pub history: Option<Place>,
+    /// How the checks stand.
+    pub checks: Arc<Board>,
 }
 
 /// The tick thread.
@@ -90,7 +93,7 @@ impl Ticker {
     pub fn new(config: Config, roots: &Roots, instance: &str, outlets: Outlets) -> Result<Ticker, String> {
         let target = super::target_labels(&config.file, instance);
         let table = Arc::new(SeriesTable::new(target));
-        let sampler = sampler(&config.file, roots, &table);
+        let sampler = sampler(&config.file, roots, &outlets.checks, &table);
         let settings = rule_settings(&config, &sampler);
         let interval = config.file.global.scrape_interval;
         // First, so that it is read while the rest is made.
@@ -311,7 +314,7 @@ impl Ticker {
     fn reload(&mut self, config: Config, roots: &Roots) {
         self.interval = config.file.global.scrape_interval;
         let file = &config.file;
-        let planned = file.collectors.plan(&file.processes, roots);
+        let planned = planned(file, roots, &self.outlets.checks);
         self.sampler.replace(planned, &self.table, file.global.collector_series_limit);
         let settings = rule_settings(&config, &self.sampler);
         self.memory.reload(config.file.history.limits(), lookbacks(&config.rules, &settings), self.interval);
@@ -328,8 +331,17 @@ fn same(a: &Section, b: &Section) -> bool {
     Arc::ptr_eq(&a.layout, &b.layout) && values()
 }
 
-fn sampler(file: &crate::config::ConfigFile, roots: &Roots, table: &Arc<SeriesTable>) -> Sampler {
-    Sampler::new(file.collectors.plan(&file.processes, roots), table, file.global.collector_series_limit)
+fn sampler(file: &ConfigFile, roots: &Roots, checks: &Arc<Board>, table: &Arc<SeriesTable>) -> Sampler {
+    Sampler::new(planned(file, roots, checks), table, file.global.collector_series_limit)
+}
+
+/// The collectors that are to run, and where there are checks, the one that says how they stand.
+fn planned(file: &ConfigFile, roots: &Roots, checks: &Arc<Board>) -> Vec<Planned> {
+    let mut planned = file.collectors.plan(&file.processes, roots);
+    if !file.checks.0.is_empty() {
+        planned.push(ChecksCollector::plan(checks.clone()));
+    }
+    planned
 }
 
 fn rule_settings(config: &Config, sampler: &Sampler) -> Settings {

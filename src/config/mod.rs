@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::alerting::AlertingConfig;
+use crate::checks::Checks;
 use crate::collect::CollectorsConfig;
 use crate::collect::process::ProcessesConfig;
 use crate::history::HistoryConfig;
@@ -80,6 +81,8 @@ crate::section! {
         pub groups: Node = Node::null(),
         /// Who is told, and how: Alertmanager's tree.
         pub alerting: AlertingConfig = AlertingConfig::default(),
+        /// What is looked at from time to time.
+        pub checks: Checks = Checks::default(),
         /// How commands are run.
         pub pool: PoolConfig = PoolConfig::default(),
     }
@@ -96,6 +99,7 @@ impl ConfigFile {
         }
         self.processes.resolve_paths(dir);
         self.alerting.resolve_paths(dir);
+        self.checks.resolve_paths(dir);
     }
 }
 

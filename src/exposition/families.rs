@@ -35,6 +35,11 @@ impl Kept {
         self.samples.push(suffix, labels, value);
     }
 
+    /// Whether it is the same family, whatever its samples are.
+    pub fn is_like(&self, other: &Kept) -> bool {
+        self.kind == other.kind && self.name == other.name && self.help == other.help
+    }
+
     /// The number of samples.
     pub fn len(&self) -> usize {
         self.samples.list.len()
@@ -102,6 +107,12 @@ pub struct Merged {
     pub help: Box<str>,
     /// File and family in it.
     parts: Vec<(usize, usize)>,
+}
+
+impl Merged {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// What two files do not agree about.

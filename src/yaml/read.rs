@@ -189,6 +189,10 @@ impl<T: FromYaml> FromYaml for Box<T> {
         T::from_yaml(node, faults).map(Box::new)
     }
 
+    fn key_paths(path: &str, paths: &mut Vec<String>) {
+        T::key_paths(path, paths);
+    }
+
     fn as_yaml(&self) -> Option<Value> {
         T::as_yaml(self)
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub use agent::{Agent, Setup, always_firing, binary, run};
 pub use http::{Response, form, percent_encoded, post_form, post_json, request, request_to};
 pub use metrics::Metrics;
-pub use peers::{Prometheus, alertmanager, node_exporter_page, peer};
+pub use peers::{Prometheus, alertmanager, node_exporter_page, peer, plugin};
 pub use process::{Child, Named, free_port};
 pub use server::Server;
 pub use webhook::{Behaviour, Post, Receiver};

@@ -16,7 +16,16 @@ use super::{Agent, Child, Response, SOON, eventually, free_port, request};
 /// and is a failure where `WATCHFIRE_REQUIRE_PEERS` is set.
 pub fn peer(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).map(|dir| dir.join(name)).find(|p| p.is_file());
+    found(name, env::split_paths(&path))
+}
+
+/// Where this plugin of Debian's `monitoring-plugins-basic` is; else as [`peer`].
+pub fn plugin(name: &str) -> Option<PathBuf> {
+    found(name, ["/usr/lib/nagios/plugins".into()])
+}
+
+fn found(name: &str, folders: impl IntoIterator<Item = PathBuf>) -> Option<PathBuf> {
+    let found = folders.into_iter().map(|dir| dir.join(name)).find(|p| p.is_file());
     if found.is_none() {
         assert!(env::var_os("WATCHFIRE_REQUIRE_PEERS").is_none(), "{name} is not installed, and peers are required");
         eprintln!("skipped: {name} is not installed");

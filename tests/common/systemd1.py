@@ -92,6 +92,13 @@ class Manager(Properties):
             for name, (load, active, sub, _, _) in UNITS.items()
         ]
 
+    @dbus.service.method(SYSTEMD + ".Manager", in_signature="s", out_signature="o")
+    def LoadUnit(self, name):
+        if "." not in name:
+            text = f"Unit name {name} is not valid."
+            raise dbus.exceptions.DBusException(text, name="org.freedesktop.DBus.Error.InvalidArgs")
+        return path_of(name)
+
 
 def path_of(name):
     return dbus.ObjectPath(f"{BASE}/unit/{escaped(name)}")
@@ -99,9 +106,17 @@ def path_of(name):
 
 def objects():
     yield Manager(BASE, {SYSTEMD + ".Manager": MANAGER})
-    for name, (_, _, _, start, properties) in UNITS.items():
+    for name, (load, active, sub, start, properties) in UNITS.items():
         kind = name.rsplit(".", 1)[1].capitalize()
-        unit = {"ActiveEnterTimestamp": dbus.UInt64(start)}
+        unit = {
+            "ActiveEnterTimestamp": dbus.UInt64(start),
+            "StateChangeTimestamp": dbus.UInt64(start),
+            "LoadState": load,
+            "ActiveState": active,
+            "SubState": sub,
+        }
+        if kind == "Service":
+            properties = dict(properties, Result="exit-code" if active == "failed" else "success")
         yield Properties(path_of(name), {f"{SYSTEMD}.Unit": unit, f"{SYSTEMD}.{kind}": properties})
 
 

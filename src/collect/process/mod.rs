@@ -41,6 +41,7 @@ mod ends;
 mod events;
 mod exits;
 mod families;
+mod find;
 mod groups;
 mod namer;
 mod naming;
@@ -57,6 +58,7 @@ mod users;
 use std::time::Instant;
 
 pub use config::{ProcessesCollectorConfig, ProcessesConfig};
+pub use find::{Finder, Process};
 pub use naming::{CommandPattern, GroupItem, GroupItems, GroupName};
 pub use table::Comm;
 pub use top::{TopProcess, TopProcesses};

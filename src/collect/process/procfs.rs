@@ -77,7 +77,7 @@ impl ProcFs {
         Ok(())
     }
 
-    fn open_root(&mut self) -> Result<(), Errno> {
+    pub(super) fn open_root(&mut self) -> Result<(), Errno> {
         if self.dir.is_none() {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let dir = rustix::fs::open(&self.path, flags, Mode::empty())?;

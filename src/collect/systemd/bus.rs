@@ -53,6 +53,23 @@ impl Bus {
         Ok(self.0.call(&call, read)?)
     }
 
+    /// Asks the manager for a unit by its name, which need not be in memory: the path of its object. A name that no unit
+    /// file has gets an object too, which says so.
+    pub fn load_unit(&mut self, name: &str) -> Result<String, CollectError> {
+        let call = Call {
+            destination: SYSTEMD,
+            path: "/org/freedesktop/systemd1",
+            interface: "org.freedesktop.systemd1.Manager",
+            member: "LoadUnit",
+            may_start: false,
+            body: &Body::strings(&[name]),
+        };
+        Ok(self.0.call(&call, |message| match message.signature {
+            b"o" => message.body.string().map(str::to_string),
+            _ => Err(Malformed("LoadUnit is of another type")),
+        })?)
+    }
+
     /// The properties, in their order. One that the peer refuses, or that is of another type, is `None`.
     pub fn properties(&mut self, wanted: &[Property<'_>]) -> Result<Vec<Option<Answer>>, CollectError> {
         let mut answers = vec![None; wanted.len()];

@@ -23,14 +23,18 @@
 //! `enable_task_metrics`.
 
 mod bus;
+mod peer;
+mod units;
 
 use std::collections::BTreeMap;
-use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use self::bus::{Answer, Bus, Property};
+pub use self::peer::Peer;
+pub use self::units::{UnitStatus, matching, named};
+
+use self::bus::{Answer, Property};
 use super::{CollectError, Collector, Roots};
-use crate::dbus::{Address, Malformed, Message};
+use crate::dbus::{Malformed, Message};
 use crate::model::{MetricType, Writer};
 use crate::yaml::Pattern;
 
@@ -62,10 +66,7 @@ const MANAGER: &str = "/org/freedesktop/systemd1";
 /// The `systemd` collector.
 pub struct Systemd {
     config: SystemdConfig,
-    /// Of the system bus, in the order in which they are tried.
-    addresses: Vec<Address>,
-    private: Address,
-    limit: Duration,
+    peer: Peer,
 }
 
 /// One of the answer to `ListUnits`.
@@ -78,32 +79,7 @@ struct Unit {
 
 impl Systemd {
     pub fn new(config: &SystemdConfig, roots: &Roots) -> Systemd {
-        let addresses = match std::env::var_os("DBUS_SYSTEM_BUS_ADDRESS") {
-            Some(named) if !named.is_empty() => Address::list(named.as_bytes()),
-            _ => vec![Address::Path(roots.root("/run/dbus/system_bus_socket"))],
-        };
-        let private = Address::Path(roots.root("/run/systemd/private"));
-        Systemd { config: config.clone(), addresses, private, limit: LIMIT }
-    }
-
-    fn connect(&self) -> Result<Bus, CollectError> {
-        if self.config.private {
-            return Bus::connect(&self.private, false, self.limit);
-        }
-        let mut failure = CollectError::Other(
-            "DBUS_SYSTEM_BUS_ADDRESS names no address that is known: unix:path=FILE or unix:abstract=NAME".to_string(),
-        );
-        for address in &self.addresses {
-            match Bus::connect(address, true, self.limit) {
-                Ok(bus) => return Ok(bus),
-                Err(e) => failure = e,
-            }
-        }
-        // The bus may be the part that has died; what is wrong with it is the better thing to say.
-        match rustix::process::geteuid().is_root() {
-            true => Bus::connect(&self.private, false, self.limit).map_err(|_| failure),
-            false => Err(failure),
-        }
+        Systemd { config: config.clone(), peer: Peer::new(roots, config.private, LIMIT) }
     }
 
     /// What is asked of a unit.
@@ -193,7 +169,7 @@ const FAMILIES: [(Asked, MetricType, &str, &str); 8] = [
 
 impl Collector for Systemd {
     fn collect(&mut self, out: &mut Writer) -> Result<(), CollectError> {
-        let mut bus = self.connect()?;
+        let mut bus = self.peer.connect()?;
         let manager = |name| Property { path: MANAGER, interface: "Manager", name };
         let answers = bus.properties(&["Version", "Virtualization", "SystemState"].map(manager))?;
         let text = |i: usize| match answers.get(i) {

@@ -9,6 +9,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 
 use super::*;
 use crate::collect::testing::{Runner, Tree};
+use crate::dbus::Address;
 use crate::fuzz::Fuzz;
 
 const AT: &str = "root/run/dbus/system_bus_socket";
@@ -16,8 +17,8 @@ const AT: &str = "root/run/dbus/system_bus_socket";
 /// A collector of the bus in this tree that gives up early.
 fn build(tree: &Tree) -> Systemd {
     let mut systemd = Systemd::new(&SystemdConfig::default(), &tree.roots());
-    systemd.addresses = vec![Address::Path(tree.path(AT))];
-    systemd.limit = Duration::from_millis(300);
+    systemd.peer.addresses = vec![Address::Path(tree.path(AT))];
+    systemd.peer.limit = Duration::from_millis(300);
     systemd
 }
 
@@ -129,7 +130,7 @@ fn whatever_a_bus_says_nothing_panics() {
         let said = said.to_vec();
         let served = peer(&tree, move |s| answer(s, &said));
         let mut systemd = build(&tree);
-        systemd.limit = Duration::from_secs(5);
+        systemd.peer.limit = Duration::from_secs(5);
         assert!(Runner::new(systemd).section().1.is_err());
         served.join().unwrap();
     });

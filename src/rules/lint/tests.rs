@@ -251,7 +251,6 @@ fn nothing_is_said_of_the_stock_rules_and_of_a_collection_but_what_is_so() {
             "prometheus_config_last_reload_successful",
             "http_request_duration_seconds_bucket",
             "http_requests_total",
-            "probe_ssl_earliest_cert_expiry",
             "backup_last_success_timestamp_seconds",
         ]
     );

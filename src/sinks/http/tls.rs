@@ -40,6 +40,17 @@ impl TlsConfig {
     /// # Errors
     /// Which file cannot be read, or does not hold what it should.
     pub(crate) fn client_config(&self) -> Result<ClientConfig, String> {
+        self.client_config_around(|verifier| verifier)
+    }
+
+    /// The same, with something around what checks certificates: for those who look at them.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn client_config_around(
+        &self,
+        around: impl FnOnce(Arc<dyn ServerCertVerifier>) -> Arc<dyn ServerCertVerifier>,
+    ) -> Result<ClientConfig, String> {
         let provider = Arc::new(ring::default_provider());
         let given = pem_text("ca", self.ca.as_deref(), self.ca_file.as_deref())?;
         let given = given.map(|(name, text)| certificates(&name, &text)).transpose()?;
@@ -56,7 +67,7 @@ impl TlsConfig {
             .with_protocol_versions(&self.versions())
             .map_err(|e| format!("tls_config: {e}"))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
+            .with_custom_certificate_verifier(around(Arc::new(verifier)));
         let own = pem_text("cert", self.cert.as_deref(), self.cert_file.as_deref())?;
         let key = pem_text("key", self.key.as_ref().map(Secret::expose), self.key_file.as_deref())?;
         match (own, key) {

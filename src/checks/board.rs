@@ -1,0 +1,273 @@
+//! The board: how each check stands, and what its last run has found.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::families::Families;
+use super::verdict::{State, Verdict};
+use crate::exposition::families::Kept;
+use crate::model::{Labels, Timestamp};
+
+/// A check whose last run is older than so many intervals is late: what it found then says nothing of now.
+const LATE: u32 = 3;
+
+/// What became of a run: the label `result`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// It has a verdict of its own.
+    With(State),
+    /// It took too long.
+    Timeout,
+    /// It could not be started, was killed, or its end was lost.
+    Failed,
+}
+
+impl Ended {
+    pub const ALL: [Ended; 6] = [
+        Ended::With(State::Ok),
+        Ended::With(State::Warning),
+        Ended::With(State::Critical),
+        Ended::With(State::Unknown),
+        Ended::Timeout,
+        Ended::Failed,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Ended::With(state) => state.as_str(),
+            Ended::Timeout => "timeout",
+            Ended::Failed => "failed",
+        }
+    }
+}
+
+/// What a command has used.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct CommandUse {
+    /// `None` when it did not exit by itself.
+    pub exit_code: Option<i32>,
+    /// In user mode and in the kernel.
+    pub cpu: Duration,
+    /// Bytes; `None` when it is not known.
+    pub max_rss: Option<u64>,
+}
+
+/// The end of a run.
+pub struct Report {
+    pub ended: Ended,
+    pub verdict: Verdict,
+    pub ran: Duration,
+    /// Of a check that is a command.
+    pub command: Option<CommandUse>,
+    pub families: Families,
+}
+
+/// The last run of a check.
+pub struct LastRun {
+    pub verdict: Verdict,
+    /// When it ended.
+    pub at: Timestamp,
+    pub ran: Duration,
+    pub command: Option<CommandUse>,
+    ended: Instant,
+    found: Vec<Kept>,
+}
+
+/// How a check stands.
+pub struct Standing {
+    pub name: Arc<str>,
+    /// Of all its metrics; `check` is among them.
+    pub labels: Arc<Labels>,
+    pub interval: Duration,
+    /// How long a run may take.
+    pub timeout: Duration,
+    /// When it was put in force as it is now.
+    pub since: Timestamp,
+    /// Runs, in the order of [`Ended::ALL`].
+    pub runs: [u64; Ended::ALL.len()],
+    pub last: Option<Arc<LastRun>>,
+    /// Which of the checks that have had this name it is.
+    version: u64,
+}
+
+impl Standing {
+    /// A check that has not run yet.
+    pub fn new(name: Arc<str>, labels: Arc<Labels>, interval: Duration, timeout: Duration) -> Standing {
+        let (since, runs) = (Timestamp::now(), [0; Ended::ALL.len()]);
+        Standing { name, labels, interval, timeout, since, runs, last: None, version: 0 }
+    }
+
+    /// What the last run has found, unless that is too old.
+    pub fn found(&self, now: Instant) -> &[Kept] {
+        let limit = self.interval * LATE + self.timeout;
+        let fresh = self.last.as_ref().filter(|last| now.saturating_duration_since(last.ended) <= limit);
+        fresh.map_or(&[], |last| &last.found)
+    }
+
+    /// What the last run has found, however old it is.
+    pub fn found_last(&self) -> &[Kept] {
+        self.last.as_ref().map_or(&[], |last| &last.found)
+    }
+}
+
+/// Stands for a check in the state in which it was put on the board: a run of what the check was before says nothing of
+/// what it is now.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    name: Arc<str>,
+    version: u64,
+}
+
+/// A check that is to stand on the board.
+pub enum Placed {
+    /// As it stands there already.
+    Same(Arc<str>),
+    /// New, or not as it was before: what was counted under its name goes on.
+    New(Standing),
+}
+
+/// How all checks stand, in the order of the configuration.
+#[derive(Default)]
+pub struct Board {
+    /// A plain mutex: it is held for moments, in which nothing is read or written of what the checks have found.
+    rows: Mutex<Rows>,
+}
+
+#[derive(Default)]
+struct Rows {
+    list: Vec<Arc<Standing>>,
+    places: HashMap<Arc<str>, usize>,
+    versions: u64,
+}
+
+impl Rows {
+    fn get(&self, name: &str) -> Option<&Arc<Standing>> {
+        self.list.get(*self.places.get(name)?)
+    }
+}
+
+impl Board {
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        // Nothing panics while it is held, so what is behind a poisoned lock is still whole.
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts these checks on the board and takes all others off. Gives tickets for those that are new, in their order.
+    pub fn set(&self, checks: Vec<Placed>) -> Vec<Ticket> {
+        let mut rows = self.rows();
+        let mut list = Vec::with_capacity(checks.len());
+        let mut tickets = Vec::new();
+        for placed in checks {
+            match placed {
+                Placed::Same(name) => list.extend(rows.get(&name).cloned()),
+                Placed::New(mut standing) => {
+                    rows.versions += 1;
+                    standing.version = rows.versions;
+                    if let Some(before) = rows.get(&standing.name) {
+                        standing.runs = before.runs;
+                    }
+                    tickets.push(Ticket { name: standing.name.clone(), version: standing.version });
+                    list.push(Arc::new(standing));
+                }
+            }
+        }
+        rows.places = list.iter().enumerate().map(|(i, standing)| (standing.name.clone(), i)).collect();
+        rows.list = list;
+        tickets
+    }
+
+    /// Takes in the end of a run.
+    pub fn record(&self, ticket: &Ticket, report: Report) {
+        let Report { ended, verdict, ran, command, families } = report;
+        let found = families.into_kept();
+        let last = LastRun { verdict, at: Timestamp::now(), ran, command, ended: Instant::now(), found };
+        let last = Arc::new(last);
+        let mut rows = self.rows();
+        let place = rows.places.get(&ticket.name).copied();
+        let Some(row) = place.and_then(|place| rows.list.get_mut(place)) else { return };
+        if row.version != ticket.version {
+            return;
+        }
+        let mut runs = row.runs;
+        if let Some(count) = Ended::ALL.iter().position(|e| *e == ended).and_then(|i| runs.get_mut(i)) {
+            *count += 1;
+        }
+        let before = row.last.as_ref().map(|last| last.verdict.state);
+        *row = Arc::new(Standing {
+            name: row.name.clone(),
+            labels: row.labels.clone(),
+            last: Some(last.clone()),
+            runs,
+            ..**row
+        });
+        drop(rows);
+        log_change(&ticket.name, before, &last.verdict);
+    }
+
+    /// How all checks stand at this moment.
+    pub fn all(&self) -> Vec<Arc<Standing>> {
+        self.rows().list.clone()
+    }
+}
+
+fn log_change(check: &str, before: Option<State>, now: &Verdict) {
+    match (before, now.state) {
+        (before, state) if before == Some(state) => {}
+        (None, State::Ok) => tracing::debug!(check, "{}", now.summary),
+        (Some(_), State::Ok) => tracing::info!(check, "ok again: {}", now.summary),
+        (_, state) => tracing::warn!(check, "{}: {}", state.as_str(), now.summary),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(name: &str) -> Standing {
+        let labels = Arc::new(Labels::from_pairs([("check", name)]));
+        Standing::new(name.into(), labels, Duration::from_secs(60), Duration::from_secs(10))
+    }
+
+    fn report(state: State) -> Report {
+        let mut families = Families::new(Arc::new(Labels::empty()));
+        families.gauge("found", "", &[], 1.0);
+        let verdict = Verdict::new(state, "so it is");
+        Report { ended: Ended::With(state), verdict, ran: Duration::from_millis(5), command: None, families }
+    }
+
+    fn runs(board: &Board) -> Vec<(String, u64)> {
+        board.all().iter().map(|s| (s.name.to_string(), s.runs.iter().sum())).collect()
+    }
+
+    #[test]
+    fn a_run_counts_for_its_check_and_is_what_it_has_found_until_it_is_too_old() {
+        let board = Board::default();
+        let tickets = board.set(vec![Placed::New(standing("a")), Placed::New(standing("b"))]);
+        let now = Instant::now();
+        assert!(board.all()[1].found(now).is_empty());
+        board.record(&tickets[1], report(State::Warning));
+        let standing = board.all().remove(1);
+        assert_eq!(standing.runs, [0, 1, 0, 0, 0, 0]);
+        assert_eq!(standing.last.as_ref().map(|last| last.verdict.state), Some(State::Warning));
+        assert_eq!(standing.found(now + Duration::from_secs(180)).len(), 1);
+        assert_eq!(standing.found(now + Duration::from_secs(200)).len(), 0);
+        assert_eq!((standing.found_last().len(), board.all()[0].runs), (1, [0; 6]));
+    }
+
+    #[test]
+    fn what_stays_keeps_how_it_stands_and_what_changes_keeps_what_was_counted() {
+        let board = Board::default();
+        let old = board.set(vec![Placed::New(standing("a")), Placed::New(standing("b")), Placed::New(standing("c"))]);
+        old.iter().for_each(|ticket| board.record(ticket, report(State::Ok)));
+        let new = board.set(vec![Placed::New(standing("d")), Placed::Same("b".into()), Placed::New(standing("a"))]);
+        assert_eq!(runs(&board), [("d".to_string(), 0), ("b".to_string(), 1), ("a".to_string(), 1)]);
+        let all = board.all();
+        assert!(all[1].last.is_some() && all[2].last.is_none(), "what it was before has found");
+        // Runs that were under way: of what it was before, of what is gone, of what stays.
+        old.iter().for_each(|ticket| board.record(ticket, report(State::Ok)));
+        assert_eq!(runs(&board), [("d".to_string(), 0), ("b".to_string(), 2), ("a".to_string(), 1)]);
+        new.iter().for_each(|ticket| board.record(ticket, report(State::Ok)));
+        assert_eq!(runs(&board), [("d".to_string(), 1), ("b".to_string(), 2), ("a".to_string(), 2)]);
+    }
+}

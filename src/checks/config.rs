@@ -1,0 +1,355 @@
+//! The configuration section `checks`: a list, each item of one kind.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dns::DnsCheck;
+use super::file::FileConfig;
+use super::format::json::JsonConfig;
+use super::format::{Format, FormatName};
+use super::http::HttpCheck;
+use super::icmp::IcmpCheck;
+use super::limits::LimitsConfig;
+use super::local::Bytes;
+use super::log::LogConfig;
+use super::process::ProcessConfig;
+use super::systemd::UnitConfig;
+use super::tcp::TcpCheck;
+use crate::model::{Labels, format_duration};
+use crate::section;
+use crate::yaml::{Faults, FromYaml, Node, Secret, Value};
+
+/// What else would burden the host more than it tells of it.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// A name is a label's value and what people type.
+const MAX_NAME: usize = 128;
+
+section! {
+    check = check;
+    /// `checks[]`.
+    pub struct CheckConfig {
+        /// Its name: the label `check`.
+        pub name: String = String::new(),
+        /// A program and its arguments; no shell is involved.
+        pub command: Vec<String> = Vec::new(),
+        /// How the command's output is read.
+        pub format: Option<FormatName> = None,
+        /// What is read of a JSON document.
+        pub json: Option<JsonConfig> = None,
+        /// A request over HTTP.
+        pub http: Option<Box<HttpCheck>> = None,
+        /// A connection, and what is said over it.
+        pub tcp: Option<Box<TcpCheck>> = None,
+        /// A question to a name server.
+        pub dns: Option<Box<DnsCheck>> = None,
+        /// Echo requests, as ping sends them.
+        pub icmp: Option<Box<IcmpCheck>> = None,
+        /// Files: their age, size, number, content.
+        pub file: Option<Box<FileConfig>> = None,
+        /// Processes: whether they run, and how many.
+        pub process: Option<Box<ProcessConfig>> = None,
+        /// Units of systemd and their states.
+        pub systemd: Option<Box<UnitConfig>> = None,
+        /// Log files that are followed: what stands in them.
+        pub log: Option<Box<LogConfig>> = None,
+        /// How often it runs.
+        pub interval: Duration = Duration::from_secs(60),
+        /// How long a run may take.
+        pub timeout: Duration = Duration::from_secs(10),
+        /// How often a run that is not ok is tried again before it counts.
+        pub retries: u32 = 0,
+        /// Labels of all its metrics.
+        pub labels: Labels = Labels::empty(),
+        /// Environment variables for the command, beside PATH, HOME, LANG and TZ.
+        pub env: BTreeMap<String, Secret> = BTreeMap::new(),
+        /// The directory that the command starts in.
+        pub directory: Option<PathBuf> = None,
+        /// The bytes that are read of the command's output.
+        pub output_limit: Bytes = Bytes(1 << 20),
+        /// What the command may use of the host, and as whom.
+        pub limits: LimitsConfig = LimitsConfig::default(),
+    }
+}
+
+/// The keys that say what is checked: each check has one of them.
+const KINDS: [&str; 9] = ["command", "http", "tcp", "dns", "icmp", "file", "process", "systemd", "log"];
+
+/// Keys that only shape a command.
+const OF_COMMANDS: [&str; 6] = ["format", "json", "env", "directory", "output_limit", "limits"];
+
+fn check(check: &mut CheckConfig, node: &Node, faults: &mut Faults) {
+    let at = |key: &str| node.get(key).map_or(node.at, |value| value.at);
+    if let Some(fault) = name_fault(&check.name) {
+        faults.error(at("name"), fault);
+    }
+    let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| node.get(kind).is_some_and(|n| !n.is_null())).collect();
+    match *kinds {
+        [_] => {}
+        [] => faults.error(node.at, format!("nothing to check: it has none of {}", KINDS.join(", "))),
+        [.., last] => faults.error(at(last), format!("{}: a check has one of them", kinds.join(" and "))),
+    }
+    match kinds.contains(&"command") {
+        true => check_command(check, node, faults),
+        false if kinds.is_empty() => {}
+        false => {
+            for key in OF_COMMANDS.into_iter().filter(|key| node.get(key).is_some()) {
+                faults.error(at(key), format!("{key} is for a command, and there is none"));
+            }
+        }
+    }
+    if check.interval < MIN_INTERVAL {
+        faults.error(at("interval"), "shorter than 1s, the least that makes sense");
+    }
+    if check.timeout.is_zero() {
+        faults.error(at("timeout"), "must be longer than 0: no run would be in time");
+    } else if check.timeout > check.interval {
+        let (timeout, interval) = (format_duration(check.timeout), format_duration(check.interval));
+        let text =
+            format!("a run may take {timeout}, longer than the {interval} until the next, which is then left out");
+        faults.warn(at("timeout"), text);
+    }
+    let is_told_once = check.log.is_some() || check.file.as_ref().is_some_and(|file| file.checksum.is_some());
+    if check.retries > 0 && is_told_once {
+        faults.error(at("retries"), "what has changed since the last run is seen once: a second try would not see it");
+    }
+    if check.labels.has(CHECK) {
+        faults.error(at("labels"), "the label check is the check's name");
+    }
+}
+
+fn check_command(check: &CheckConfig, node: &Node, faults: &mut Faults) {
+    let at = |key: &str| node.get(key).map_or(node.at, |value| value.at);
+    if check.command.first().is_none_or(String::is_empty) {
+        faults.error(at("command"), "expected a list of the program and its arguments");
+    }
+    if node.get("format").is_none_or(Node::is_null) {
+        faults.error(at("command"), format!("format is missing: {}", FormatName::NAMES));
+    }
+    let is_json = check.format == Some(FormatName::Json);
+    if is_json && node.get("json").is_none() {
+        faults.error(at("format"), "json is missing: what becomes metrics, or the state");
+    } else if check.json.is_some() && check.format.is_some() && !is_json {
+        faults.error(at("json"), "json is for the format json");
+    }
+}
+
+fn name_fault(name: &str) -> Option<String> {
+    if name.is_empty() {
+        Some("name is missing: what the check is to be called".to_string())
+    } else if name.chars().count() > MAX_NAME {
+        Some(format!("the name is longer than {MAX_NAME} characters"))
+    } else if name.trim() != name || name.chars().any(char::is_control) {
+        Some(format!("the name {name:?} begins or ends with a blank, or has a control character"))
+    } else {
+        None
+    }
+}
+
+/// The label that holds a check's name.
+pub const CHECK: &str = "check";
+
+/// A check as it is configured.
+#[derive(Clone, Debug)]
+pub struct Check {
+    pub config: CheckConfig,
+    /// Of all that stands in the file, secrets included: one that is the same after a reload goes on where it was.
+    pub fingerprint: u64,
+}
+
+impl Check {
+    /// The labels of all its metrics.
+    pub fn labels(&self) -> Arc<Labels> {
+        let mut labels = self.config.labels.builder();
+        labels.set(CHECK, &self.config.name);
+        Arc::new(labels.build())
+    }
+
+    /// How the command's output is read; `None` for a check without a command.
+    pub fn format(&self) -> Option<Format> {
+        Some(match self.config.format? {
+            FormatName::Nagios => Format::Nagios,
+            FormatName::Prometheus => Format::Prometheus,
+            FormatName::Json => Format::Json(self.config.json.clone().unwrap_or_default()),
+            FormatName::Influx => Format::Influx,
+            FormatName::Exit => Format::Exit,
+        })
+    }
+}
+
+/// `checks`.
+#[derive(Clone, Default, Debug)]
+pub struct Checks(pub Vec<Check>);
+
+impl Checks {
+    /// Makes relative paths start at `dir`.
+    pub fn resolve_paths(&mut self, dir: &Path) {
+        for Check { config, .. } in &mut self.0 {
+            if let Some(directory) = &mut config.directory {
+                *directory = dir.join(&*directory);
+            }
+            // One without a slash is looked for in PATH.
+            if let Some(program) = config.command.first_mut().filter(|program| program.contains('/')) {
+                *program = dir.join(&*program).to_string_lossy().into_owned();
+            }
+            config.http.iter_mut().for_each(|http| http.resolve_paths(dir));
+            config.tcp.iter_mut().for_each(|tcp| tcp.resolve_paths(dir));
+            config.dns.iter_mut().for_each(|dns| dns.resolve_paths(dir));
+        }
+    }
+}
+
+impl FromYaml for Checks {
+    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
+        let Value::Sequence(items) = &node.value else {
+            faults.unexpected(node, "a list");
+            return None;
+        };
+        let mut names: HashMap<String, u32> = HashMap::new();
+        let mut checks = Vec::with_capacity(items.len());
+        for item in items {
+            let Some(config) = CheckConfig::from_yaml(item, faults) else { continue };
+            if let Some(line) = names.get(&config.name).filter(|_| !config.name.is_empty()) {
+                let at = item.get("name").map_or(item.at, |name| name.at);
+                faults.error(at, format!("the check {:?} is there already, in line {line}", config.name));
+            } else {
+                names.insert(config.name.clone(), item.at.line);
+            }
+            checks.push(Check { config, fingerprint: fingerprint(item) });
+        }
+        Some(Checks(checks))
+    }
+
+    fn key_paths(path: &str, paths: &mut Vec<String>) {
+        Vec::<CheckConfig>::key_paths(path, paths);
+    }
+}
+
+/// What stands at a node, wherever in the file that is.
+fn fingerprint(node: &Node) -> u64 {
+    fn feed(value: &Value, hasher: &mut DefaultHasher) {
+        std::mem::discriminant(value).hash(hasher);
+        match value {
+            Value::Null => {}
+            Value::Scalar { text, plain, .. } => (text, plain).hash(hasher),
+            Value::Sequence(items) => {
+                items.len().hash(hasher);
+                items.iter().for_each(|item| feed(&item.value, hasher));
+            }
+            Value::Mapping(entries) => {
+                entries.len().hash(hasher);
+                for (key, value) in entries {
+                    key.name.hash(hasher);
+                    feed(&value.value, hasher);
+                }
+            }
+        }
+    }
+    let mut hasher = DefaultHasher::new();
+    feed(&node.value, &mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzz::Fuzz;
+    use crate::yaml::Document;
+
+    fn read(text: &str) -> (Checks, String) {
+        let mut faults = Faults::default();
+        let checks = Document::parse("c.yaml", text, &mut faults).read(&mut faults);
+        (checks, faults.to_string())
+    }
+
+    const DISK: &str = "- {name: disk, command: [check_disk, -w, 10%], format: nagios}\n";
+
+    #[test]
+    fn a_check_has_a_name_a_kind_and_defaults() {
+        let (checks, faults) = read(DISK);
+        assert_eq!((faults.as_str(), checks.0.len()), ("", 1));
+        let config = &checks.0[0].config;
+        assert_eq!((config.interval, config.timeout), (Duration::from_secs(60), Duration::from_secs(10)));
+        assert!(matches!(checks.0[0].format(), Some(Format::Nagios)));
+        assert_eq!(checks.0[0].labels().to_string(), "{check=\"disk\"}");
+    }
+
+    #[test]
+    fn faults_are_said_where_they_stand() {
+        let said = |text: &str| read(text).1;
+        assert!(said("- {command: [x], format: exit}\n").contains("c.yaml:1:3: name is missing"));
+        assert!(said("- {name: ' a', command: [x], format: exit}\n").contains(":1:10: the name \" a\" begins"));
+        assert!(
+            said(&format!("- {{name: {}, command: [x], format: exit}}\n", "n".repeat(200))).contains("longer than 128")
+        );
+        assert!(said("- {name: a}\n").contains("c.yaml:1:3: nothing to check: it has none of command"));
+        let two = "- {name: a, command: [x], format: exit, tcp: {target: 'a:1'}}\n";
+        assert!(said(two).contains(":1:46: command and tcp: a check has one of them"), "{}", said(two));
+        let other = "- {name: a, tcp: {target: 'a:1'}, format: exit}\n";
+        assert!(said(other).contains(":1:43: format is for a command, and there is none"), "{}", said(other));
+        let once = "- {name: a, retries: 1, log: {path: /l, patterns: [{name: p, match: x}]}}\n";
+        assert!(said(once).contains(":1:22: what has changed since the last run is seen once"), "{}", said(once));
+        assert!(said("- {name: a, command: [x]}\n").contains(":1:22: format is missing: nagios, prometheus"));
+        assert!(said("- {name: a, command: [], format: exit}\n").contains(":1:22: expected a list of the program"));
+        assert!(said("- {name: a, command: [x], format: xml}\n").contains(":1:35: unknown format \"xml\""));
+        assert!(said("- {name: a, command: [x], format: json}\n").contains(":1:35: json is missing"));
+        let json = "- {name: a, command: [x], format: exit, json: {metrics: [{name: m, path: p}]}}\n";
+        assert!(said(json).contains(":1:47: json is for the format json"));
+        assert!(said("- {name: a, command: [x], format: exit, interval: 500ms}\n").contains("shorter than 1s"));
+        assert!(said("- {name: a, command: [x], format: exit, timeout: 0s}\n").contains("must be longer than 0"));
+        assert!(said("- {name: a, command: [x], format: exit, labels: {check: b}}\n").contains("the label check is"));
+        assert!(said("- {name: a, command: [x], format: exit, labels: {a-b: c}}\n").contains("cannot be a label name"));
+        assert!(said("- {name: a, comand: [x]}\n").contains("did you mean \"command\"?"));
+        assert!(said("name: a\n").contains("expected a list"));
+    }
+
+    #[test]
+    fn a_name_that_is_there_twice_is_said_with_the_line_of_the_first() {
+        let (_, faults) = read(&format!("{DISK}{DISK}"));
+        assert!(faults.contains("c.yaml:2:10: the check \"disk\" is there already, in line 1"), "{faults}");
+    }
+
+    #[test]
+    fn a_timeout_longer_than_the_interval_is_a_warning() {
+        let (checks, faults) = read("- {name: a, command: [x], format: exit, interval: 5s}\n");
+        assert!(
+            faults.contains("c.yaml:1:3: warning: a run may take 10s, longer than the 5s until the next"),
+            "{faults}"
+        );
+        assert_eq!(checks.0.len(), 1);
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_files_directory_and_bare_programs_do_not() {
+        let program = |command: &str| {
+            let (mut checks, _) = read(&format!("- {{name: a, command: [{command}], format: exit, directory: d}}\n"));
+            checks.resolve_paths(Path::new("/etc/watchfire"));
+            assert_eq!(checks.0[0].config.directory.as_deref(), Some(Path::new("/etc/watchfire/d")));
+            checks.0[0].config.command[0].clone()
+        };
+        assert_eq!(program("df"), "df");
+        assert_eq!(program("checks/disk.sh"), "/etc/watchfire/checks/disk.sh");
+        assert_eq!(program("/bin/df"), "/bin/df");
+    }
+
+    #[test]
+    fn a_check_is_the_same_wherever_it_stands_and_another_when_anything_changes() {
+        let of = |text: &str| read(text).0.0.iter().map(|check| check.fingerprint).collect::<Vec<_>>();
+        let other = "- {name: other, command: [x], format: exit, env: {TOKEN: a}}\n";
+        assert_eq!(of(DISK)[0], of(&format!("{other}\n{DISK}"))[1]);
+        assert_ne!(of(DISK), of(&DISK.replace("10%", "20%")));
+        assert_ne!(of(other), of(&other.replace("TOKEN: a", "TOKEN: b")), "a secret");
+        assert!(!format!("{:?}", read(other).0).contains("\"a\""));
+    }
+
+    #[test]
+    fn no_file_makes_it_panic() {
+        let json = "- {name: j, command: [x], format: json, json: {state: {path: $.a, ok: [b]}, metrics: [{name: m, each: \
+                    a, path: b, type: counter, labels: {c: $key}}]}, limits: {cpu: 5s, nice: 10, io_class: idle}}\n";
+        Fuzz::of(&[DISK, json]).heap(64 << 20).texts(|text| {
+            read(text);
+        });
+    }
+}

@@ -1,0 +1,82 @@
+//! The runner: has the configured checks run on schedule, and follows a reload.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::board::{Board, Placed, Standing};
+use super::config::Checks;
+use super::run::{Kind, Ready};
+use crate::collect::Roots;
+use crate::pool::{Pool, Schedule};
+
+/// A check with a longer interval runs at once when it is new: nobody waits an hour to see whether it works.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Runs checks in the pool; what they find is on its board.
+pub struct Runner {
+    pool: Pool,
+    roots: Roots,
+    board: Arc<Board>,
+    /// What is on schedule: by name, what it was configured from. Held through a change.
+    scheduled: Mutex<HashMap<String, u64>>,
+}
+
+/// Under what the pool knows a check.
+pub fn task_id(check: &str) -> String {
+    format!("check:{check}")
+}
+
+impl Runner {
+    pub fn new(pool: Pool, roots: Roots) -> Runner {
+        Runner { pool, roots, board: Arc::default(), scheduled: Mutex::default() }
+    }
+
+    pub fn board(&self) -> Arc<Board> {
+        self.board.clone()
+    }
+
+    /// Has these checks run from now on, and no others. Those that are as they were go on as they were, in their phase
+    /// and with what they have found; a run of another that is under way is ended, and counts for nothing.
+    pub fn set(&self, checks: &Checks) {
+        let mut scheduled = self.scheduled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *scheduled);
+        let mut placed = Vec::with_capacity(checks.0.len());
+        let mut new = Vec::new();
+        for check in &checks.0 {
+            let name = &check.config.name;
+            let same = before.get(name) == Some(&check.fingerprint);
+            if same {
+                before.remove(name);
+                placed.push(Placed::Same(name.as_str().into()));
+            } else if let Some(kind) = Kind::of(check, &self.roots) {
+                let labels = check.labels();
+                let (interval, timeout) = (check.config.interval, check.config.timeout);
+                placed.push(Placed::New(Standing::new(name.as_str().into(), labels.clone(), interval, timeout)));
+                new.push((check.clone(), kind, labels));
+            }
+            scheduled.insert(name.clone(), check.fingerprint);
+        }
+        for name in before.keys() {
+            let id = task_id(name);
+            self.pool.unschedule(&id);
+            self.pool.cancel_id(&id);
+        }
+        let tickets = self.board.set(placed);
+        for ((check, kind, labels), ticket) in new.into_iter().zip(tickets) {
+            let (id, interval) = (task_id(&check.config.name), check.config.interval);
+            let ready = Arc::new(Ready { check, kind, labels, ticket, board: self.board.clone() });
+            let every = Schedule::Every { interval, jitter: Duration::ZERO };
+            if let Err(error) = self.pool.schedule(&id, every, move || ready.task()) {
+                tracing::warn!(task = id, "not put on schedule: {error}");
+            } else if interval > SOON
+                && let Err(error) = self.pool.run_now(&id)
+            {
+                tracing::debug!(task = id, "not run at once: {error}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Checks as their users have them: plugins of others run unchanged by the real binary, and what they find served.
+
+mod common;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+use common::{Agent, SOON, Setup, eventually, free_port, plugin};
+
+/// Answers every request with a short page, as long as the test runs.
+fn http_server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 4096];
+            // A client that only connects says nothing.
+            if matches!(stream.read(&mut request), Ok(1..)) {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n");
+            }
+        }
+    });
+    port
+}
+
+fn state(agent: &Agent, check: &str) -> f64 {
+    agent.wait_for("watchfire_check_state", &[("check", check)], |_| true)
+}
+
+#[test]
+fn the_plugins_of_monitoring_plugins_run_unchanged() {
+    let names = ["check_disk", "check_load", "check_procs", "check_http", "check_tcp"];
+    let Some(plugins) = names.map(plugin).into_iter().collect::<Option<Vec<_>>>() else { return };
+    let [disk, load, procs, http, tcp] = &*plugins else { unreachable!("as many as names") };
+    let (port, nobody) = (http_server(), free_port());
+    let check = |name: &str, command: &str| {
+        format!(
+            "- {{name: {name}, command: [{command}], format: nagios, interval: 1s, timeout: 1s, labels: {{by: plugin}}}}\n"
+        )
+    };
+    let agent = Setup::new(&format!(
+        "checks:\n{}{}{}{}{}{}{}",
+        check("disk", &format!("{}, -w, 0%, -c, 0%, -p, /", disk.display())),
+        check("load", &format!("{}, -w, '9000,9000,9000', -c, '9001,9001,9001'", load.display())),
+        check("procs", &format!("{}, -w, '90000', -c, '90001'", procs.display())),
+        check("none", &format!("{}, -C, no-such-command, -c, '1:'", procs.display())),
+        check("http", &format!("{}, -I, 127.0.0.1, -p, '{port}'", http.display())),
+        check("tcp", &format!("{}, -H, 127.0.0.1, -p, '{port}'", tcp.display())),
+        check("refused", &format!("{}, -H, 127.0.0.1, -p, '{nobody}'", tcp.display())),
+    ))
+    .start();
+
+    for check in ["disk", "load", "procs", "http", "tcp"] {
+        assert_eq!(state(&agent, check), 0.0, "{check}: {}", agent.log());
+    }
+    assert_eq!((state(&agent, "none"), state(&agent, "refused")), (2.0, 2.0));
+    let metrics = agent.metrics();
+    let value = |name: &str, labels: &[(&str, &str)]| {
+        let found = metrics.value(&format!("watchfire_check_{name}"), labels);
+        found.unwrap_or_else(|| panic!("no watchfire_check_{name}{labels:?} in:\n{}", metrics.0))
+    };
+    let disk = [("check", "disk"), ("by", "plugin"), ("perfdata", "/"), ("unit", "bytes")];
+    assert!(value("perfdata_value", &disk) > 0.0);
+    assert!(value("perfdata_max", &disk) >= value("perfdata_value", &disk));
+    for load in ["load1", "load5", "load15"] {
+        let labels = [("check", "load"), ("perfdata", load), ("unit", "")];
+        assert!(value("perfdata_value", &labels) >= 0.0);
+        let threshold = |severity| {
+            let of = [("severity", severity), ("bound", "upper")];
+            value("perfdata_threshold", &[&labels[..], &of[..]].concat())
+        };
+        assert_eq!((threshold("warning"), threshold("critical")), (9000.0, 9001.0));
+    }
+    assert!(value("perfdata_value", &[("check", "procs"), ("perfdata", "procs"), ("unit", "")]) >= 1.0);
+    assert_eq!(value("perfdata_value", &[("check", "none"), ("perfdata", "procs")]), 0.0);
+    for check in ["http", "tcp"] {
+        let took = value("perfdata_value", &[("check", check), ("perfdata", "time"), ("unit", "seconds")]);
+        assert!((0.0..1.0).contains(&took), "{check}: {took}");
+    }
+    assert!(value("perfdata_value", &[("check", "http"), ("perfdata", "size"), ("unit", "bytes")]) >= 6.0);
+
+    // What holds for every check.
+    assert_eq!(value("success", &[("check", "disk")]), 1.0);
+    assert_eq!(value("exit_code", &[("check", "refused")]), 2.0);
+    assert_eq!(value("interval_seconds", &[("check", "disk")]), 1.0);
+    assert!(value("runs_total", &[("check", "disk"), ("result", "ok")]) >= 1.0);
+    assert!(value("duration_seconds", &[("check", "disk")]) > 0.0);
+    assert!(value("cpu_seconds", &[("check", "disk")]) > 0.0);
+    assert!(value("last_run_timestamp_seconds", &[("check", "disk")]) > 1.7e9);
+    // Rules and queries see them as all else.
+    let answer = agent.get("/api/v1/query?query=count(watchfire_check_state%7Bby%3D%22plugin%22%7D)").json();
+    assert_eq!(answer["data"]["result"][0]["value"][1], "7", "{answer}");
+}
+
+#[test]
+fn a_script_of_ones_own_beside_the_configuration_is_run_and_a_reload_puts_changes_in_force() {
+    let script = "#!/bin/sh\necho \"# TYPE jobs gauge\"\necho \"jobs{state=\\\"waiting\\\"} $WAITING\"\n";
+    let config = |waiting: u32, more: &str| {
+        format!(
+            "checks:\n- {{name: jobs, command: [checks/jobs.sh], format: prometheus, interval: 1s, timeout: 1s, \
+             env: {{WAITING: '{waiting}'}}}}\n{more}"
+        )
+    };
+    let exit = "- {name: fine, command: ['true'], format: exit, interval: 1s, timeout: 1s}\n";
+    let setup = Setup::new(&config(3, exit));
+    setup.write("checks/jobs.sh", script);
+    fs::set_permissions(setup.path("checks/jobs.sh"), fs::Permissions::from_mode(0o755)).expect("it may be executed");
+    let agent = setup.start();
+    let jobs = [("check", "jobs"), ("state", "waiting")];
+    agent.wait_for("jobs", &jobs, |value| value == 3.0);
+    let fine = [("check", "fine"), ("result", "ok")];
+    let before = agent.wait_for("watchfire_check_runs_total", &fine, |runs| runs >= 1.0);
+
+    setup.write("watchfire.yaml", &config(5, exit));
+    assert_eq!(agent.reload().status, 200);
+    agent.wait_for("jobs", &jobs, |value| value == 5.0);
+    agent.wait_for("watchfire_check_runs_total", &fine, |runs| runs > before);
+
+    setup.write("watchfire.yaml", &config(5, ""));
+    assert_eq!(agent.reload().status, 200);
+    eventually("what is gone is not served", SOON, || {
+        agent.metrics().value("watchfire_check_state", &[("check", "fine")]).is_none().then_some(())
+    });
+
+    setup.write("watchfire.yaml", "{}\n");
+    assert_eq!(agent.reload().status, 200);
+    eventually("nothing of checks is served", SOON, || (!agent.metrics().0.contains("watchfire_check_")).then_some(()));
+}
+
+#[test]
+fn what_is_wrong_with_checks_is_said_at_the_start_with_its_place() {
+    let (code, said) =
+        Setup::new("checks:\n- {name: a, command: [x]}\n- {name: a, command: [x], format: exit}\n").fails();
+    assert_eq!(code, Some(2));
+    assert!(said.contains("watchfire.yaml:2:22: format is missing"), "{said}");
+    assert!(
+        said.contains("watchfire.yaml:3:10: the check \\\"a\\\" is there already")
+            || said.contains("the check \"a\" is there already"),
+        "{said}"
+    );
+}
