@@ -6,8 +6,10 @@
 //! Once with all of them in a few groups, as the default route makes them, and once with each on its own.
 
 mod common;
+#[path = "../tests/common/server.rs"]
+mod server;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use common::Running;
 use serde_json::Value;
+use server::Server;
 
 const ALERTS: usize = 10_000;
 
@@ -32,46 +35,17 @@ struct Heard {
     resolved: std::collections::BTreeSet<String>,
 }
 
-fn webhook() -> (u16, Arc<Mutex<Heard>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port for the receiver");
-    let port = listener.local_addr().expect("its address").port();
-    let heard = Arc::new(Mutex::new(Heard::default()));
-    let ours = heard.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let ours = ours.clone();
-            std::thread::spawn(move || serve(stream, &ours));
-        }
-    });
-    (port, heard)
-}
-
-fn serve(stream: TcpStream, heard: &Mutex<Heard>) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut writer = stream;
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head)? == 0 {
-                return Ok(());
-            }
-        }
-        let length = head.to_lowercase().lines().find_map(|l| l.strip_prefix("content-length: ")?.parse().ok());
-        let mut body = vec![0; length.unwrap_or(0)];
-        reader.read_exact(&mut body)?;
-        let json: Value = serde_json::from_slice(&body).expect("a notification");
-        let mut heard = heard.lock().expect("no panic");
-        heard.notifications += 1;
-        heard.largest = heard.largest.max(body.len());
+impl Heard {
+    fn take(&mut self, json: &Value, bytes: usize) {
+        self.notifications += 1;
+        self.largest = self.largest.max(bytes);
         for alert in json["alerts"].as_array().into_iter().flatten() {
             let name = alert["labels"]["n"].as_str().unwrap_or_default().to_string();
             match alert["status"].as_str() {
-                Some("firing") => heard.firing.insert(name),
-                _ => heard.resolved.insert(name),
+                Some("firing") => self.firing.insert(name),
+                _ => self.resolved.insert(name),
             };
         }
-        drop(heard);
-        writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
     }
 }
 
@@ -100,12 +74,19 @@ fn peak(pid: u32) -> f64 {
 fn storm(what: &str, group_by: &str) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-    let (hook, heard) = webhook();
+    let heard = Arc::new(Mutex::new(Heard::default()));
+    let ours = heard.clone();
+    let hook = Server::start(0, move |_, body| {
+        let json = serde_json::from_slice(body).expect("a notification");
+        ours.lock().expect("no panic").take(&json, body.len());
+        Some(200)
+    });
     let config = format!(
         "stock_rules: false\n\
          groups: [{{name: g, rules: [{{alert: Level, expr: level > 0, annotations: {{summary: 'level of {{{{ $labels.n }}}} is {{{{ $value }}}}'}}}}]}}]\n\
          alerting:\n  route: {{receiver: r, group_by: {group_by}, group_interval: 5s}}\n  \
-         receivers: [{{name: r, webhook_configs: [{{url: 'http://127.0.0.1:{hook}/'}}]}}]\n"
+         receivers: [{{name: r, webhook_configs: [{{url: 'http://127.0.0.1:{}/'}}]}}]\n",
+        hook.port
     );
     std::fs::write(dir.path().join("watchfire.yaml"), config).expect("the configuration");
     let levels = |level: u8| {

@@ -11,14 +11,12 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::{Agent, Child, SOON, Setup, eventually, post_json, request};
+use common::{Agent, Child, SOON, Server, Setup, eventually, post_json, request};
 use serde_json::{Value, json};
 
 /// Alerts of the rule.
@@ -44,62 +42,44 @@ type Journal = BTreeMap<String, Vec<(String, String)>>;
 
 /// A webhook that fails half of the time: it refuses, hangs up, or hangs up after it has taken the notification.
 struct Sink {
-    port: u16,
     journal: Mutex<Journal>,
     requests: AtomicUsize,
     well: AtomicBool,
+    random: Mutex<Random>,
 }
 
 impl Sink {
-    fn start(seed: u64) -> Arc<Sink> {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    fn start(seed: u64) -> (Arc<Sink>, Server) {
         let sink = Arc::new(Sink {
-            port: listener.local_addr().expect("it is bound").port(),
             journal: Mutex::default(),
             requests: AtomicUsize::new(0),
             well: AtomicBool::new(false),
+            random: Mutex::new(Random(seed)),
         });
         let ours = sink.clone();
-        thread::spawn(move || {
-            let mut random = Random(seed);
-            for stream in listener.incoming().flatten() {
-                let (ours, random) = (ours.clone(), Random(random.below(u64::MAX)));
-                thread::spawn(move || ours.serve(stream, random));
-            }
-        });
-        sink
+        (sink, Server::start(0, move |_, body| ours.answer(body)))
     }
 
-    fn serve(&self, stream: TcpStream, mut random: Random) -> std::io::Result<()> {
-        let mut reader = BufReader::new(stream.try_clone()?);
-        let mut writer = stream;
-        loop {
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") {
-                if reader.read_line(&mut head)? == 0 {
-                    return Ok(());
-                }
+    /// The status that a notification is answered with; none: it hangs up.
+    fn answer(&self, body: &[u8]) -> Option<u16> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mood, wait) = (random.below(10), random.below(300));
+        drop(random);
+        match if self.well.load(Ordering::Relaxed) { 9 } else { mood } {
+            0 | 1 => Some(503),
+            2 => None,
+            3 => {
+                thread::sleep(Duration::from_millis(wait));
+                None
             }
-            let length = head.to_lowercase().lines().find_map(|l| l.strip_prefix("content-length: ")?.parse().ok());
-            let mut body = vec![0; length.unwrap_or(0)];
-            reader.read_exact(&mut body)?;
-            self.requests.fetch_add(1, Ordering::Relaxed);
-            let mood = if self.well.load(Ordering::Relaxed) { 9 } else { random.below(10) };
-            match mood {
-                0 | 1 => writer.write_all(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")?,
-                2 => return Ok(()),
-                3 => {
-                    thread::sleep(Duration::from_millis(random.below(300)));
-                    return Ok(());
-                }
-                4 => {
-                    self.take(&body);
-                    return Ok(());
-                }
-                _ => {
-                    self.take(&body);
-                    writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
-                }
+            4 => {
+                self.take(body);
+                None
+            }
+            _ => {
+                self.take(body);
+                Some(200)
             }
         }
     }
@@ -128,6 +108,7 @@ struct World {
     random: Random,
     setup: Setup,
     sink: Arc<Sink>,
+    _server: Server,
     /// How often each alert of the rule has changed: it fires when that is odd.
     changes: [usize; LEVELS],
     /// Posted alerts that the agent has said 200 to: firing, and resolved.
@@ -137,14 +118,14 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
-        let sink = Sink::start(seed);
+        let (sink, server) = Sink::start(seed);
         let setup = Setup::new(&format!(
             "global: {{scrape_interval: 100ms, evaluation_interval: 100ms}}\nstock_rules: false\nhistory: {{persist: false}}\n\
              groups: [{{name: g, rules: [{{alert: Level, expr: level > 0}}]}}]\n\
              alerting:\n  flapping: {{times: 0}}\n  \
              route: {{receiver: web, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1000h}}\n  \
              receivers: [{{name: web, webhook_configs: [{{url: 'http://127.0.0.1:{}/', timeout: 2s}}]}}]\n",
-            sink.port
+            server.port
         ));
         let directory = setup.path("textfiles").display().to_string();
         let setup = setup
@@ -155,6 +136,7 @@ impl World {
             random: Random(seed ^ 1),
             setup,
             sink,
+            _server: server,
             changes: [0; LEVELS],
             posted: Vec::new(),
             ended: Vec::new(),

@@ -84,6 +84,14 @@ fn an_alias_bomb_is_refused_before_it_takes_memory_or_time() {
 }
 
 #[test]
+fn a_warning_about_the_configuration_is_a_line_of_the_log_that_says_so_once() {
+    let agent = Setup::new("collectors:\n  textfile:\n    directory: nowhere\n").start();
+    let log = agent.wait_for_log("there is no folder");
+    let line = log.lines().find(|line| line.contains("there is no folder")).expect("it was there");
+    assert!(line.contains("WARN") && line.contains("watchfire.yaml:3:16: there is no folder"), "{line}");
+}
+
+#[test]
 fn a_port_in_use_is_an_error_that_says_what_to_do() {
     let first = Setup::new("").start();
     let mut second = Setup::new("");

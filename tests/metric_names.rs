@@ -76,8 +76,9 @@ fn whatever_is_sampled_is_in_the_list() {
     let scraped = run(&["scrape"]);
     let mut lines = missing(&String::from_utf8_lossy(&scraped.stdout), &list);
     let agent = Setup::new("global: {scrape_interval: 200ms}\n").start();
-    let page = eventually("rates are there", SOON, || {
-        Some(agent.metrics()).filter(|m| m.families().contains(&"watchfire_cpu_usage_ratio"))
+    let page = eventually("rates and processes are there", SOON, || {
+        let (rate, group) = ("watchfire_cpu_usage_ratio", "namedprocess_namegroup_num_procs");
+        Some(agent.metrics()).filter(|m| [rate, group].iter().all(|name| m.families().contains(name)))
     });
     // What rules record is not the agent's own.
     lines.extend(missing(&page.0, &list));

@@ -221,6 +221,8 @@ impl Both {
             config.display()
         ));
         let ours = setup.start();
+        // On a busy machine the first pass over processes ends later.
+        ours.wait_for("namedprocess_namegroup_thread_count", &[], |_| true);
         eventually("process-exporter answers", SOON, || {
             assert!(theirs.ended().is_none(), "process-exporter has ended: {}", theirs.log());
             request(theirs_port, "GET", "/metrics", &[]).ok()

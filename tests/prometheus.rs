@@ -147,6 +147,8 @@ fn promtool_has_no_complaint_about_the_metrics_that_it_has_not_about_node_export
     }
     let Some(node_exporter) = peer("prometheus-node-exporter") else { return };
     let agent = Setup::new("").start();
+    // On a busy machine the first pass over processes ends later.
+    agent.wait_for("namedprocess_namegroup_num_procs", &[], |_| true);
     let ours = lint(&agent.get("/metrics").body);
 
     let page = node_exporter_page(node_exporter, &["--collector.processes"]);

@@ -104,7 +104,7 @@ fn raise_descriptor_limit() {
 /// One line a fault; the lines of the file are for a terminal.
 fn log_warnings(faults: &Faults) {
     for fault in faults.iter() {
-        tracing::warn!("{}", fault.to_string().lines().next().unwrap_or_default());
+        tracing::warn!("{}", fault.in_a_line());
     }
 }
 

@@ -172,6 +172,9 @@ mod tests {
         dead.bury(3, letter(1, 7), &mut batch);
         assert_eq!(dead.view().map(|l| l.number).collect::<Vec<_>>(), [2, 3]);
         let told = letter(1, 7);
+        let other = Target { receiver: "s".into(), ..told.target.clone() };
+        dead.supersede(&other, &told.notification, &mut batch);
+        assert_eq!(dead.len(), 2, "to each its own");
         dead.supersede(&told.target, &told.notification, &mut batch);
         assert_eq!(dead.view().map(|l| l.number).collect::<Vec<_>>(), [2]);
     }

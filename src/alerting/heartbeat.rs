@@ -29,7 +29,9 @@ use super::matcher::MatchOp;
 use crate::model::Timestamp;
 use crate::rules::Alert;
 use crate::section;
-use crate::sinks::{DeliveryError, GlobalConfig, HttpClient, HttpConfig, Outgoing, Reason, is_http, one_of, secret};
+use crate::sinks::{
+    DeliveryError, GlobalConfig, HttpClient, HttpConfig, Outgoing, Reason, is_http, is_set, one_of, secret,
+};
 use crate::yaml::{Faults, FromYaml, Node, Secret, Value};
 
 section! {
@@ -90,7 +92,7 @@ impl FromYaml for HeartbeatMethod {
 fn check(config: &mut HeartbeatConfig, node: &Node, faults: &mut Faults) {
     one_of(node, faults, "url", "url_file", config.url.is_some(), config.url_file.is_some());
     let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
-    if config.url.is_none() && config.url_file.is_none() && node.get("url").is_none() {
+    if config.url.is_none() && config.url_file.is_none() && !is_set(node, "url") {
         faults.error(node.at, "a heartbeat needs a url or a url_file");
     }
     if config.url.as_ref().is_some_and(|url| !is_http(url.expose())) {
@@ -367,6 +369,7 @@ mod tests {
     fn what_cannot_be_is_said() {
         for (text, fault) in [
             ("heartbeat: {}", "t:1:12: a heartbeat needs a url or a url_file"),
+            ("heartbeat: {url: ''}", "t:1:12: a heartbeat needs a url or a url_file"),
             ("heartbeat: {url: 'ftp://hidden/'}", "t:1:18: url is not an http or https URL"),
             ("heartbeat: {url: 'http://x/', url_file: y}", "t:1:41: url and url_file exclude each other"),
             ("heartbeat: {url: 'http://x/', interval: 5s}", "t:1:12: timeout must be more than 0, and not more than"),

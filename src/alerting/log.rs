@@ -97,6 +97,14 @@ pub(super) fn need(entry: Option<&Entry>, now: &Told, send_resolved: bool, repea
     if entry.again || entry.at < at.before(repeat) { Need::Repeat } else { Need::No }
 }
 
+/// Alerts of an earlier run that this one takes over.
+#[derive(Default, Debug)]
+pub(super) struct Came {
+    pub all: BTreeSet<Fingerprint>,
+    /// Those that this run knew already.
+    pub met: BTreeSet<Fingerprint>,
+}
+
 /// All entries.
 #[derive(Default, Debug)]
 pub(super) struct Log {
@@ -119,6 +127,33 @@ impl Log {
         let age = now.wall.millis_since(Timestamp::from_millis(entry.at_wall)).max(0);
         entry.at = Mono::of(now.mono).before(Duration::from_millis(age.unsigned_abs()));
         self.entries.insert(key, entry);
+    }
+
+    /// Takes over an entry of an earlier run that this run has changed: what it says of the alerts that `came` with it, as
+    /// far as the entry of this run says nothing of them.
+    pub fn restore_older(&mut self, key: String, mut older: Entry, came: &Came, now: Now, batch: &mut Batch) {
+        let own = self.entries.get(&key).map(|entry| entry.told.clone()).unwrap_or_default();
+        let is_said = |f: &Fingerprint| own.firing.contains(f) || own.resolved.contains(f);
+        let cut = |told: &mut Told| told.firing.retain(|f| came.all.contains(f) && !is_said(f));
+        cut(&mut older.told);
+        older.confirmed.iter_mut().for_each(cut);
+        if older.told.firing.is_empty() {
+            return;
+        }
+        // Whether this run has told that they ended, and forgotten it, is not known: should they fire, that is news.
+        let met: Vec<Fingerprint> = older.told.firing.intersection(&came.met).copied().collect();
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.told.firing.extend(older.told.firing);
+            if let Some(confirmed) = older.confirmed {
+                entry.confirmed.get_or_insert_default().firing.extend(confirmed.firing);
+            }
+        } else {
+            self.restore(key.clone(), older, now);
+        }
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.lapsed.extend(met);
+            batch.put(Table::NotificationLog, key, entry);
+        }
     }
 
     /// A notification has become due.

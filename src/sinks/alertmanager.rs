@@ -171,7 +171,7 @@ impl SinkConfig for AlertmanagerConfig {
     }
 }
 
-pub struct AlertmanagerSink {
+struct AlertmanagerSink {
     client: Arc<HttpClient>,
     targets: Vec<(String, String)>,
     resend_delay: Duration,
@@ -197,7 +197,7 @@ struct Posted<'a> {
 const BATCH: usize = 256;
 
 impl AlertmanagerSink {
-    pub fn new(config: &AlertmanagerConfig) -> AlertmanagerSink {
+    fn new(config: &AlertmanagerConfig) -> AlertmanagerSink {
         let targets = config.keys.static_configs.iter().flat_map(|some| &some.targets);
         AlertmanagerSink {
             client: Arc::new(client(config.http.as_ref(), config.keys.timeout)),

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::http::{HttpClient, Outgoing};
 use super::message::{
-    CHART, Message, TIMEOUT, chart, check_secret_url, check_timeout, client, cut, json, resolve, secret_now, settled,
+    CHART, Message, TIMEOUT, chart, check_timeout, check_webhook, client, cut, json, resolve, secret_now, settled,
     template,
 };
 use super::{
@@ -52,10 +52,7 @@ section! {
 }
 
 fn check(config: &mut DiscordConfig, node: &Node, faults: &mut Faults) {
-    check_secret_url(node, faults, "webhook_url", &config.webhook_url, &config.webhook_url_file);
-    if node.get("webhook_url").is_none() && config.webhook_url_file.is_none() {
-        faults.error(node.at, "discord_configs needs a webhook_url or a webhook_url_file");
-    }
+    check_webhook(node, faults, "discord_configs", &config.webhook_url, &config.webhook_url_file);
     if !config.avatar_url.is_empty() && Url::parse(&config.avatar_url).is_err() {
         faults.error(node.get("avatar_url").map_or(node.at, |n| n.at), "avatar_url is not a URL");
     }
@@ -168,18 +165,13 @@ mod tests {
     use serde_json::json;
 
     use super::super::message::testing::{
-        PNG, body, context, deliver, deliver_with_chart, entry, parts_of, read, resolved,
+        PNG, body, context, deliver, deliver_with_chart, entry, parts_of, read, resolved, with_empty,
     };
     use super::super::testing::far_side;
     use super::*;
 
     fn discord(more: &str) -> DiscordConfig {
-        let keys = ["content", "title", "message"].into_iter();
-        let texts: String = keys
-            .filter(|key| !more.lines().any(|line| line.starts_with(&format!("{key}:"))))
-            .map(|key| format!("{key}: ''\n"))
-            .collect();
-        entry(&format!("{texts}{more}"), "")
+        entry(&with_empty(&["content", "title", "message"], more), "")
     }
 
     #[tokio::test]

@@ -78,13 +78,13 @@ const MAX_VALUE: usize = 16 * 1024;
 /// The characters of the command's standard error that an error message shows.
 const TAIL: usize = 400;
 
-pub struct ExecSink {
+struct ExecSink {
     config: ExecConfig,
     pool: Pool,
 }
 
 impl ExecSink {
-    pub fn new(config: &ExecConfig, pool: Pool) -> ExecSink {
+    fn new(config: &ExecConfig, pool: Pool) -> ExecSink {
         ExecSink { config: config.clone(), pool }
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::address::Address;
 use super::email::check_hello;
-use super::http::{HttpConfig, one_of};
-use super::message::{check_secret_url, check_url};
+use super::http::HttpConfig;
+use super::message::{check_secret, check_secret_url, check_url};
 use super::{Smarthost, Text, TlsConfig, not_supported};
 use crate::section;
 use crate::yaml::{Faults, Node, Secret};
@@ -24,7 +24,7 @@ section! {
         pub slack_api_url: Option<Secret> = None,
         /// A file that holds it; read for every notification.
         pub slack_api_url_file: Option<PathBuf> = None,
-        /// The token of a Slack app, which posts to app_url; instead of a webhook.
+        /// The token of a Slack app, which posts to slack_app_url; instead of a webhook.
         pub slack_app_token: Option<Secret> = None,
         /// A file that holds it; read for every notification.
         pub slack_app_token_file: Option<PathBuf> = None,
@@ -125,7 +125,7 @@ fn check(config: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
         ("smtp_auth_password", &c.smtp_auth_password, &c.smtp_auth_password_file),
         ("smtp_auth_secret", &c.smtp_auth_secret, &c.smtp_auth_secret_file),
     ] {
-        one_of(node, faults, key, &format!("{key}_file"), value.is_some(), file.is_some());
+        check_secret(node, faults, key, value, file);
     }
     for (key, url) in [
         ("slack_app_url", &c.slack_app_url),

@@ -10,8 +10,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::address::Address;
-use super::http::{Outgoing, one_of};
-use super::message::{Message, TIMEOUT, check_timeout, client, cut, resolve, template};
+use super::http::{Outgoing, is_set};
+use super::message::{
+    Message, TIMEOUT, check_secret, check_timeout, client, cut, is_given, need_secret, resolve, template,
+};
 use super::service::Urgency;
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Sink, SinkConfig,
@@ -57,14 +59,13 @@ section! {
 
 fn check(config: &mut GotifyConfig, node: &Node, faults: &mut Faults) {
     check_timeout(node, faults, &mut config.timeout, TIMEOUT);
-    one_of(node, faults, "token", "token_file", config.token.is_some(), config.token_file.is_some());
+    check_secret(node, faults, "token", &config.token, &config.token_file);
     // The URL's own fault has been said already if it is there.
-    if config.url.is_none() && node.get("url").is_none() {
+    if config.url.is_none() && !is_set(node, "url") {
         faults.error(node.at, "gotify_configs needs a url: the server");
     }
-    if config.token.is_none() && config.token_file.is_none() {
-        faults.error(node.at, "gotify_configs needs a token or a token_file: those of an application");
-    }
+    let given = is_given(&config.token, &config.token_file);
+    need_secret(node, faults, "gotify_configs", "token", given, ": those of an application");
     let priority = config.priority.as_str();
     if !priority.is_empty() && !priority.contains("{{") && read_priority(priority).is_none() {
         faults.error(node.get("priority").map_or(node.at, |n| n.at), "priority is a number from 0 to 10");
@@ -89,14 +90,14 @@ impl SinkConfig for GotifyConfig {
     }
 }
 
-pub struct GotifySink {
+struct GotifySink {
     config: GotifyConfig,
     client: HttpClient,
     texts: Arc<Texts>,
 }
 
 impl GotifySink {
-    pub fn new(config: &GotifyConfig, texts: Arc<Texts>) -> GotifySink {
+    fn new(config: &GotifyConfig, texts: Arc<Texts>) -> GotifySink {
         GotifySink { client: client(config.http_config.as_ref(), config.timeout), config: config.clone(), texts }
     }
 

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::address::Address;
-use super::http::{Answer, Outgoing};
+use super::http::{Answer, Outgoing, is_set};
 use super::message::{Message, TIMEOUT, chart, check_timeout, client, cut, resolve, template};
 use super::service::group_hash;
 use super::{
@@ -40,9 +40,6 @@ pub use field::{Field, JiraText};
 const MAX_SUMMARY: usize = 255;
 /// Characters of a description that are taken.
 const MAX_DESCRIPTION: usize = 32_767;
-
-const SUMMARY: &str = r#"{{ template "jira.default.summary" . }}"#;
-const DESCRIPTION: &str = r#"{{ template "jira.default.description" . }}"#;
 
 section! {
     check = check;
@@ -109,7 +106,7 @@ impl SinkConfig for JiraConfig {
             self.api_url = global.jira_api_url.clone();
         }
         // The URL's own fault has been said already if it is there.
-        if self.api_url.is_none() && node.get("api_url").is_none() {
+        if self.api_url.is_none() && !is_set(node, "api_url") {
             faults.error(node.at, "jira_configs needs an api_url, or jira_api_url under global");
         }
     }
@@ -123,7 +120,7 @@ impl SinkConfig for JiraConfig {
     }
 }
 
-pub struct JiraSink {
+struct JiraSink {
     config: JiraConfig,
     client: HttpClient,
     texts: Arc<Texts>,
@@ -162,7 +159,7 @@ struct Transition {
 }
 
 impl JiraSink {
-    pub fn new(config: &JiraConfig, texts: Arc<Texts>, charts: Option<Arc<dyn Charts>>) -> JiraSink {
+    fn new(config: &JiraConfig, texts: Arc<Texts>, charts: Option<Arc<dyn Charts>>) -> JiraSink {
         let client = client(config.http_config.as_ref(), config.timeout);
         JiraSink { client, config: config.clone(), texts, charts }
     }
@@ -284,10 +281,13 @@ impl JiraSink {
         fields.insert("issuetype".to_string(), json!({ "name": fill.plain(&config.issue_type)? }));
         fields.insert("labels".to_string(), json!(labels));
         if new || config.summary.0.enable_update {
-            fields.insert("summary".to_string(), json!(cut(config.summary.filled(fill, SUMMARY)?, MAX_SUMMARY)));
+            fields.insert(
+                "summary".to_string(),
+                json!(cut(config.summary.filled(fill, "jira.default.summary")?, MAX_SUMMARY)),
+            );
         }
         if new || config.description.0.enable_update {
-            let text = cut(config.description.filled(fill, DESCRIPTION)?, MAX_DESCRIPTION);
+            let text = cut(config.description.filled(fill, "jira.default.description")?, MAX_DESCRIPTION);
             let version_3 =
                 config.api_url.as_ref().is_some_and(|api| api.url().path().trim_end_matches('/').ends_with("/3"));
             fields.insert("description".to_string(), if version_3 { document(&text) } else { json!(text) });
@@ -329,13 +329,7 @@ impl JiraSink {
 }
 
 fn read<T: for<'de> Deserialize<'de>>(answer: &Answer) -> Result<T, DeliveryError> {
-    serde_json::from_slice(&answer.body).map_err(|e| {
-        // A proxy's page, for instance: it may pass.
-        DeliveryError::passing(
-            Reason::ServerError,
-            format!("answered {} with what is not Jira's JSON: {e}", answer.status),
-        )
-    })
+    serde_json::from_slice(&answer.body).map_err(|e| answer.unusable(&format!("what is not Jira's JSON: {e}")))
 }
 
 /// A text in Jira's query language.

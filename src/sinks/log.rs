@@ -54,7 +54,7 @@ impl SinkConfig for LogConfig {
 /// A pipe that nobody reads, or a hung file system, must not hold the delivery for ever.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-pub struct LogSink {
+struct LogSink {
     path: Option<PathBuf>,
     /// Held by a thread while it writes, also when the delivery has long given up, so that a writer that hangs is the
     /// only one.
@@ -62,7 +62,7 @@ pub struct LogSink {
 }
 
 impl LogSink {
-    pub fn new(config: &LogConfig) -> LogSink {
+    fn new(config: &LogConfig) -> LogSink {
         LogSink { path: config.path.clone(), file: Arc::new(Mutex::new(None)) }
     }
 

@@ -13,8 +13,10 @@ use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
 use super::address::Address;
-use super::http::{Answer, Outgoing, one_of};
-use super::message::{CHART, Message, TIMEOUT, check_timeout, cut_bytes, picture, resolve, template};
+use super::http::{Answer, Outgoing, is_set};
+use super::message::{
+    CHART, Message, TIMEOUT, check_secret, check_timeout, cut_bytes, is_given, need_secret, picture, resolve, template,
+};
 use super::service::client_with_own_key;
 use super::{
     Charts, Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Reason, Sink,
@@ -59,15 +61,13 @@ section! {
 
 fn check(config: &mut MatrixConfig, node: &Node, faults: &mut Faults) {
     check_timeout(node, faults, &mut config.timeout, TIMEOUT);
-    let (token, file) = (config.access_token.is_some(), config.access_token_file.is_some());
-    one_of(node, faults, "access_token", "access_token_file", token, file);
+    check_secret(node, faults, "access_token", &config.access_token, &config.access_token_file);
     // The URL's own fault has been said already if it is there.
-    if config.homeserver_url.is_none() && node.get("homeserver_url").is_none() {
+    if config.homeserver_url.is_none() && !is_set(node, "homeserver_url") {
         faults.error(node.at, "matrix_configs needs a homeserver_url");
     }
-    if !token && !file {
-        faults.error(node.at, "matrix_configs needs an access_token or an access_token_file");
-    }
+    let given = is_given(&config.access_token, &config.access_token_file);
+    need_secret(node, faults, "matrix_configs", "access_token", given, "");
     let room = config.room_id.as_str();
     if !room.starts_with('!') && !room.contains("{{") {
         let at = node.get("room_id").map_or(node.at, |n| n.at);
@@ -97,7 +97,7 @@ impl SinkConfig for MatrixConfig {
     }
 }
 
-pub struct MatrixSink {
+struct MatrixSink {
     config: MatrixConfig,
     client: HttpClient,
     texts: Arc<Texts>,
@@ -112,7 +112,7 @@ struct Room<'a> {
 }
 
 impl MatrixSink {
-    pub fn new(config: &MatrixConfig, texts: Arc<Texts>, charts: Option<Arc<dyn Charts>>) -> MatrixSink {
+    fn new(config: &MatrixConfig, texts: Arc<Texts>, charts: Option<Arc<dyn Charts>>) -> MatrixSink {
         MatrixSink {
             client: client_with_own_key(config.http_config.as_ref(), config.timeout),
             charts,

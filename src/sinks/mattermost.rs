@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::http::{HttpClient, Outgoing};
 use super::message::{
-    Field, FieldConfig, Message, TIMEOUT, check_secret_url, check_timeout, client, cut, in_channel, inherit_secret,
+    Field, FieldConfig, Message, TIMEOUT, check_secret_url, check_timeout, client, cut, in_channel, inherit_needed,
     is_false, json, resolve, secret_now, template,
 };
 use super::{
@@ -147,11 +147,8 @@ impl SinkConfig for MattermostConfig {
     fn inherit(&mut self, global: &GlobalConfig, node: &Node, faults: &mut Faults) {
         self.http_config.get_or_insert_with(|| global.http_config.clone());
         let own = (&mut self.webhook_url, &mut self.webhook_url_file);
-        inherit_secret(own, (&global.mattermost_webhook_url, &global.mattermost_webhook_url_file));
-        if self.webhook_url.is_none() && self.webhook_url_file.is_none() {
-            let or_global = "or mattermost_webhook_url under global";
-            faults.error(node.at, format!("mattermost_configs needs a webhook_url or a webhook_url_file, {or_global}"));
-        }
+        let all = (&global.mattermost_webhook_url, &global.mattermost_webhook_url_file);
+        inherit_needed(node, faults, ("mattermost", "webhook_url"), own, all);
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
@@ -339,17 +336,13 @@ impl Sink for MattermostSink {
 mod tests {
     use serde_json::json;
 
-    use super::super::message::testing::{body, deliver, entry, read};
+    use super::super::message::testing::{body, deliver, entry, read, with_empty};
     use super::super::testing::far_side;
     use super::*;
 
     fn mattermost(address: impl std::fmt::Display, more: &str) -> MattermostConfig {
-        let texts: String = ["username", "text", "fallback", "color", "title", "title_link"]
-            .into_iter()
-            .filter(|key| !more.lines().any(|line| line.starts_with(&format!("{key}:"))))
-            .map(|key| format!("{key}: ''\n"))
-            .collect();
-        entry(&format!("webhook_url: http://{address}/hooks/SECRETHOOK\n{texts}{more}"), "")
+        let texts = with_empty(&["username", "text", "fallback", "color", "title", "title_link"], more);
+        entry(&format!("webhook_url: http://{address}/hooks/SECRETHOOK\n{texts}"), "")
     }
 
     #[tokio::test]

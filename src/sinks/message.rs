@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Url, multipart};
+use reqwest::multipart;
 use serde::Serialize;
 
-use super::http::{HttpClient, one_of, secret};
+use super::http::{HttpClient, is_http, is_set, one_of, secret};
 use super::payload::escape_as_go;
 use super::{Charts, DeliveryError, HttpConfig, Notification, Reason, Status, Text, Texts};
 use crate::section;
@@ -138,15 +138,17 @@ pub(super) fn fitting<T: Serialize>(
     cut_to(fits)
 }
 
-/// The chart of a notification (PNG): that of the first alert that fires, else of the first.
+/// The chart of a notification (PNG): that of the first alert that fires, else of the first; an alert that came from
+/// elsewhere has none.
 pub(super) async fn picture(
     wanted: bool,
     charts: Option<&Arc<dyn Charts>>,
     notification: &Notification,
 ) -> Option<Vec<u8>> {
     let charts = charts.filter(|_| wanted)?;
-    let firing = notification.alerts.iter().find(|alert| alert.status() == Status::Firing);
-    charts.chart(firing.or(notification.alerts.first())?, notification.at).await
+    let drawable = || notification.alerts.iter().filter(|alert| !alert.expr.is_empty());
+    let alert = drawable().find(|alert| alert.status() == Status::Firing).or_else(|| drawable().next())?;
+    charts.chart(alert, notification.at).await
 }
 
 /// The same as a file of a form.
@@ -193,15 +195,54 @@ pub(super) fn in_channel(channel: &str, mut error: DeliveryError) -> DeliveryErr
     error
 }
 
-/// Takes a secret from `global`, as a value or a file, where the entry has neither.
+/// Whether a secret is given, as a value or in a file.
+pub(super) fn is_given(value: &Option<Secret>, file: &Option<PathBuf>) -> bool {
+    value.is_some() || file.is_some()
+}
+
+/// Says when a secret is given both as a value and in a file.
+pub(super) fn check_secret(
+    node: &Node,
+    faults: &mut Faults,
+    key: &str,
+    value: &Option<Secret>,
+    file: &Option<PathBuf>,
+) {
+    one_of(node, faults, key, &format!("{key}_file"), value.is_some(), file.is_some());
+}
+
+/// Says that `who` needs a secret which is not given; `more` is said behind that.
+pub(super) fn need_secret(node: &Node, faults: &mut Faults, who: &str, key: &str, given: bool, more: &str) {
+    // The fault of a value that is none has been said.
+    if !given && !is_set(node, key) {
+        let a = if key.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
+        faults.error(node.at, format!("{who} needs {a} {key} or {a} {key}_file{more}"));
+    }
+}
+
+/// Takes a secret from `global` where the entry has none.
 pub(super) fn inherit_secret(
     own: (&mut Option<Secret>, &mut Option<PathBuf>),
     global: (&Option<Secret>, &Option<PathBuf>),
 ) {
-    if own.0.is_none() && own.1.is_none() {
+    if !is_given(own.0, own.1) {
         own.0.clone_from(global.0);
         own.1.clone_from(global.1);
     }
+}
+
+/// The same for a secret that the sink needs. Under `global` its key has the sink's name before it.
+pub(super) fn inherit_needed(
+    node: &Node,
+    faults: &mut Faults,
+    (sink, key): (&str, &str),
+    own: (&mut Option<Secret>, &mut Option<PathBuf>),
+    global: (&Option<Secret>, &Option<PathBuf>),
+) {
+    let given = is_given(own.0, own.1) || is_given(global.0, global.1);
+    inherit_secret(own, global);
+    let more = format!(", or {sink}_{key} under global");
+    need_secret(node, faults, &format!("{sink}_configs"), key, given, &more);
 }
 
 /// Makes relative paths start at `dir`.
@@ -214,15 +255,7 @@ pub(super) fn resolve<const N: usize>(dir: &Path, files: [&mut Option<PathBuf>; 
     }
 }
 
-/// Whether requests carry a token of the configuration in their header `Authorization`.
-pub(super) fn has_token(http: &HttpConfig) -> bool {
-    http.authorization.is_some()
-        || http.bearer_token.is_some()
-        || http.bearer_token_file.is_some()
-        || http.oauth2.is_some()
-}
-
-/// Says what is wrong with a key that holds a URL, and with its `_file`.
+/// Says what is wrong with a secret that is a URL.
 pub(super) fn check_secret_url(
     node: &Node,
     faults: &mut Faults,
@@ -230,15 +263,27 @@ pub(super) fn check_secret_url(
     url: &Option<Secret>,
     file: &Option<PathBuf>,
 ) {
-    one_of(node, faults, key, &format!("{key}_file"), url.is_some(), file.is_some());
+    check_secret(node, faults, key, url, file);
     if let Some(url) = url {
         check_url(node, faults, key, url.expose());
     }
 }
 
+/// Says what is wrong with the webhook of an entry of `section`, or that it has none.
+pub(super) fn check_webhook(
+    node: &Node,
+    faults: &mut Faults,
+    section: &str,
+    url: &Option<Secret>,
+    file: &Option<PathBuf>,
+) {
+    check_secret_url(node, faults, "webhook_url", url, file);
+    need_secret(node, faults, section, "webhook_url", is_given(url, file), "");
+}
+
 /// Says when the value of a key is no URL; without showing it.
 pub(super) fn check_url(node: &Node, faults: &mut Faults, key: &str, url: &str) {
-    if Url::parse(url).ok().is_none_or(|url| !matches!(url.scheme(), "http" | "https")) {
+    if !is_http(url) {
         faults.error(node.get(key).map_or(node.at, |n| n.at), format!("{key} is not an http or https URL"));
     }
 }
@@ -264,14 +309,14 @@ pub(super) mod testing;
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{body, chart_of, deliver, entry, parts};
+    use super::testing::{body, chart_of, deliver, entry, parts, read};
     use super::*;
     use crate::fuzz::Fuzz;
     use crate::sinks::notification::tests::example;
     use crate::sinks::testing::far_side;
     use crate::sinks::{
-        DiscordConfig, MattermostConfig, MsTeamsConfig, MsTeamsV2Config, RocketchatConfig, SlackConfig, TelegramConfig,
-        WebexConfig,
+        DiscordConfig, GotifyConfig, MattermostConfig, MsTeamsConfig, MsTeamsV2Config, RocketchatConfig, SlackConfig,
+        TelegramConfig, WebexConfig, WebhookConfig,
     };
 
     #[test]
@@ -303,6 +348,21 @@ mod tests {
         }
         let whole = fitting("short", 500, |text| serde_json::json!(text)).unwrap();
         assert_eq!(whole, b"\"short\"\n");
+    }
+
+    #[test]
+    fn what_is_needed_may_not_be_empty_and_what_is_wrong_is_said_once() {
+        let missing = "entry.yaml:1:1: discord_configs needs a webhook_url or a webhook_url_file";
+        for text in ["webhook_url: ''", "webhook_url:", "title: x"] {
+            assert_eq!(read::<DiscordConfig>(text, "").1, [missing], "{text}");
+        }
+        assert_eq!(read::<DiscordConfig>("webhook_url: [x]", "").1, ["entry.yaml:1:14: expected a text"]);
+        assert_eq!(read::<MattermostConfig>("webhook_url: [x]", "").1, ["entry.yaml:1:14: expected a text"]);
+        assert_eq!(read::<WebhookConfig>("url: ''", "").1, ["entry.yaml:1:1: a webhook needs a url or a url_file"]);
+        assert_eq!(
+            read::<GotifyConfig>("{url: '', token: x}", "").1,
+            ["entry.yaml:1:1: gotify_configs needs a url: the server"]
+        );
     }
 
     #[tokio::test]
@@ -346,6 +406,10 @@ mod tests {
         n.alerts.reverse();
         assert_eq!(drawn(&n).await, format!("a {}", n.at).into_bytes());
         n.alerts.pop();
+        assert_eq!(drawn(&n).await, format!("b {}", n.at).into_bytes());
+        // One that came from elsewhere has no expression to draw.
+        n = example();
+        n.alerts[0].expr.clear();
         assert_eq!(drawn(&n).await, format!("b {}", n.at).into_bytes());
         assert!(chart(false, Some(&charts), &n).await.is_none());
         assert!(chart(true, None, &n).await.is_none());

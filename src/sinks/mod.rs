@@ -59,44 +59,44 @@ use crate::yaml::{Faults, Node};
 
 pub use crate::model::TopProcess;
 pub use address::Address;
-pub use alertmanager::{AlertmanagerConfig, AlertmanagerSink, Alertmanagers, Targets};
+pub use alertmanager::{AlertmanagerConfig, Alertmanagers, Targets};
 pub use aws::Sigv4;
 pub use context::{Chart, Charts, SinkContext};
 pub use desktop::DesktopConfig;
 pub use discord::DiscordConfig;
 pub use email::{EmailConfig, Smarthost, ThreadingConfig};
-pub use exec::{ExecConfig, ExecSink};
+pub use exec::ExecConfig;
 pub use global::GlobalConfig;
-pub use gotify::{GotifyConfig, GotifySink};
+pub use gotify::GotifyConfig;
 pub use http::{
     Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, Question, TlsConfig, TlsVersion, without_user,
 };
-pub(crate) use http::{Outgoing, is_http, one_of, secret};
-pub use jira::{JiraConfig, JiraSink};
+pub(crate) use http::{Outgoing, is_http, is_set, one_of, secret};
+pub use jira::JiraConfig;
 pub use journald::JournaldConfig;
-pub use log::{LogConfig, LogSink};
-pub use matrix::{MatrixConfig, MatrixSink};
+pub use log::LogConfig;
+pub use matrix::MatrixConfig;
 pub use mattermost::MattermostConfig;
 pub use msteams::MsTeamsConfig;
 pub use msteamsv2::MsTeamsV2Config;
 #[cfg(test)]
 pub use notification::tests::example;
 pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status};
-pub use ntfy::{NtfyConfig, NtfySink};
-pub use opsgenie::{OpsgenieConfig, OpsgenieSink};
-pub use pagerduty::{PagerdutyConfig, PagerdutySink};
+pub use ntfy::NtfyConfig;
+pub use opsgenie::OpsgenieConfig;
+pub use pagerduty::PagerdutyConfig;
 pub use payload::webhook_version_4;
 pub use pushover::PushoverConfig;
 pub use receiver::ReceiverConfig;
 pub use rocketchat::RocketchatConfig;
 pub use slack::SlackConfig;
-pub use sns::{SnsConfig, SnsSink};
+pub use sns::SnsConfig;
 pub use syslog::{SyslogAddress, SyslogConfig};
 pub use telegram::TelegramConfig;
 pub use text::{Templates, Text, Texts};
-pub use victorops::{VictoropsConfig, VictoropsSink};
+pub use victorops::VictoropsConfig;
 pub use webex::WebexConfig;
-pub use webhook::{WebhookConfig, WebhookSink};
+pub use webhook::WebhookConfig;
 
 /// One entry of a receiver's `*_configs`: how one place is told.
 pub trait SinkConfig: fmt::Debug + Send + Sync {
@@ -144,6 +144,7 @@ pub struct DeliveryError {
     pub retry: bool,
     /// How long the far side asks to be left alone.
     pub retry_after: Option<Duration>,
+    /// The kind of failure, for metrics.
     pub reason: Reason,
     /// What was done, where, and why it failed; without secrets.
     pub message: String,

@@ -11,9 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::http::{Answer, HttpClient, Outgoing};
-use super::message::{
-    Message, TIMEOUT, check_secret_url, check_timeout, client, fitting, resolve, secret_now, template,
-};
+use super::message::{Message, TIMEOUT, check_timeout, check_webhook, client, fitting, resolve, secret_now, template};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Status,
     Text,
@@ -22,7 +20,10 @@ use crate::section;
 use crate::yaml::{Faults, Node, Secret};
 
 section! {
-    check = check;
+    check = |config: &mut MsTeamsConfig, node: &Node, faults: &mut Faults| {
+        check_webhook(node, faults, "msteams_configs", &config.webhook_url, &config.webhook_url_file);
+        check_timeout(node, faults, &mut config.timeout, TIMEOUT);
+    };
     /// A message to a channel of Microsoft Teams by an old connector.
     pub struct MsTeamsConfig {
         /// Whether resolved alerts are sent too.
@@ -41,25 +42,6 @@ section! {
         pub timeout: Duration = TIMEOUT,
         /// How requests are made.
         pub http_config: Option<HttpConfig> = None,
-    }
-}
-
-fn check(config: &mut MsTeamsConfig, node: &Node, faults: &mut Faults) {
-    check_webhook(node, faults, "msteams_configs", &config.webhook_url, &config.webhook_url_file);
-    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
-}
-
-/// Says when there is no webhook, or what is wrong with it.
-pub(super) fn check_webhook(
-    node: &Node,
-    faults: &mut Faults,
-    section: &str,
-    url: &Option<Secret>,
-    file: &Option<PathBuf>,
-) {
-    check_secret_url(node, faults, "webhook_url", url, file);
-    if node.get("webhook_url").is_none() && file.is_none() {
-        faults.error(node.at, format!("{section} needs a webhook_url or a webhook_url_file"));
     }
 }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::http::{HttpClient, Outgoing};
-use super::message::{Message, TIMEOUT, check_timeout, client, fitting, resolve, secret_now, template};
-use super::msteams::{MAX_BODY, check_webhook};
+use super::message::{Message, TIMEOUT, check_timeout, check_webhook, client, fitting, resolve, secret_now, template};
+use super::msteams::MAX_BODY;
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Status,
     Text,

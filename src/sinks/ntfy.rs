@@ -17,8 +17,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::address::Address;
-use super::http::{Outgoing, one_of};
-use super::message::{CHART, Message, TIMEOUT, check_timeout, client, cut, cut_bytes, picture, resolve, template};
+use super::http::Outgoing;
+use super::message::{
+    CHART, Message, TIMEOUT, check_secret, check_timeout, client, cut, cut_bytes, picture, resolve, template,
+};
 use super::service::{Urgency, client_with_own_key};
 use super::{
     Charts, Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Reason, Sink,
@@ -93,7 +95,7 @@ section! {
 
 fn check(config: &mut NtfyConfig, node: &Node, faults: &mut Faults) {
     check_timeout(node, faults, &mut config.timeout, TIMEOUT);
-    one_of(node, faults, "token", "token_file", config.token.is_some(), config.token_file.is_some());
+    check_secret(node, faults, "token", &config.token, &config.token_file);
     if config.topic.is_empty() {
         faults.error(node.at, "ntfy_configs needs a topic");
     }
@@ -135,7 +137,7 @@ impl SinkConfig for NtfyConfig {
     }
 }
 
-pub struct NtfySink {
+struct NtfySink {
     config: NtfyConfig,
     client: HttpClient,
     texts: Arc<Texts>,
@@ -162,7 +164,7 @@ struct Push {
 }
 
 impl NtfySink {
-    pub fn new(config: &NtfyConfig, texts: Arc<Texts>, charts: Option<Arc<dyn Charts>>) -> NtfySink {
+    fn new(config: &NtfyConfig, texts: Arc<Texts>, charts: Option<Arc<dyn Charts>>) -> NtfySink {
         let token = config.token.is_some() || config.token_file.is_some();
         let client = if token { client_with_own_key } else { client };
         NtfySink { client: client(config.http_config.as_ref(), config.timeout), charts, config: config.clone(), texts }

@@ -14,11 +14,11 @@ use reqwest::{Method, Url};
 use serde::Serialize;
 
 use super::address::Address;
-use super::http::{Outgoing, one_of};
-use super::message::{Message, TIMEOUT, check_timeout, cut, inherit_secret, json, resolve, template};
+use super::http::Outgoing;
+use super::message::{Message, TIMEOUT, check_secret, check_timeout, cut, inherit_needed, json, resolve, template};
 use super::service::{client_with_own_key, group_hash};
 use super::{
-    Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Sink, SinkConfig,
+    Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Reason, Sink, SinkConfig,
     SinkContext, Status, Text, Texts,
 };
 use crate::section;
@@ -85,7 +85,7 @@ section! {
 
 fn check(config: &mut OpsgenieConfig, node: &Node, faults: &mut Faults) {
     check_timeout(node, faults, &mut config.timeout, TIMEOUT);
-    one_of(node, faults, "api_key", "api_key_file", config.api_key.is_some(), config.api_key_file.is_some());
+    check_secret(node, faults, "api_key", &config.api_key, &config.api_key_file);
 }
 
 fn check_responder(responder: &mut OpsgenieResponder, node: &Node, faults: &mut Faults) {
@@ -108,16 +108,8 @@ impl SinkConfig for OpsgenieConfig {
     fn inherit(&mut self, global: &GlobalConfig, node: &Node, faults: &mut Faults) {
         self.http_config.get_or_insert_with(|| global.http_config.clone());
         self.api_url.get_or_insert_with(|| global.opsgenie_api_url.clone());
-        inherit_secret(
-            (&mut self.api_key, &mut self.api_key_file),
-            (&global.opsgenie_api_key, &global.opsgenie_api_key_file),
-        );
-        if self.api_key.is_none() && self.api_key_file.is_none() {
-            faults.error(
-                node.at,
-                "opsgenie_configs needs an api_key or an api_key_file, or opsgenie_api_key under global",
-            );
-        }
+        let all = (&global.opsgenie_api_key, &global.opsgenie_api_key_file);
+        inherit_needed(node, faults, ("opsgenie", "api_key"), (&mut self.api_key, &mut self.api_key_file), all);
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
@@ -129,7 +121,7 @@ impl SinkConfig for OpsgenieConfig {
     }
 }
 
-pub struct OpsgenieSink {
+struct OpsgenieSink {
     config: OpsgenieConfig,
     client: HttpClient,
     texts: Arc<Texts>,
@@ -180,7 +172,7 @@ struct Step {
 }
 
 impl OpsgenieSink {
-    pub fn new(config: &OpsgenieConfig, texts: Arc<Texts>) -> OpsgenieSink {
+    fn new(config: &OpsgenieConfig, texts: Arc<Texts>) -> OpsgenieSink {
         let client = client_with_own_key(config.http_config.as_ref(), config.timeout);
         OpsgenieSink { client, config: config.clone(), texts }
     }
@@ -202,7 +194,9 @@ impl OpsgenieSink {
 
     fn steps(&self, fill: &Message<'_>, about: &Notification) -> Result<Vec<Step>, DeliveryError> {
         let config = &self.config;
-        let Some(api) = &config.api_url else { return Ok(Vec::new()) };
+        let Some(api) = &config.api_url else {
+            return Err(DeliveryError::lasting(Reason::Other, "no api_url"));
+        };
         let alias = group_hash(about);
         let of_alias = |what: &str| {
             let mut url = api.below(["v2", "alerts", &alias, what]);

@@ -12,8 +12,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::address::Address;
-use super::http::{Outgoing, one_of};
-use super::message::{Message, TIMEOUT, check_timeout, client, cut, json, resolve, template};
+use super::http::Outgoing;
+use super::message::{
+    Message, TIMEOUT, check_secret, check_timeout, client, cut, is_given, json, need_secret, resolve, template,
+};
 use super::service::group_hash;
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpClient, HttpConfig, Notification, Sink, SinkConfig,
@@ -107,12 +109,10 @@ const DETAILS: [(&str, &str); 4] = [
 fn check(config: &mut PagerdutyConfig, node: &Node, faults: &mut Faults) {
     check_timeout(node, faults, &mut config.timeout, TIMEOUT);
     let PagerdutyConfig { routing_key, routing_key_file, service_key, service_key_file, .. } = config;
-    let (routing, service) = (routing_key.is_some(), service_key.is_some());
-    one_of(node, faults, "routing_key", "routing_key_file", routing, routing_key_file.is_some());
-    one_of(node, faults, "service_key", "service_key_file", service, service_key_file.is_some());
-    if !routing && !service && routing_key_file.is_none() && service_key_file.is_none() {
-        faults.error(node.at, "pagerduty_configs needs a routing_key or a routing_key_file (or the older service_key)");
-    }
+    check_secret(node, faults, "routing_key", routing_key, routing_key_file);
+    check_secret(node, faults, "service_key", service_key, service_key_file);
+    let given = is_given(routing_key, routing_key_file) || is_given(service_key, service_key_file);
+    need_secret(node, faults, "pagerduty_configs", "routing_key", given, " (or the older service_key)");
     for (name, text) in DETAILS {
         config.details.entry(name.to_string()).or_insert_with(|| Text::new(text));
     }
@@ -137,7 +137,7 @@ impl SinkConfig for PagerdutyConfig {
     }
 }
 
-pub struct PagerdutySink {
+struct PagerdutySink {
     config: PagerdutyConfig,
     client: HttpClient,
     texts: Arc<Texts>,
@@ -203,7 +203,7 @@ struct Link {
 }
 
 impl PagerdutySink {
-    pub fn new(config: &PagerdutyConfig, texts: Arc<Texts>) -> PagerdutySink {
+    fn new(config: &PagerdutyConfig, texts: Arc<Texts>) -> PagerdutySink {
         PagerdutySink {
             client: client(config.http_config.as_ref(), config.timeout),
             config: config.clone(),

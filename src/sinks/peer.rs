@@ -10,11 +10,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::service::tests::read;
-use super::testing::{Seen, client, far_side};
-use super::{
-    Details, Notification, NotifiedAlert, OpsgenieConfig, OpsgenieSink, PagerdutyConfig, PagerdutySink, Sink,
-    VictoropsConfig, VictoropsSink,
-};
+use super::testing::{Seen, client, context, far_side};
+use super::{Details, Notification, NotifiedAlert, OpsgenieConfig, PagerdutyConfig, Sink, SinkConfig, VictoropsConfig};
 use crate::model::{Labels, Timestamp};
 
 mod chats;
@@ -181,9 +178,9 @@ async fn incident_services_are_asked_byte_for_byte_what_alertmanager_asks_them()
 
     let (our_far, ours) = far_side(vec![(200, vec![], "{}")]).await;
     let sinks: [Arc<dyn Sink>; 3] = [
-        Arc::new(PagerdutySink::new(&read::<PagerdutyConfig>(&entry(PAGERDUTY, our_far), "{}").0, Arc::default())),
-        Arc::new(OpsgenieSink::new(&read::<OpsgenieConfig>(&entry(OPSGENIE, our_far), "{}").0, Arc::default())),
-        Arc::new(VictoropsSink::new(&read::<VictoropsConfig>(&entry(VICTOROPS, our_far), "{}").0, Arc::default())),
+        read::<PagerdutyConfig>(&entry(PAGERDUTY, our_far), "{}").0.build(&context()),
+        read::<OpsgenieConfig>(&entry(OPSGENIE, our_far), "{}").0.build(&context()),
+        read::<VictoropsConfig>(&entry(VICTOROPS, our_far), "{}").0.build(&context()),
     ];
     let starts_at = Timestamp::now();
     // Firing: a webhook, an event, three for Opsgenie, one for VictorOps. Resolved: one each.

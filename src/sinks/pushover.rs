@@ -11,8 +11,11 @@ use std::time::Duration;
 use reqwest::{Method, multipart};
 use serde_json::Value;
 
-use super::http::{Answer, HttpClient, Outgoing, one_of};
-use super::message::{Message, TIMEOUT, chart, check_timeout, client, cut, resolve, settled, template};
+use super::http::{Answer, HttpClient, Outgoing};
+use super::message::{
+    Message, TIMEOUT, chart, check_secret, check_timeout, client, cut, is_given, need_secret, resolve, settled,
+    template,
+};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,
     Text,
@@ -68,14 +71,11 @@ section! {
 }
 
 fn check(config: &mut PushoverConfig, node: &Node, faults: &mut Faults) {
-    for (key, value, file) in [
-        ("user_key", config.user_key.is_some(), config.user_key_file.is_some()),
-        ("token", config.token.is_some(), config.token_file.is_some()),
-    ] {
-        one_of(node, faults, key, &format!("{key}_file"), value, file);
-        if !value && !file {
-            faults.error(node.at, format!("pushover_configs needs a {key} or a {key}_file"));
-        }
+    for (key, value, file) in
+        [("user_key", &config.user_key, &config.user_key_file), ("token", &config.token, &config.token_file)]
+    {
+        check_secret(node, faults, key, value, file);
+        need_secret(node, faults, "pushover_configs", key, is_given(value, file), "");
     }
     if config.html && config.monospace {
         faults.error(node.get("monospace").map_or(node.at, |n| n.at), "html and monospace exclude each other");
@@ -197,7 +197,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::net::SocketAddr;
 
-    use super::super::message::testing::{PNG, chart_of, context, entry, parts_of, read};
+    use super::super::message::testing::{PNG, chart_of, context, entry, parts_of, read, with_empty};
     use super::super::notification::tests::example;
     use super::super::testing::{Seen, far_side};
     use super::*;
@@ -205,12 +205,8 @@ mod tests {
     const OK: &str = r#"{"status":1,"request":"x"}"#;
 
     fn pushover(more: &str) -> PushoverConfig {
-        let texts: String = ["title", "message", "url", "priority"]
-            .into_iter()
-            .filter(|key| !more.lines().any(|line| line.starts_with(&format!("{key}:"))))
-            .map(|key| format!("{key}: ''\n"))
-            .collect();
-        entry(&format!("user_key: hunter1\ntoken: hunter2\n{texts}{more}"), "")
+        let texts = with_empty(&["title", "message", "url", "priority"], more);
+        entry(&format!("user_key: hunter1\ntoken: hunter2\n{texts}"), "")
     }
 
     async fn deliver(config: &PushoverConfig, to: SocketAddr, charts: bool) -> Result<Delivered, DeliveryError> {

@@ -10,10 +10,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::http::{Answer, HttpClient, Outgoing, one_of};
+use super::http::{Answer, HttpClient, Outgoing};
 use super::message::{
-    Field, FieldConfig, Message, TIMEOUT, check_timeout, check_url, client, cut, in_channel, inherit_secret, json,
-    resolve, secret_now, template,
+    Field, FieldConfig, Message, TIMEOUT, check_secret, check_timeout, check_url, client, cut, in_channel,
+    inherit_needed, json, resolve, secret_now, template,
 };
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,
@@ -86,13 +86,12 @@ section! {
 }
 
 fn check(config: &mut RocketchatConfig, node: &Node, faults: &mut Faults) {
-    let c = config;
-    one_of(node, faults, "token", "token_file", c.token.is_some(), c.token_file.is_some());
-    one_of(node, faults, "token_id", "token_id_file", c.token_id.is_some(), c.token_id_file.is_some());
-    if let Some(url) = &c.api_url {
+    check_secret(node, faults, "token", &config.token, &config.token_file);
+    check_secret(node, faults, "token_id", &config.token_id, &config.token_id_file);
+    if let Some(url) = &config.api_url {
         check_url(node, faults, "api_url", url);
     }
-    check_timeout(node, faults, &mut c.timeout, TIMEOUT);
+    check_timeout(node, faults, &mut config.timeout, TIMEOUT);
 }
 
 impl SinkConfig for RocketchatConfig {
@@ -104,18 +103,11 @@ impl SinkConfig for RocketchatConfig {
         self.http_config.get_or_insert_with(|| global.http_config.clone());
         self.api_url.get_or_insert_with(|| global.rocketchat_api_url.clone());
         let own = (&mut self.token, &mut self.token_file);
-        inherit_secret(own, (&global.rocketchat_token, &global.rocketchat_token_file));
+        let all = (&global.rocketchat_token, &global.rocketchat_token_file);
+        inherit_needed(node, faults, ("rocketchat", "token"), own, all);
         let own = (&mut self.token_id, &mut self.token_id_file);
-        inherit_secret(own, (&global.rocketchat_token_id, &global.rocketchat_token_id_file));
-        for (key, there) in [
-            ("token", self.token.is_some() || self.token_file.is_some()),
-            ("token_id", self.token_id.is_some() || self.token_id_file.is_some()),
-        ] {
-            if !there {
-                let or_global = format!("or rocketchat_{key} under global");
-                faults.error(node.at, format!("rocketchat_configs needs a {key} or a {key}_file, {or_global}"));
-            }
-        }
+        let all = (&global.rocketchat_token_id, &global.rocketchat_token_id_file);
+        inherit_needed(node, faults, ("rocketchat", "token_id"), own, all);
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
@@ -242,19 +234,15 @@ fn judge(answer: &Answer) -> Result<Delivered, DeliveryError> {
 mod tests {
     use serde_json::json;
 
-    use super::super::message::testing::{body, deliver, entry, read};
+    use super::super::message::testing::{body, deliver, entry, read, with_empty};
     use super::super::testing::far_side;
     use super::*;
 
     const OK: &str = r#"{"success":true}"#;
 
     fn rocketchat(address: impl std::fmt::Display, more: &str) -> RocketchatConfig {
-        let texts: String = ["color", "title", "title_link", "text", "emoji", "icon_url"]
-            .into_iter()
-            .filter(|key| !more.lines().any(|line| line.starts_with(&format!("{key}:"))))
-            .map(|key| format!("{key}: ''\n"))
-            .collect();
-        entry(&format!("api_url: http://{address}/chat/\ntoken: hunter2\ntoken_id: hunter1\n{texts}{more}"), "")
+        let texts = with_empty(&["color", "title", "title_link", "text", "emoji", "icon_url"], more);
+        entry(&format!("api_url: http://{address}/chat/\ntoken: hunter2\ntoken_id: hunter1\n{texts}"), "")
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use super::aws::sha256;
 use super::message::{Message, client, secret_now};
 use super::{DeliveryError, HttpClient, HttpConfig, Notification, Reason, Status, Text};
 use crate::yaml::Secret;
@@ -50,8 +51,7 @@ pub(super) fn client_with_own_key(http: Option<&HttpConfig>, timeout: Duration) 
 /// The name of the notification's group for far sides that limit its length: SHA-256 of the group key, as Alertmanager
 /// has it, so that what it opened is closed by this program after a move.
 pub(super) fn group_hash(notification: &Notification) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, notification.group_key.as_bytes());
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256(notification.group_key.as_bytes())
 }
 
 /// How urgent a notification is: the most urgent of what fires, by the label `severity`. What is over wakes nobody.

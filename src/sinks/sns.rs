@@ -12,7 +12,8 @@ use reqwest::{Method, Url};
 
 use super::aws::{Provider, Signing, Sigv4, sha256, signature};
 use super::http::{HttpClient, Outgoing, is_http};
-use super::message::{TIMEOUT, check_timeout, client, resolve};
+use super::message::{TIMEOUT, check_timeout, client, resolve, template};
+use super::service::group_hash;
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,
     Text, Texts,
@@ -36,9 +37,9 @@ section! {
         /// Or the endpoint of an application on somebody's device.
         pub target_arn: Text = Text::default(),
         /// The subject, for those who get it by mail.
-        pub subject: Text = Text::new(r#"{{ template "sns.default.subject" . }}"#),
+        pub subject: Text = template("sns.default.subject"),
         /// The message.
-        pub message: Text = Text::new(r#"{{ template "sns.default.message" . }}"#),
+        pub message: Text = template("sns.default.message"),
         /// Attributes by which subscribers choose, by name.
         pub attributes: BTreeMap<String, Text> = BTreeMap::new(),
         /// Whether resolved alerts are sent too.
@@ -86,7 +87,7 @@ const MAX_SMS: usize = 1600;
 const MAX_SUBJECT: usize = 99;
 const FORM: &str = "application/x-www-form-urlencoded";
 
-pub struct SnsSink {
+struct SnsSink {
     config: SnsConfig,
     client: HttpClient,
     provider: Provider,
@@ -94,7 +95,7 @@ pub struct SnsSink {
 }
 
 impl SnsSink {
-    pub fn new(config: &SnsConfig, texts: &Arc<Texts>) -> SnsSink {
+    fn new(config: &SnsConfig, texts: &Arc<Texts>) -> SnsSink {
         SnsSink {
             client: client(config.http_config.as_ref(), config.timeout),
             provider: Provider::new(&config.sigv4),
@@ -139,7 +140,7 @@ impl SnsSink {
             request = request.header(name, value);
         }
         let answer = self.client.send(request).await?;
-        Ok(Delivered { answer: answer.status.to_string() })
+        Ok(answer.delivered())
     }
 
     /// The call `Publish` as a form.
@@ -159,7 +160,7 @@ impl SnsSink {
         }
         if topic.ends_with(".fifo") {
             form.append_pair("MessageDeduplicationId", &sha256(notification.id.as_bytes()));
-            form.append_pair("MessageGroupId", &sha256(notification.group_key.as_bytes()));
+            form.append_pair("MessageGroupId", &group_hash(notification));
         }
         let subject: String =
             filled(&self.config.subject)?.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();

@@ -16,8 +16,8 @@ use serde_json::{Map, Value};
 
 use super::http::{Answer, HttpClient, Outgoing, one_of};
 use super::message::{
-    Message, TIMEOUT, chart, check_timeout, check_url, client, cut, inherit_secret, json, resolve, secret_now, settled,
-    template,
+    Message, TIMEOUT, chart, check_secret, check_timeout, check_url, client, cut, inherit_needed, json, resolve,
+    secret_now, settled, template,
 };
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,
@@ -61,8 +61,7 @@ section! {
 
 fn check(config: &mut TelegramConfig, node: &Node, faults: &mut Faults) {
     let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
-    let token = (config.bot_token.is_some(), config.bot_token_file.is_some());
-    one_of(node, faults, "bot_token", "bot_token_file", token.0, token.1);
+    check_secret(node, faults, "bot_token", &config.bot_token, &config.bot_token_file);
     one_of(node, faults, "chat_id", "chat_id_file", config.chat_id != 0, config.chat_id_file.is_some());
     if config.chat_id == 0 && config.chat_id_file.is_none() {
         faults.error(node.at, "telegram_configs needs a chat_id or a chat_id_file");
@@ -89,11 +88,8 @@ impl SinkConfig for TelegramConfig {
         self.http_config.get_or_insert_with(|| global.http_config.clone());
         self.api_url.get_or_insert_with(|| global.telegram_api_url.clone());
         let own = (&mut self.bot_token, &mut self.bot_token_file);
-        inherit_secret(own, (&global.telegram_bot_token, &global.telegram_bot_token_file));
-        if self.bot_token.is_none() && self.bot_token_file.is_none() {
-            let or_global = "or telegram_bot_token under global";
-            faults.error(node.at, format!("telegram_configs needs a bot_token or a bot_token_file, {or_global}"));
-        }
+        let all = (&global.telegram_bot_token, &global.telegram_bot_token_file);
+        inherit_needed(node, faults, ("telegram", "bot_token"), own, all);
     }
 
     fn resolve_paths(&mut self, dir: &Path) {

@@ -13,10 +13,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use prometheus::Registry;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::net::TcpListener;
 
-use super::{SinkContext, Texts};
+use super::SinkContext;
 use crate::pool::{Pool, PoolConfig};
 
 /// What a far side saw of a request.
@@ -84,20 +84,43 @@ pub(crate) fn client() -> reqwest::Client {
 /// What sinks are built with, without charts.
 pub(crate) fn context() -> SinkContext {
     let pool = Pool::new(PoolConfig::default(), &Registry::new(), tokio::runtime::Handle::current()).unwrap();
-    SinkContext { pool, texts: Arc::new(Texts::default()), charts: None }
+    SinkContext { pool, texts: Arc::default(), charts: None }
+}
+
+/// A certificate and its key.
+pub(crate) struct Own {
+    pub params: CertificateParams,
+    pub pem: String,
+    pub key: KeyPair,
+}
+
+impl Own {
+    pub fn authority(name: &str) -> Own {
+        let mut params = CertificateParams::new([name.to_string()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        Own { pem: params.self_signed(&key).unwrap().pem(), params, key }
+    }
+
+    pub fn signed_by(authority: &Own, name: &str) -> Own {
+        let params = CertificateParams::new([name.to_string()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let issuer = Issuer::from_params(&authority.params, &authority.key);
+        Own { pem: params.signed_by(&key, &issuer).unwrap().pem(), params, key }
+    }
+
+    pub fn write(&self, dir: &Path, name: &str) {
+        std::fs::write(dir.join(format!("{name}.pem")), &self.pem).unwrap();
+        std::fs::write(dir.join(format!("{name}.key")), self.key.serialize_pem()).unwrap();
+    }
 }
 
 /// Writes an authority, `ca.pem`, and a certificate of it for localhost, `server.pem` and `server.key`.
 pub(crate) fn certificates(dir: &Path) {
-    let mut authority = CertificateParams::new([]).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    std::fs::write(dir.join("ca.pem"), authority.self_signed(&key).unwrap().pem()).unwrap();
-    let issuer = Issuer::new(authority, key);
-    let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["localhost".to_string()]).unwrap().signed_by(&key, &issuer).unwrap();
-    std::fs::write(dir.join("server.pem"), certificate.pem()).unwrap();
-    std::fs::write(dir.join("server.key"), key.serialize_pem()).unwrap();
+    let authority = Own::authority("authority");
+    authority.write(dir, "ca");
+    Own::signed_by(&authority, "localhost").write(dir, "server");
 }
 
 /// Says that a test is skipped because a package is missing; fails where peers are required.

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::Address;
-use super::http::{Outgoing, one_of};
+use super::http::Outgoing;
 use super::message::{
-    Message, TIMEOUT, check_timeout, client, cut, inherit_secret, json, resolve, secret_now, template,
+    Message, TIMEOUT, check_secret, check_timeout, client, cut, inherit_needed, json, resolve, secret_now, template,
 };
 use super::service::group_hash;
 use super::{
@@ -69,7 +69,7 @@ const RESERVED: [&str; 7] = [
 
 fn check(config: &mut VictoropsConfig, node: &Node, faults: &mut Faults) {
     check_timeout(node, faults, &mut config.timeout, TIMEOUT);
-    one_of(node, faults, "api_key", "api_key_file", config.api_key.is_some(), config.api_key_file.is_some());
+    check_secret(node, faults, "api_key", &config.api_key, &config.api_key_file);
     if config.routing_key.is_empty() {
         faults.error(node.at, "victorops_configs needs a routing_key: the team that is told");
     }
@@ -88,16 +88,8 @@ impl SinkConfig for VictoropsConfig {
     fn inherit(&mut self, global: &GlobalConfig, node: &Node, faults: &mut Faults) {
         self.http_config.get_or_insert_with(|| global.http_config.clone());
         self.api_url.get_or_insert_with(|| global.victorops_api_url.clone());
-        inherit_secret(
-            (&mut self.api_key, &mut self.api_key_file),
-            (&global.victorops_api_key, &global.victorops_api_key_file),
-        );
-        if self.api_key.is_none() && self.api_key_file.is_none() {
-            faults.error(
-                node.at,
-                "victorops_configs needs an api_key or an api_key_file, or victorops_api_key under global",
-            );
-        }
+        let all = (&global.victorops_api_key, &global.victorops_api_key_file);
+        inherit_needed(node, faults, ("victorops", "api_key"), (&mut self.api_key, &mut self.api_key_file), all);
     }
 
     fn resolve_paths(&mut self, dir: &Path) {
@@ -109,14 +101,14 @@ impl SinkConfig for VictoropsConfig {
     }
 }
 
-pub struct VictoropsSink {
+struct VictoropsSink {
     config: VictoropsConfig,
     client: HttpClient,
     texts: Arc<Texts>,
 }
 
 impl VictoropsSink {
-    pub fn new(config: &VictoropsConfig, texts: Arc<Texts>) -> VictoropsSink {
+    fn new(config: &VictoropsConfig, texts: Arc<Texts>) -> VictoropsSink {
         VictoropsSink { client: client(config.http_config.as_ref(), config.timeout), config: config.clone(), texts }
     }
 

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::http::{HttpClient, is_http, one_of, secret};
-use super::message::{TIMEOUT, check_timeout, client, resolve};
+use super::http::{HttpClient, is_http};
+use super::message::{TIMEOUT, check_secret, check_timeout, client, is_given, need_secret, resolve, secret_now};
 use super::{
-    Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Reason, Sink, SinkConfig, SinkContext,
-    Text, Texts, webhook_version_4,
+    Delivered, Delivery, DeliveryError, GlobalConfig, HttpConfig, Notification, Sink, SinkConfig, SinkContext, Text,
+    Texts, webhook_version_4,
 };
 use crate::section;
 use crate::yaml::{Faults, FromYaml, Node, Secret};
@@ -37,13 +37,8 @@ section! {
 
 fn check(config: &mut WebhookConfig, node: &Node, faults: &mut Faults) {
     check_timeout(node, faults, &mut config.timeout, TIMEOUT);
-    one_of(node, faults, "url", "url_file", config.url.is_some(), config.url_file.is_some());
-    if config.url.is_none() && config.url_file.is_none() {
-        // The URL's own fault has been said already if it is there but not a text.
-        if node.get("url").is_none() {
-            faults.error(node.at, "a webhook needs a url or a url_file");
-        }
-    }
+    check_secret(node, faults, "url", &config.url, &config.url_file);
+    need_secret(node, faults, "a webhook", "url", is_given(&config.url, &config.url_file), "");
     let Some(url) = &config.url else { return };
     let at = node.get("url").unwrap_or(node);
     if url.expose().contains("{{") {
@@ -72,14 +67,14 @@ impl SinkConfig for WebhookConfig {
     }
 }
 
-pub struct WebhookSink {
+struct WebhookSink {
     config: WebhookConfig,
     client: HttpClient,
     texts: Arc<Texts>,
 }
 
 impl WebhookSink {
-    pub fn new(config: &WebhookConfig, texts: &Arc<Texts>) -> WebhookSink {
+    fn new(config: &WebhookConfig, texts: &Arc<Texts>) -> WebhookSink {
         WebhookSink {
             client: client(config.http_config.as_ref(), config.timeout),
             config: config.clone(),
@@ -88,8 +83,7 @@ impl WebhookSink {
     }
 
     async fn post(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
-        let mut url = secret(self.config.url.as_ref(), self.config.url_file.as_deref())
-            .map_err(|e| DeliveryError::passing(Reason::Other, e))?;
+        let mut url = secret_now(self.config.url.as_ref(), self.config.url_file.as_deref())?;
         if url.contains("{{") {
             let filled = self.texts.unshown(&url, &self.texts.data(notification));
             url = filled.map_err(|error| DeliveryError { message: format!("the URL: {error}"), ..error })?;

@@ -23,15 +23,27 @@ pub struct Fault {
     pub message: String,
 }
 
+impl Fault {
+    /// The file, and the place in it where there is one.
+    fn place(&self) -> String {
+        match self.at {
+            Position { line: 0, .. } => self.source.name().to_string(),
+            Position { line, column } => format!("{}:{line}:{column}", self.source.name()),
+        }
+    }
+
+    /// `FILE:LINE:COLUMN: message`, for where its severity is said beside it.
+    pub fn in_a_line(&self) -> String {
+        format!("{}: {}", self.place(), self.message)
+    }
+}
+
 impl fmt::Display for Fault {
     /// `FILE:LINE:COLUMN: message`, then the line with a mark under the column.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Position { line, column } = self.at;
         let warning = if self.severity == Severity::Warning { "warning: " } else { "" };
-        if line == 0 {
-            return writeln!(f, "{}: {warning}{}", self.source.name(), self.message);
-        }
-        writeln!(f, "{}:{line}:{column}: {warning}{}", self.source.name(), self.message)?;
+        writeln!(f, "{}: {warning}{}", self.place(), self.message)?;
         let Some(text) = self.source.line(line) else { return Ok(()) };
         let number = line.to_string();
         let (text, column) = excerpt(&without_secret(text), column as usize);

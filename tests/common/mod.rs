@@ -6,6 +6,7 @@ mod http;
 mod metrics;
 mod peers;
 mod process;
+mod server;
 pub mod trees;
 mod webhook;
 
@@ -16,6 +17,7 @@ pub use http::{Response, form, percent_encoded, post_form, post_json, request, r
 pub use metrics::Metrics;
 pub use peers::{Prometheus, alertmanager, node_exporter_page, peer, plugin};
 pub use process::{Child, Named, free_port};
+pub use server::Server;
 pub use webhook::{Behaviour, Post, Receiver};
 
 /// Asks until there is an answer. Machines that build while they test are slow: `within` is for failures, not for timing.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -32,6 +33,7 @@ pub fn free_port() -> u16 {
 pub struct Child {
     child: process::Child,
     log: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
     ended: Option<ExitStatus>,
 }
 
@@ -52,14 +54,14 @@ impl Child {
         let mut stderr = child.stderr.take().expect("it is piped");
         let lines = log.clone();
         // Ends with the child, which holds the other end.
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 8192];
             while let Ok(n @ 1..) = stderr.read(&mut buffer) {
                 let text = String::from_utf8_lossy(&buffer[..n]);
                 lines.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
             }
         });
-        Child { child, log, ended: None }
+        Child { child, log, reader, ended: None }
     }
 
     pub fn id(&self) -> u32 {
@@ -84,10 +86,16 @@ impl Child {
         self.ended
     }
 
+    /// Waits for its end, and for what it wrote last.
     pub fn wait(&mut self, within: Duration) -> ExitStatus {
         let deadline = Instant::now() + within;
         while Instant::now() < deadline {
             if let Some(status) = self.ended() {
+                // What it has started may still hold the pipe: that is not waited for.
+                let read = Instant::now() + Duration::from_secs(2);
+                while !self.reader.is_finished() && Instant::now() < read {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
                 return status;
             }
             std::thread::sleep(Duration::from_millis(10));

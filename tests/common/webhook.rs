@@ -1,12 +1,11 @@
 //! A webhook receiver that keeps what it gets, and fails or hangs when told to.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use super::server::Server;
 
 /// How it answers.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -46,12 +45,12 @@ impl Post {
 struct Shared {
     posts: Mutex<Vec<Post>>,
     behaviour: Mutex<Behaviour>,
-    stop: AtomicBool,
 }
 
 pub struct Receiver {
     pub port: u16,
     shared: Arc<Shared>,
+    _server: Server,
 }
 
 impl Receiver {
@@ -61,25 +60,10 @@ impl Receiver {
 
     /// Starts it on a port that was refusing connections so far.
     pub fn start_on(port: u16) -> Receiver {
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port");
-        let port = listener.local_addr().expect("it is bound").port();
-        let shared = Arc::new(Shared {
-            posts: Mutex::default(),
-            behaviour: Mutex::new(Behaviour::Answer(200)),
-            stop: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared { posts: Mutex::default(), behaviour: Mutex::new(Behaviour::Answer(200)) });
         let ours = shared.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if ours.stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                let ours = ours.clone();
-                // A connection that hangs holds no other up.
-                std::thread::spawn(move || stream.map(|s| serve(s, &ours)));
-            }
-        });
-        Receiver { port, shared }
+        let server = Server::start(port, move |head, body| Some(ours.take(head, body)));
+        Receiver { port: server.port, shared, _server: server }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -113,48 +97,27 @@ impl Receiver {
     }
 }
 
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+impl Shared {
+    /// Keeps a request; with which status it is answered.
+    fn take(&self, head: &str, body: &[u8]) -> u16 {
+        let behaviour = *locked(&self.behaviour);
+        locked(&self.posts).push(Post {
+            at: Instant::now(),
+            path: head.split(' ').nth(1).unwrap_or_default().to_string(),
+            head: head.to_string(),
+            json: serde_json::from_slice(body).unwrap_or(Value::Null),
+            behaviour,
+        });
+        match behaviour {
+            Behaviour::Answer(status) => status,
+            Behaviour::Delay(delay) => {
+                std::thread::sleep(delay);
+                200
+            }
+        }
     }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Answers the requests of one connection.
-fn serve(stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut writer = stream;
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head)? == 0 {
-                return Ok(());
-            }
-        }
-        let mut post = Post {
-            at: Instant::now(),
-            path: head.split(' ').nth(1).unwrap_or_default().to_string(),
-            head,
-            json: Value::Null,
-            behaviour: *locked(&shared.behaviour),
-        };
-        let length = post.header("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body)?;
-        post.json = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        let status = match post.behaviour {
-            Behaviour::Answer(status) => status,
-            Behaviour::Delay(_) => 200,
-        };
-        let delay = post.behaviour;
-        locked(&shared.posts).push(post);
-        if let Behaviour::Delay(delay) = delay {
-            std::thread::sleep(delay);
-        }
-        writer.write_all(format!("HTTP/1.1 {status} Told\r\nContent-Length: 0\r\n\r\n").as_bytes())?;
-    }
 }

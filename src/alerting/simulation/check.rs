@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::{Due, World, told};
 use crate::alerting::plan::Target;
+use crate::alerting::queue::{Attempt, Row};
 use crate::alerting::route::Route;
 use crate::model::Labels;
-use crate::sinks::{Fingerprint, Notification, Status};
+use crate::sinks::{Fingerprint, Notification, NotifiedAlert, Status};
 use crate::state::Table;
 
 /// What a target heard last, by group, of an alert.
@@ -63,11 +64,61 @@ impl World {
             || !self.plan().inhibit_rules.is_empty() && labels.get("alertname") == "Disk"
     }
 
+    /// No target is told two things of one group at once, more often than its rate allows, or when it wants to be left alone.
+    pub(super) fn check_try(&mut self, attempt: &Attempt) {
+        let target = &attempt.target;
+        assert!(
+            self.flights.iter().all(|flight| flight.attempt.lane != attempt.lane),
+            "two of {} at once",
+            attempt.lane
+        );
+        assert!(self.left_alone.get(target).is_none_or(|until| *until <= self.clock), "{target} is not left alone");
+        self.check_rate(target);
+    }
+
+    /// There may be no more tries than the rate allows.
+    fn check_rate(&mut self, target: &Target) {
+        let Some(rate) = self
+            .plan()
+            .recipients
+            .values()
+            .flatten()
+            .find(|r| *r.target == *target)
+            .and_then(|recipient| recipient.rate)
+        else {
+            return;
+        };
+        let now = self.now().mono;
+        let tries = self.tries.entry(target.clone()).or_default();
+        tries.push(now);
+        let of_late = tries.iter().filter(|t| **t + rate.per > now).count();
+        assert!(of_late <= rate.tries, "{of_late} tries of {target}");
+        if of_late == rate.tries {
+            self.counts.held_back_by_rate += 1;
+        }
+    }
+
+    /// What the store has is what the agent knows.
+    pub(super) fn check_stored(&self) {
+        let core = self.core.as_ref().unwrap();
+        let rows = |table: Table| self.rows.iter().filter(move |((of, _), _)| *of == table);
+        let known: Vec<_> = core.view_undelivered().iter().map(|u| (u.number, u.firing, u.resolved)).collect();
+        let stored = [Table::DeadLetters, Table::Queue].into_iter().flat_map(rows).map(|((_, key), row)| {
+            let Row { notification, .. } = serde_json::from_slice(row).unwrap();
+            (key.parse().unwrap(), notification.count(Status::Firing), notification.count(Status::Resolved))
+        });
+        assert_eq!(known, stored.collect::<Vec<_>>(), "what is not delivered");
+        let stand = |a: &NotifiedAlert| (a.fingerprint(), a.starts_at, a.ends_at, a.details.flapping);
+        let known: Vec<_> = core.view_alerts(self.now()).iter().map(|view| stand(&view.alert)).collect();
+        let stored = rows(Table::Alerts).map(|(_, row)| stand(&serde_json::from_slice(row).unwrap()));
+        assert_eq!(known, stored.collect::<Vec<_>>(), "alerts");
+    }
+
     /// In the end, when nothing is under way.
     pub(super) fn check(&self) {
         let core = self.core.as_ref().unwrap();
-        assert_eq!(core.queue().0, 0, "the queue is empty in the end");
-        assert!(self.rows.keys().all(|(table, _)| *table != Table::Queue), "and so is the stored one");
+        assert_eq!(core.waiting(), 0, "the queue is empty in the end");
+        self.check_stored();
         let heard = self.check_arrived();
         for source in self.sources.iter().filter(|source| source.ever_fired) {
             self.check_heard(&heard, &source.known_as, source.ends_at.is_none());
@@ -80,9 +131,6 @@ impl World {
             .map(|source| Fingerprint::of(&source.known_as))
             .collect();
         assert_eq!(core.alerts(), (firing.len(), 0));
-        assert_eq!(self.rows.keys().filter(|(table, _)| *table == Table::Alerts).count(), firing.len());
-        let dead = self.rows.keys().filter(|(table, _)| *table == Table::DeadLetters).count();
-        assert_eq!(core.dead_letters(), dead);
     }
 
     /// All that was due has arrived, or was given up; in order per target and group. A repetition may come, but nothing

@@ -45,6 +45,7 @@ impl World {
                 let (kept, gone): (Vec<Flight>, Vec<Flight>) =
                     flights.into_iter().partition(|flight| plan.has(&flight.attempt.target));
                 self.flights = kept;
+                self.left_alone.retain(|target, _| plan.has(target));
                 for flight in gone {
                     if self.random.once_in(2) {
                         self.arrive(flight.attempt);
@@ -103,6 +104,7 @@ impl World {
         expired.unwrap();
         let before = silence.clone();
         *silence = core.view_silences().into_iter().find(|s| s.id == before.id).unwrap();
+        assert!(silence.ends_at <= now.wall);
         if !self.done(actions) {
             self.silences[place] = before;
         }

@@ -18,6 +18,8 @@ use crate::state::Table;
 
 /// How often alerts are told again.
 pub(super) const RESEND: u64 = 120_000;
+/// For how long targets want to be left alone where they ask for it.
+const LEFT_ALONE: Duration = Duration::from_secs(30);
 /// The true time when a world begins: 2025-01-01T12:02:50Z, in milliseconds; ten seconds before times of the configurations
 /// begin.
 pub(super) const BEGIN: u64 = 1_735_732_970_000;
@@ -89,8 +91,9 @@ pub(super) struct World {
     /// The silences that are known to be set.
     pub silences: Vec<Silence>,
     pub arrived: Vec<Arrived>,
-    /// The identifiers of all notifications that were due, with their number in the queue and their place in the order.
-    pub became_due: BTreeMap<String, (String, usize)>,
+    /// By their identifiers, all notifications that were due: to whom, their number in the queue and their place in the
+    /// order.
+    pub became_due: BTreeMap<String, (Target, String, usize)>,
     pub next_serial: usize,
     /// What was due: which target had to be told of which alert that it fires or is resolved.
     pub due: BTreeSet<Due>,
@@ -98,6 +101,8 @@ pub(super) struct World {
     pub given_up: BTreeSet<Due>,
     /// When tries were made, by the monotonic clock of this run, by target.
     pub tries: BTreeMap<Target, Vec<Duration>>,
+    /// Until when targets have asked to be left alone, by the true time.
+    pub left_alone: BTreeMap<Target, u64>,
     pub counts: Counts,
 }
 
@@ -134,6 +139,7 @@ impl World {
             due: BTreeSet::new(),
             given_up: BTreeSet::new(),
             tries: BTreeMap::new(),
+            left_alone: BTreeMap::new(),
             counts: Counts::default(),
         };
         world.start();
@@ -158,6 +164,7 @@ impl World {
     fn start(&mut self) {
         self.started = self.clock;
         self.tries.clear();
+        self.left_alone.clear();
         self.say(|| format!("start with the second plan: {}", self.second_plan));
         let seed = self.random.next();
         let load = |table: Table| {
@@ -194,6 +201,7 @@ impl World {
         let stored = self.random.once_in(2);
         if stored {
             self.store(&actions);
+            self.check_stored();
         }
         self.crash();
         stored
@@ -251,12 +259,13 @@ impl World {
         let serial = self.next_serial;
         self.next_serial += 1;
         self.say(|| format!("due {key} {serial} {}", said(target, notification)));
-        let place = self.became_due.entry(notification.id.clone()).or_insert_with(|| (key.to_string(), serial));
-        let mut again = false;
-        if place.0 != key {
-            // One that was given up is tried again: behind all that was due since.
-            *place = (key.to_string(), serial);
-            again = true;
+        let place = (target.clone(), key.to_string(), serial);
+        let known = self.became_due.entry(notification.id.clone()).or_insert_with(|| place.clone());
+        assert_eq!(known.0, *target, "{} goes to one target", notification.id);
+        // One that was given up is tried again: behind all that was due since.
+        let again = known.1 != key;
+        if again {
+            *known = place;
         }
         for due in told(target, notification) {
             if !again && !self.due.contains(&due) {
@@ -268,6 +277,7 @@ impl World {
     }
 
     fn act(&mut self, actions: Actions) {
+        self.core.as_ref().unwrap().assert_counted();
         self.store(&actions);
         for attempt in actions.attempts {
             let stored = self.rows.contains_key(&(Table::Queue, row_key(attempt.number)));
@@ -275,12 +285,12 @@ impl World {
             if let Some((_, tried)) = &mut self.stopping {
                 assert!(tried.insert(attempt.number), "more than a last try");
             }
-            self.check_rate(&attempt.target);
+            self.check_try(&attempt);
             let refuses = self.faults && self.refusing.get(&attempt.target).is_some_and(|until| self.clock < *until);
             let fails = refuses || (self.faults && self.random.once_in(2));
             let error = DeliveryError {
                 retry: !refuses,
-                retry_after: (!refuses && self.random.once_in(4)).then(|| Duration::from_secs(30)),
+                retry_after: (!refuses && self.random.once_in(4)).then_some(LEFT_ALONE),
                 reason: Reason::Timeout,
                 message: "simulated".to_string(),
             };
@@ -293,36 +303,19 @@ impl World {
             });
         }
         for report in actions.endings {
-            assert!(!matches!(report.ending, Ending::TooMany(_)), "no lane is so long here");
-        }
-    }
-
-    /// There may be no more tries than the rate allows.
-    fn check_rate(&mut self, target: &Target) {
-        let Some(rate) = self
-            .plan()
-            .recipients
-            .values()
-            .flatten()
-            .find(|r| *r.target == *target)
-            .and_then(|recipient| recipient.rate)
-        else {
-            return;
-        };
-        let now = self.now().mono;
-        let tries = self.tries.entry(target.clone()).or_default();
-        tries.push(now);
-        let of_late = tries.iter().filter(|t| **t + rate.per > now).count();
-        assert!(of_late <= rate.tries, "{of_late} tries of {target}");
-        if of_late == rate.tries {
-            self.counts.held_back_by_rate += 1;
+            match report.ending {
+                Ending::TooMany(_) => panic!("no lane is so long here"),
+                Ending::NoTarget(_) => assert!(!self.plan().has(&report.target), "{} is there", report.target),
+                Ending::GivenUp(error) => assert!(!error.retry, "what only fails is not given up"),
+                Ending::Delivered | Ending::Retried(_) => {}
+            }
         }
     }
 
     pub fn arrive(&mut self, attempt: Attempt) {
         self.say(|| format!("arrives {}", said(&attempt.target, &attempt.notification)));
         let Attempt { target, notification, .. } = attempt;
-        let serial = self.became_due[&notification.id].1;
+        let serial = self.became_due[&notification.id].2;
         self.arrived.push(Arrived { target, notification, serial });
         self.counts.arrived += 1;
     }
@@ -388,6 +381,10 @@ impl World {
             if flight.arrives {
                 self.arrive(flight.attempt.clone());
             }
+            if flight.result.as_ref().is_err_and(|error| error.retry_after.is_some()) {
+                let until = self.clock + LEFT_ALONE.as_millis() as u64;
+                self.left_alone.insert(flight.attempt.target.clone(), until);
+            }
             self.handle(Event::Ended(Ended { attempt: flight.attempt, result: flight.result }));
         }
     }
@@ -440,7 +437,7 @@ impl World {
 
     /// Whether something is not confirmed.
     fn waits(&self) -> bool {
-        self.core.as_ref().is_some_and(|core| core.queue().0 > 0) || !self.flights.is_empty()
+        self.core.as_ref().is_some_and(|core| core.waiting() > 0) || !self.flights.is_empty()
     }
 
     /// Whether an end is held back.

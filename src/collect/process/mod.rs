@@ -157,7 +157,7 @@ impl Collector for Processes {
             && let Some(roots) = self.events.take()
             && ProcFs::is_real(&roots)
         {
-            self.pass.ends.listen(self.pass.namer.at_exec(), &roots);
+            self.pass.ends.reports.listen(self.pass.namer.at_exec(), &roots);
         }
         if self.details {
             self.host.update();
@@ -189,7 +189,7 @@ impl Collector for Processes {
             }
             self.top.update(&self.pass.table, &mut self.pass.procfs, self.pass.page_size, now);
             // What seldom comes or goes stands first: from the first change on, the layout is made anew.
-            let status = self.pass.ends.status();
+            let status = self.pass.ends.reports.status();
             let exits = status.as_ref().is_some_and(|status| matches!(status.taskstats, Source::Up));
             self.groups.write(out, self.host.boot_time, exits);
             write_errors(out, &self.pass.errors, self.pass.namer.failures());

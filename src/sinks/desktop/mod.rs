@@ -19,6 +19,7 @@ use std::time::Duration;
 use rustix::process::{Gid, Uid, geteuid};
 use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
+use super::message::template;
 use super::severity::Level;
 use super::{
     Delivered, Delivery, DeliveryError, Notification, Reason, Sink, SinkConfig, SinkContext, Status, Text, Texts,
@@ -36,9 +37,9 @@ section! {
         /// The bus, as D-Bus writes addresses: `unix:path=` or `unix:abstract=`.
         pub bus: Option<String> = None,
         /// The bubble's first line.
-        pub summary: Text = Text::new("{{ template \"desktop.default.summary\" . }}"),
+        pub summary: Text = template("desktop.default.summary"),
         /// The text below it.
-        pub body: Text = Text::new("{{ template \"desktop.default.body\" . }}"),
+        pub body: Text = template("desktop.default.body"),
         /// Whether resolved alerts are shown too.
         pub send_resolved: bool = true,
     }

@@ -7,7 +7,8 @@ use lettre::address::Envelope;
 use lettre::message::header::{self, ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailboxes, Message, MultiPart, SinglePart};
 
-use super::super::{DeliveryError, Fingerprint, Notification, Reason, SinkContext, Status, Text};
+use super::super::message::{picture, template};
+use super::super::{DeliveryError, Fingerprint, Notification, Reason, SinkContext, Text};
 use super::EmailConfig;
 use crate::model::Labels;
 use crate::template::Value;
@@ -19,7 +20,6 @@ pub(super) struct Mail {
     pub bytes: Vec<u8>,
 }
 
-const SUBJECT: &str = "{{ template \"email.default.subject\" . }}";
 /// The chart's place in HTML: `<img src="cid:chart">`.
 const CHART: &str = "chart";
 /// RFC 5322 allows lines of 998 bytes, and not all text can be folded.
@@ -34,7 +34,7 @@ pub(super) async fn compose(
     context: &SinkContext,
     notification: &Notification,
 ) -> Result<Mail, DeliveryError> {
-    let chart = if config.chart { draw(context, notification).await } else { None };
+    let chart = picture(config.chart, context.charts.as_ref(), notification).await;
     let data = with_chart(context.texts.data(notification), chart.is_some());
     let plain = |text: &Text| context.texts.plain(text, &data);
     let lasting = |message: String| DeliveryError::lasting(Reason::Other, message);
@@ -54,7 +54,7 @@ pub(super) async fn compose(
         headers.extend([("In-Reply-To", thread.clone()), ("References", thread)]);
     }
     if !config.headers.keys().any(|name| name.eq_ignore_ascii_case("Subject")) {
-        headers.push(("Subject", plain(&Text::new(SUBJECT))?));
+        headers.push(("Subject", plain(&template("email.default.subject"))?));
     }
     for (name, text) in &config.headers {
         headers.push((name, plain(text)?));
@@ -70,14 +70,6 @@ pub(super) async fn compose(
     let html = if config.html.is_empty() { None } else { Some(context.texts.html(&config.html, &data)?) };
     let message = message.multipart(body(text, html, chart)).map_err(|e| lasting(e.to_string()))?;
     Ok(Mail { from: sender, to: recipients, bytes: message.formatted() })
-}
-
-/// The chart of the first alert that fires, else of the first.
-async fn draw(context: &SinkContext, notification: &Notification) -> Option<Vec<u8>> {
-    let charts = context.charts.as_ref()?;
-    let drawable = || notification.alerts.iter().filter(|alert| !alert.expr.is_empty());
-    let alert = drawable().find(|alert| alert.status() == Status::Firing).or_else(|| drawable().next())?;
-    charts.chart(alert, notification.at).await
 }
 
 /// The data with a field that says whether there is a chart.

@@ -24,8 +24,8 @@ use lettre::Address;
 use tracing::warn;
 
 use self::smtp::{Credentials, Dialogue, Refused, Security};
-use super::http::{one_of, secret};
-use super::message::check_timeout;
+use super::http::{is_set, secret};
+use super::message::{check_secret, check_timeout, inherit_secret, is_given, template};
 use super::{
     Delivered, Delivery, DeliveryError, GlobalConfig, Notification, Reason, Sink, SinkConfig, SinkContext, Text,
     TlsConfig,
@@ -70,9 +70,9 @@ section! {
         /// More headers, or others in place of `Subject`, `From`, `To` and so on.
         pub headers: BTreeMap<String, Text> = BTreeMap::new(),
         /// The mail as HTML; empty: none.
-        pub html: Text = Text::new("{{ template \"email.default.html\" . }}"),
+        pub html: Text = template("email.default.html"),
         /// The mail as text; empty: none.
-        pub text: Text = Text::new("{{ template \"email.default.text\" . }}"),
+        pub text: Text = template("email.default.text"),
         /// Whether a chart of the first alert's expression is in it.
         pub chart: bool = true,
         /// Whether mails of a group are shown as a thread.
@@ -123,12 +123,8 @@ fn check(config: &mut EmailConfig, node: &Node, faults: &mut Faults) {
             faults.error(at(key), error);
         }
     }
-    for (value, has_value, file, has_file) in [
-        ("auth_password", config.auth_password.is_some(), "auth_password_file", config.auth_password_file.is_some()),
-        ("auth_secret", config.auth_secret.is_some(), "auth_secret_file", config.auth_secret_file.is_some()),
-    ] {
-        one_of(node, faults, value, file, has_value, has_file);
-    }
+    check_secret(node, faults, "auth_password", &config.auth_password, &config.auth_password_file);
+    check_secret(node, faults, "auth_secret", &config.auth_secret, &config.auth_secret_file);
     // To Alertmanager an empty one is none.
     config.hello.take_if(|hello| hello.is_empty());
     if let Some(hello) = &config.hello {
@@ -175,28 +171,23 @@ impl SinkConfig for EmailConfig {
         take(&mut self.hello, &Some(global.smtp_hello.clone()));
         take(&mut self.auth_username, &given(&global.smtp_auth_username));
         take(&mut self.auth_identity, &given(&global.smtp_auth_identity));
-        if self.auth_password.is_none() && self.auth_password_file.is_none() {
-            take(&mut self.auth_password, &global.smtp_auth_password);
-            take(&mut self.auth_password_file, &global.smtp_auth_password_file);
-        }
-        if self.auth_secret.is_none() && self.auth_secret_file.is_none() {
-            take(&mut self.auth_secret, &global.smtp_auth_secret);
-            take(&mut self.auth_secret_file, &global.smtp_auth_secret_file);
-        }
+        let password = (&mut self.auth_password, &mut self.auth_password_file);
+        inherit_secret(password, (&global.smtp_auth_password, &global.smtp_auth_password_file));
+        let secret = (&mut self.auth_secret, &mut self.auth_secret_file);
+        inherit_secret(secret, (&global.smtp_auth_secret, &global.smtp_auth_secret_file));
         take(&mut self.require_tls, &Some(global.smtp_require_tls));
         take(&mut self.force_implicit_tls, &global.smtp_force_implicit_tls);
         take(&mut self.tls_config, &Some(global.smtp_tls_config.clone()));
         // What is wrong with one that is there has been said.
-        let is_said = |key: &str| node.get(key).is_some_and(|n| !n.is_null() && n.as_str() != Some(""));
-        if self.smarthost.is_none() && !is_said("smarthost") {
+        if self.smarthost.is_none() && !is_set(node, "smarthost") {
             faults.error(node.at, "an email needs a smarthost here, or a smtp_smarthost in alerting.global");
         }
-        if self.from.is_none() && !is_said("from") {
+        if self.from.is_none() && !is_set(node, "from") {
             faults.error(node.at, "an email needs a from here, or a smtp_from in alerting.global");
         }
-        let secrets = [self.auth_password.is_some(), self.auth_password_file.is_some()];
-        let secrets = secrets.into_iter().chain([self.auth_secret.is_some(), self.auth_secret_file.is_some()]);
-        if self.auth_username.is_some() && !secrets.into_iter().any(|given| given) {
+        let has_secret = is_given(&self.auth_password, &self.auth_password_file)
+            || is_given(&self.auth_secret, &self.auth_secret_file);
+        if self.auth_username.is_some() && !has_secret {
             faults.error(node.at, "there is an auth_username, but neither an auth_password nor an auth_secret");
         }
     }

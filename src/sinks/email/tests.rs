@@ -10,30 +10,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::super::message::testing::{chart_of, context};
 use super::super::notification::tests::example;
-use super::super::testing::{self, Process, certificates, eventually, missing};
-use super::super::{Charts, NotifiedAlert};
+use super::super::testing::{Process, certificates, eventually, missing};
 use super::*;
-use crate::model::Timestamp;
 use crate::yaml::Document;
 
 const PASSWORD: &str = "s3cret:pass";
 /// Not a picture, but bytes of every kind.
 fn picture() -> Vec<u8> {
     (0..3000u32).map(|n| (n * 7 % 256) as u8).collect()
-}
-
-struct Pictures;
-
-impl Charts for Pictures {
-    fn chart<'a>(&'a self, alert: &'a NotifiedAlert, _: Timestamp) -> super::super::context::Chart<'a> {
-        assert_eq!(alert.expr, "up");
-        Box::pin(async { Some(picture()) })
-    }
-}
-
-fn context(charts: bool) -> SinkContext {
-    SinkContext { charts: charts.then(|| Arc::new(Pictures) as Arc<dyn Charts>), ..testing::context() }
 }
 
 /// The entry that these lines are, with what it takes from `global`, and what is wrong with it.
@@ -49,7 +35,7 @@ fn read(yaml: &str, global: &str) -> (EmailConfig, String) {
 fn sink_with(yaml: &str, charts: bool) -> Arc<dyn Sink> {
     let (config, faults) = read(yaml, "{}");
     assert_eq!(faults, "");
-    config.build(&context(charts))
+    config.build(&context(charts.then(|| chart_of(|_, _| Some(picture())))))
 }
 
 fn sink(yaml: &str) -> Arc<dyn Sink> {

@@ -25,6 +25,12 @@ impl Answer {
         Delivered { answer: self.status.to_string() }
     }
 
+    /// The answer cannot be used, as a proxy's page for instance: that may pass. `with`: what it is.
+    pub fn unusable(&self, with: &str) -> DeliveryError {
+        let message = format!("{} answered {} with {with}", self.host, self.status);
+        DeliveryError::passing(Reason::ServerError, message)
+    }
+
     /// The far side has refused in spite of the status: it said `why`. `retry`: whether that may pass.
     pub fn refused(&self, retry: bool, why: &str) -> DeliveryError {
         let said = without_secrets(why, &self.url, &self.secrets);

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::super::{Delivered, DeliveryError, Reason};
 use super::answer::{Answer, judge};
-use super::config::HttpConfig;
+use super::config::{HttpConfig, http_url};
 use super::oauth2::Tokens;
 use super::tls::Stamp;
 use super::{install_crypto, proxy, secret, without_user};
@@ -121,8 +121,7 @@ impl HttpClient {
 
     /// Asks once, and gives the status and the whole of the answer; the error says who has not answered, and why.
     pub async fn ask(&self, url: &str, question: Question) -> Result<(u16, Vec<u8>), String> {
-        let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let Some(url) = parsed else { return Err(format!("{}: not an http or https URL", without_user(url))) };
+        let Some(url) = http_url(url) else { return Err(format!("{}: not an http or https URL", without_user(url))) };
         let host = host(&url);
         let of_host = |why: String| format!("{host}: {why}");
         let client = self.client().await.map_err(of_host)?;
@@ -148,8 +147,7 @@ impl HttpClient {
     /// Posts JSON, and reads the answer's status as confirmation or failure. `id` goes into the header
     /// `Idempotency-Key`.
     pub(crate) async fn post_json(&self, url: &str, id: &str, body: Vec<u8>) -> Result<Delivered, DeliveryError> {
-        let answer = self.send(Outgoing::json(url, body).header("Idempotency-Key", id)).await?;
-        Ok(Delivered { answer: answer.status.to_string() })
+        self.send(Outgoing::json(url, body).header("Idempotency-Key", id)).await.map(|answer| answer.delivered())
     }
 
     /// Sends a request, and gives the answer if its status is a success. Any other answer is an error that says what the
@@ -158,10 +156,7 @@ impl HttpClient {
     /// # Errors
     /// Who did not take it, and why.
     pub(crate) async fn send(&self, outgoing: Outgoing) -> Result<Answer, DeliveryError> {
-        // What a parser says of a URL may quote it.
-        let url = Url::parse(&outgoing.url)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https"))
+        let url = http_url(&outgoing.url)
             .ok_or_else(|| DeliveryError::lasting(Reason::Other, "the URL is not an http or https URL"))?;
         let host = host(&url);
         let client = self.client().await.map_err(|e| DeliveryError::passing(Reason::Other, format!("{host}: {e}")))?;

@@ -220,9 +220,19 @@ pub(crate) fn one_of(node: &Node, faults: &mut Faults, value: &str, file: &str, 
     }
 }
 
-/// Whether it is a URL of HTTP. What a parser says of a URL may quote it, so nothing more is said.
+/// Whether something stands at the key, right or wrong. An empty text says nothing, as in Alertmanager.
+pub(crate) fn is_set(node: &Node, key: &str) -> bool {
+    node.get(key).is_some_and(|value| !value.is_null() && value.as_str() != Some(""))
+}
+
+/// The URL if it is one of HTTP. What a parser says of a URL may quote it, so nothing more is said.
+pub(super) fn http_url(url: &str) -> Option<Url> {
+    Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+/// Whether it is a URL of HTTP.
 pub(crate) fn is_http(url: &str) -> bool {
-    Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+    http_url(url).is_some()
 }
 
 /// What the keys of `http_config` cannot say each for itself. `node` is where they stand.
@@ -314,7 +324,7 @@ fn check_proxy(config: &HttpConfig, node: &Node, faults: &mut Faults) {
 fn check_oauth2(config: &mut OAuth2, node: &Node, faults: &mut Faults) {
     let (secret, file) = (config.client_secret.is_some(), config.client_secret_file.is_some());
     one_of(node, faults, "client_secret", "client_secret_file", secret, file);
-    if !secret && !file && node.get("client_secret").is_none() {
+    if !secret && !file && !is_set(node, "client_secret") {
         faults.error(node.at, "oauth2 needs a client_secret or a client_secret_file");
     }
     if config.client_id.is_empty() {
@@ -457,6 +467,10 @@ http_headers:
             ("http_headers: {Content-Type: {values: [a]}}", "h:1:16: the header \"Content-Type\" cannot be set here"),
             ("http_headers: {'a b': {values: [a]}}", "h:1:16: \"a b\" cannot be the name of a header"),
             ("oauth2: {client_id: a, token_url: 'http://x/'}", "h:1:9: oauth2 needs a client_secret or"),
+            (
+                "oauth2: {client_id: a, client_secret: '', token_url: 'http://x/'}",
+                "h:1:9: oauth2 needs a client_secret or",
+            ),
             ("oauth2: {client_id: a, client_secret: b}", "h:1:9: oauth2 needs a token_url"),
             (
                 "oauth2: {client_id: a, client_secret: b, token_url: 'http://x/', grant_type: c}",

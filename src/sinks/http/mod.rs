@@ -20,7 +20,7 @@ pub(crate) use client::Outgoing;
 pub use client::{HttpClient, Question};
 pub(super) use config::check_http;
 pub use config::{Authorization, BasicAuth, Header, HttpConfig, OAuth2, TlsConfig, TlsVersion};
-pub(crate) use config::{is_http, one_of};
+pub(crate) use config::{is_http, is_set, one_of};
 
 /// A URL as it may be shown: what stands before an @ is a user and a password, wherever somebody put it.
 pub fn without_user(url: &str) -> &str {

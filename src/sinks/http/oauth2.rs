@@ -137,11 +137,8 @@ impl Tokens {
 
     async fn ask_as(&self, secret: &str, in_form: bool) -> Result<Token, DeliveryError> {
         let began = Instant::now();
-        let body = self.client.send(self.request(secret, in_form)).await?.body;
-        let given: Given = serde_json::from_slice(&body).map_err(|_| {
-            let host = self.config.token_url.split('/').nth(2).map(super::without_user).unwrap_or_default();
-            DeliveryError::passing(Reason::ServerError, format!("{host} answered with no access_token"))
-        })?;
+        let answer = self.client.send(self.request(secret, in_form)).await?;
+        let given: Given = serde_json::from_slice(&answer.body).map_err(|_| answer.unusable("no access_token"))?;
         let seconds = match &given.expires_in {
             serde_json::Value::String(text) => text.parse().ok(),
             number => number.as_u64(),

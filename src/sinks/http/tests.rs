@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rcgen::{CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::server::WebPkiClientVerifier;
@@ -14,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::super::testing::{Seen, far_side};
+use super::super::testing::{Own, Seen, far_side};
 use super::super::{DeliveryError, Reason};
 use super::*;
 use crate::yaml::{Document, Faults};
@@ -33,35 +31,6 @@ fn client(config: &HttpConfig) -> HttpClient {
 async fn get(client: &HttpClient, url: &str) -> Result<String, DeliveryError> {
     let answer = client.send(Outgoing::new(reqwest::Method::GET, url, Vec::new())).await?;
     Ok(String::from_utf8(answer.body).unwrap())
-}
-
-/// A certificate and its key.
-struct Own {
-    params: CertificateParams,
-    pem: String,
-    key: KeyPair,
-}
-
-impl Own {
-    fn authority(name: &str) -> Own {
-        let mut params = CertificateParams::new([name.to_string()]).unwrap();
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
-        Own { pem: params.self_signed(&key).unwrap().pem(), params, key }
-    }
-
-    fn signed_by(authority: &Own, name: &str) -> Own {
-        let params = CertificateParams::new([name.to_string()]).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let issuer = Issuer::from_params(&authority.params, &authority.key);
-        Own { pem: params.signed_by(&key, &issuer).unwrap().pem(), params, key }
-    }
-
-    fn write(&self, dir: &Path, name: &str) {
-        std::fs::write(dir.join(format!("{name}.pem")), &self.pem).unwrap();
-        std::fs::write(dir.join(format!("{name}.key")), self.key.serialize_pem()).unwrap();
-    }
 }
 
 /// An HTTPS server which says how many bytes of a client's certificate it was shown, and which version of TLS is spoken.
@@ -125,6 +94,25 @@ async fn a_self_signed_certificate_of_an_authority_is_taken_when_it_is_the_very_
     let url = format!("https://localhost:{}/", https(&own, None, &BOTH).await.port());
     let error = get(&client(&trusting(&own.pem)), &url).await.unwrap_err();
     assert!(error.message.contains("expired"), "{error}");
+}
+
+#[tokio::test]
+async fn https_trusts_the_given_authority_or_the_systems_or_anybody() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = Own::authority("localhost");
+    own.write(dir.path(), "ca");
+    let url = format!("https://localhost:{}/", https(&own, None, &BOTH).await.port());
+    let with = |tls: &str| {
+        let mut config = config(&format!("tls_config: {{{tls}}}"));
+        config.resolve_paths(dir.path());
+        client(&config)
+    };
+    get(&with("ca_file: ca.pem"), &url).await.unwrap();
+    get(&with("insecure_skip_verify: true"), &url).await.unwrap();
+    let error = get(&with(""), &url).await.unwrap_err();
+    assert!(error.retry && error.message.to_lowercase().contains("certificat"), "{error}");
+    let error = get(&with("ca_file: none.pem"), &url).await.unwrap_err();
+    assert!(error.message.contains("cannot read") && error.message.contains("none.pem"), "{error}");
 }
 
 #[tokio::test]
@@ -261,7 +249,7 @@ async fn without_a_token_nothing_is_sent_and_it_is_said_why_without_the_secret()
     assert_eq!((error.retry, error.message), (false, expected));
     let (server, _) = far_side(vec![(200, vec![], "<html>sign in</html>")]).await;
     let error = get(&client(&oauth2(server)), &url).await.unwrap_err();
-    assert_eq!(error.message, format!("{address}: no token for it: {server} answered with no access_token"));
+    assert_eq!(error.message, format!("{address}: no token for it: {server} answered 200 OK with no access_token"));
     assert!(error.retry && seen.lock().unwrap().is_empty());
 }
 

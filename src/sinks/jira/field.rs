@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Number, Value};
 
-use super::super::message::Message;
+use super::super::message::{Message, template};
 use super::super::{DeliveryError, Text};
 use crate::section;
 use crate::yaml::{self, Faults, FromYaml, Node};
@@ -88,12 +88,12 @@ impl JiraText {
         JiraText(JiraField { template: Some(text), ..JiraField::default() })
     }
 
-    /// The text, with its template filled in; `default`: the one for when nothing is said.
+    /// The text, with its template filled in; `default`: the name of the template for when nothing is said.
     ///
     /// # Errors
     /// As [`Texts::plain`](super::super::Texts::plain).
     pub(super) fn filled(&self, fill: &Message<'_>, default: &str) -> Result<String, DeliveryError> {
-        self.0.template.as_ref().map_or_else(|| fill.plain(&Text::new(default)), |text| fill.plain(text))
+        self.0.template.as_ref().map_or_else(|| fill.plain(&template(default)), |text| fill.plain(text))
     }
 }
 

@@ -30,6 +30,7 @@ use std::time::Duration;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr};
 
+use super::message::template;
 use super::severity::Level;
 use super::{
     Delivered, Delivery, DeliveryError, Notification, NotifiedAlert, Reason, Sink, SinkConfig, SinkContext, Status,
@@ -43,7 +44,7 @@ section! {
         /// Where the journal listens.
         pub socket: PathBuf = PathBuf::from("/run/systemd/journal/socket"),
         /// What an entry says of an alert.
-        pub message: Text = Text::new("{{ template \"journald.default.message\" . }}"),
+        pub message: Text = template("journald.default.message"),
         /// Whether resolved alerts are written too.
         pub send_resolved: bool = true,
     }

@@ -12,7 +12,7 @@ use super::super::testing::{Process, context, eventually, missing};
 use super::*;
 
 fn sink(socket: &Path, message: &str) -> Arc<dyn Sink> {
-    let config = JournaldConfig { socket: socket.to_path_buf(), message: message.into(), send_resolved: true };
+    let config = JournaldConfig { socket: socket.to_path_buf(), message: Text::new(message), send_resolved: true };
     config.build(&context())
 }
 

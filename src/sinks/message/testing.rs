@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use prometheus::Registry;
 use reqwest::multipart;
 
 use super::super::context::Chart;
@@ -10,7 +9,6 @@ use super::super::notification::tests::example;
 use super::super::testing::{Seen, client, far_side};
 use super::*;
 use crate::model::Timestamp;
-use crate::pool::{Pool, PoolConfig};
 use crate::sinks::{Delivered, GlobalConfig, NotifiedAlert, SinkConfig, SinkContext};
 use crate::yaml::{Document, FromYaml};
 
@@ -34,10 +32,15 @@ pub(in crate::sinks) fn entry<T: SinkConfig + FromYaml>(text: &str, global: &str
     entry.unwrap()
 }
 
+/// An entry's text that begins with the keys which it does not set, as empty: what is tested is not their default.
+pub(in crate::sinks) fn with_empty(keys: &[&str], text: &str) -> String {
+    let unset = keys.iter().filter(|key| !text.lines().any(|line| line.starts_with(&format!("{key}:"))));
+    unset.map(|key| format!("{key}: ''\n")).chain([text.to_string()]).collect()
+}
+
 /// What sinks are built with in tests.
 pub(in crate::sinks) fn context(charts: Option<Arc<dyn Charts>>) -> SinkContext {
-    let pool = Pool::new(PoolConfig::default(), &Registry::new(), tokio::runtime::Handle::current()).unwrap();
-    SinkContext { pool, texts: Arc::default(), charts }
+    SinkContext { charts, ..super::super::testing::context() }
 }
 
 /// Delivers the example's notification.

@@ -29,7 +29,7 @@ use jiff::tz::TimeZone;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram, lookup_host};
 
-use super::message::{TIMEOUT, check_timeout};
+use super::message::{TIMEOUT, check_timeout, template};
 use super::severity::Level;
 use super::{
     Delivered, Delivery, DeliveryError, Notification, NotifiedAlert, Reason, Sink, SinkConfig, SinkContext, Text,
@@ -52,7 +52,7 @@ section! {
         /// The program's name in messages.
         pub app_name: String = "watchfire".to_string(),
         /// What a message says of an alert.
-        pub message: Text = Text::new("{{ template \"syslog.default.message\" . }}"),
+        pub message: Text = template("syslog.default.message"),
         /// How the receiver's certificate is checked.
         pub tls_config: TlsConfig = TlsConfig::default(),
         /// The time for the messages of one notification.
@@ -188,6 +188,8 @@ impl FromYaml for SyslogAddress {
 const MAX_DATAGRAM: usize = 2048;
 /// What rsyslog takes unless it is told to take more.
 const MAX_MESSAGE: usize = 8192;
+/// The characters of a value in the structured data, so that the message has room beside them.
+const MAX_PARAMETER: usize = 100;
 
 struct SyslogSink {
     config: SyslogConfig,
@@ -328,6 +330,3 @@ fn rfc5424(priority: usize, app_name: &str, notification: &Notification, alert: 
     line.push_str("] ");
     line
 }
-
-/// The characters of a value in the structured data, so that the message has room beside them.
-const MAX_PARAMETER: usize = 100;

@@ -72,12 +72,6 @@ impl fmt::Debug for Text {
     }
 }
 
-impl From<&str> for Text {
-    fn from(text: &str) -> Text {
-        Text::new(text)
-    }
-}
-
 impl FromYaml for Text {
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         let text = Text::new(String::from_yaml(node, faults)?);

@@ -3,7 +3,7 @@ use tokio::net::TcpListener;
 use super::super::notification::tests::example;
 use super::super::testing::far_side;
 use super::*;
-use crate::sinks::{Authorization, BasicAuth, TlsConfig};
+use crate::sinks::{Authorization, BasicAuth, Reason};
 
 fn to(url: &str) -> WebhookConfig {
     WebhookConfig { url: Some(Secret::new(url)), ..WebhookConfig::default() }
@@ -177,27 +177,3 @@ async fn requests_go_through_the_proxy_that_is_given() {
     send(&config).await.unwrap();
     assert_eq!(seen.lock().unwrap()[0].path, "http://nowhere.invalid/hook");
 }
-
-#[tokio::test]
-async fn https_trusts_the_given_authority_or_the_systems_or_nobody() {
-    let address = tls::far_side().await;
-    let dir = tempfile::tempdir().unwrap();
-    let ca = dir.path().join("ca.pem");
-    std::fs::write(&ca, tls::CERTIFICATE).unwrap();
-    let url = format!("https://localhost:{}/", address.port());
-    let with = |tls_config: TlsConfig| {
-        let mut config = to(&url);
-        config.http_config.get_or_insert_default().tls_config = tls_config;
-        config
-    };
-    send(&with(TlsConfig { ca_file: Some(ca), ..TlsConfig::default() })).await.unwrap();
-    send(&with(TlsConfig { insecure_skip_verify: true, ..TlsConfig::default() })).await.unwrap();
-    let error = send(&with(TlsConfig::default())).await.unwrap_err();
-    assert!(error.retry && error.message.to_lowercase().contains("certificat"), "{error}");
-    let missing = TlsConfig { ca_file: Some(dir.path().join("none.pem")), ..TlsConfig::default() };
-    let error = send(&with(missing)).await.unwrap_err();
-    assert!(error.message.contains("cannot read") && error.message.contains("none.pem"), "{error}");
-}
-
-/// An HTTPS server with a certificate of its own for `localhost`.
-mod tls;

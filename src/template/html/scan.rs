@@ -201,59 +201,67 @@ fn end_tag(text: &str, name: &str) -> Option<usize> {
     found.map(|(at, _)| at)
 }
 
+/// The first character, and what follows it.
+fn first(text: &str) -> Option<(char, &str)> {
+    let mut chars = text.chars();
+    chars.next().map(|c| (c, chars.as_str()))
+}
+
+/// Whether the comment of script or styles that begins here ends with the line, and what follows its mark; `None` where
+/// none begins.
+fn begun_comment(text: &str) -> Option<(bool, &str)> {
+    let of_line = text.strip_prefix("//").map(|rest| (true, rest));
+    of_line.or_else(|| text.strip_prefix("/*").map(|rest| (false, rest)))
+}
+
+/// What follows the comment that it is in, if that ends here; a space stands for what may have divided two words.
+fn behind_comment<'a>(text: &'a str, line: bool, out: &mut String) -> Option<&'a str> {
+    if line {
+        // The line's end is not part of it.
+        return text.find(['\n', '\r', '\u{2028}', '\u{2029}']).and_then(|end| text.get(end..));
+    }
+    let (_, rest) = text.split_once("*/")?;
+    out.push(' ');
+    Some(rest)
+}
+
 /// Script: what matters is what is a string. A slash always divides: `/` in what is put into a regular expression is
 /// escaped, so that it cannot end it.
 fn in_js(place: &mut Place, text: &str, out: &mut String) {
     let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let after = rest.get(c.len_utf8()..).unwrap_or("");
-        match place.state {
+    while let Some((c, after)) = first(rest) {
+        rest = match place.state {
             State::JsString(quote) => {
                 out.push(c);
                 if c == quote {
                     place.state = State::Js;
-                } else if c == '\\'
-                    && let Some(escaped) = after.chars().next()
-                {
-                    out.push(escaped);
-                    rest = after.get(escaped.len_utf8()..).unwrap_or("");
-                    continue;
+                }
+                match first(after) {
+                    Some((escaped, behind)) if c == '\\' => {
+                        out.push(escaped);
+                        behind
+                    }
+                    _ => after,
                 }
             }
             State::JsComment { line } => {
-                let (length, end) = comment_end(rest, c, line);
-                if end {
-                    place.state = State::Js;
-                    rest = rest.get(length..).unwrap_or("");
-                    if !line {
-                        out.push(' ');
+                let Some(behind) = behind_comment(rest, line, out) else { return };
+                place.state = State::Js;
+                behind
+            }
+            _ => {
+                if let Some((line, behind)) = begun_comment(rest) {
+                    place.state = State::JsComment { line };
+                    behind
+                } else {
+                    out.push(c);
+                    if matches!(c, '"' | '\'' | '`') {
+                        place.state = State::JsString(c);
                     }
-                    continue;
+                    after
                 }
             }
-            _ => match (c, after.chars().next()) {
-                ('/', Some(next @ ('/' | '*'))) => {
-                    place.state = State::JsComment { line: next == '/' };
-                    rest = after.get(1..).unwrap_or("");
-                    continue;
-                }
-                ('"' | '\'' | '`', _) => {
-                    place.state = State::JsString(c);
-                    out.push(c);
-                }
-                _ => out.push(c),
-            },
-        }
-        rest = after;
-    }
-}
-
-/// How much of the text ends a comment, if it does here.
-fn comment_end(rest: &str, c: char, line: bool) -> (usize, bool) {
-    match line {
-        // The line's end is not part of it.
-        true => (0, matches!(c, '\n' | '\r' | '\u{2028}' | '\u{2029}')),
-        false => (2, rest.starts_with("*/")),
+        };
     }
 }
 
@@ -261,61 +269,51 @@ fn in_css(place: &mut Place, text: &str, out: &mut String) {
     let mut rest = text;
     // What of the string or URL has been read.
     let mut read = String::new();
-    while let Some(c) = rest.chars().next() {
-        let after = rest.get(c.len_utf8()..).unwrap_or("");
-        match place.state {
+    while let Some((c, after)) = first(rest) {
+        rest = match place.state {
             State::CssString(quote) | State::CssUrl(quote) => {
                 out.push(c);
-                let unquoted = quote == ')' && SPACES.contains(&c);
-                if c == quote || unquoted {
+                if c == quote || quote == ')' && SPACES.contains(&c) {
                     (place.state, place.url) = (State::Css, UrlPart::None);
                     read.clear();
+                    after
                 } else if c == '\\'
-                    && let Some(escaped) = after.chars().next()
+                    && let Some((escaped, behind)) = first(after)
                 {
                     out.push(escaped);
                     read.push(escaped);
-                    rest = after.get(escaped.len_utf8()..).unwrap_or("");
-                    continue;
+                    behind
                 } else {
                     read.push(c);
+                    after
                 }
             }
             State::CssComment { line } => {
-                let (length, end) = comment_end(rest, c, line);
-                if end {
-                    place.state = State::Css;
-                    rest = rest.get(length..).unwrap_or("");
-                    if !line {
-                        out.push(' ');
+                let Some(behind) = behind_comment(rest, line, out) else { return };
+                place.state = State::Css;
+                behind
+            }
+            _ => {
+                if let Some((line, behind)) = begun_comment(rest) {
+                    place.state = State::CssComment { line };
+                    behind
+                } else if c == '(' && ends_with_url(out) {
+                    let (spaces, behind) = split(after, |c| !SPACES.contains(&c));
+                    let quoted = first(behind).filter(|(c, _)| matches!(c, '"' | '\''));
+                    out.push(c);
+                    out.push_str(spaces);
+                    out.extend(quoted.map(|(quote, _)| quote));
+                    place.state = State::CssUrl(quoted.map_or(')', |(quote, _)| quote));
+                    quoted.map_or(behind, |(_, url)| url)
+                } else {
+                    out.push(c);
+                    if matches!(c, '"' | '\'') {
+                        place.state = State::CssString(c);
                     }
-                    continue;
+                    after
                 }
             }
-            _ => match (c, after.chars().next()) {
-                ('/', Some(next @ ('/' | '*'))) => {
-                    place.state = State::CssComment { line: next == '/' };
-                    rest = after.get(1..).unwrap_or("");
-                    continue;
-                }
-                ('"' | '\'', _) => {
-                    place.state = State::CssString(c);
-                    out.push(c);
-                }
-                ('(', _) if ends_with_url(out) => {
-                    out.push(c);
-                    let (spaces, behind) = split(after, |c| !SPACES.contains(&c));
-                    out.push_str(spaces);
-                    let quote = behind.chars().next().filter(|c| matches!(c, '"' | '\''));
-                    out.extend(quote);
-                    place.state = State::CssUrl(quote.unwrap_or(')'));
-                    rest = behind.get(quote.map_or(0, char::len_utf8)..).unwrap_or("");
-                    continue;
-                }
-                _ => out.push(c),
-            },
-        }
-        rest = after;
+        };
     }
     if matches!(place.state, State::CssString(_) | State::CssUrl(_)) {
         in_url(place, &read);
