@@ -325,7 +325,7 @@ async fn https(own: &Own, protocols: &[&[u8]]) -> String {
                 let executor = hyper_util::rt::TokioExecutor::new();
                 let answer = |request: hyper::Request<hyper::body::Incoming>| async move {
                     let body = format!("hello {}", request.uri());
-                    Ok::<_, std::convert::Infallible>(hyper::Response::new(http_body_util::Full::from(body)))
+                    Ok::<_, std::convert::Infallible>(hyper::Response::new(http_body_util::Full::new(bytes::Bytes::from(body))))
                 };
                 let service = hyper::service::service_fn(answer);
                 let _ = hyper::server::conn::http2::Builder::new(executor).serve_connection(io, service).await;

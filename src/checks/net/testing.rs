@@ -59,7 +59,7 @@ pub async fn run(probe: Arc<dyn Probe>, limit: Duration) -> Ran {
     let kept = families.into_kept();
     let (merged, conflicts) = merge(&[("check", &kept)]);
     assert_eq!(conflicts, []);
-    let mut writer = Writer::new("checks", Arc::new(SeriesTable::new()), 10_000);
+    let mut writer = Writer::new("checks", Arc::new(SeriesTable::new(Labels::empty())), 10_000);
     write(&merged, |_| &kept, &mut writer);
     let ran = Ran { verdict, lines: lines(&writer.finish().0), time };
     assert!(ran.value("probe_duration_seconds").is_some_and(|seconds| seconds <= time.as_secs_f64()));
