@@ -49,8 +49,4 @@ impl Agenda {
         let first = self.dues.first_entry()?;
         (first.key().0 <= now).then(|| first.remove())
     }
-
-    pub(super) fn clear(&mut self) {
-        self.dues.clear();
-    }
 }

@@ -11,6 +11,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
+use super::cgroup::ControlGroup;
 use super::launch::Launched;
 use super::outcome::{Status, Usage};
 use super::spawner::Spawner;
@@ -28,14 +29,22 @@ pub(super) struct Child {
     agent_peak: u64,
     /// Its entry for the guard; gone when it is reaped.
     _entry: Option<Claim>,
+    /// Its control group, if it has one of its own.
+    group: Option<ControlGroup>,
     /// Keeps the thread alive that made the process, and takes the process over when this value is dropped too early.
     spawner: Spawner,
 }
 
 impl Child {
-    pub(super) fn new(launched: Launched, entry: Option<Claim>, agent_peak: u64, spawner: Spawner) -> Child {
+    pub(super) fn new(
+        launched: Launched,
+        entry: Option<Claim>,
+        group: Option<ControlGroup>,
+        agent_peak: u64,
+        spawner: Spawner,
+    ) -> Child {
         let Launched { pid, pidfd } = launched;
-        Child { pid, pidfd, ended: AtomicBool::new(false), reaped: false, agent_peak, _entry: entry, spawner }
+        Child { pid, pidfd, ended: AtomicBool::new(false), reaped: false, agent_peak, _entry: entry, group, spawner }
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -78,6 +87,19 @@ impl Child {
     pub(super) fn signal_group(&self, signal: Signal) {
         // That the group is gone is what a signal would have been sent for.
         let _gone = rustix::process::kill_process_group(self.pid, signal);
+    }
+
+    /// Kills every process of the group, and of the control group, which none can leave.
+    pub(super) fn kill_all(&self) {
+        self.signal_group(Signal::KILL);
+        if let Some(group) = &self.group {
+            group.kill();
+        }
+    }
+
+    /// Sends a signal to the process alone.
+    pub(super) fn signal(&self, signal: Signal) {
+        let _gone = rustix::process::kill_process(self.pid, signal);
     }
 
     /// Takes the exit status of the process, which has ended.

@@ -7,6 +7,7 @@ use std::ffi::{CStr, CString, c_int, c_long};
 use std::ptr;
 use std::time::Duration;
 
+use super::cgroup::ControlGroup;
 use super::limits::{IoPriority, Limits};
 use super::users::{Identity, Unknown};
 
@@ -63,6 +64,8 @@ impl Limit {
 #[derive(Default)]
 pub(super) struct Confinement {
     resources: Vec<(Limit, c_int, libc::rlimit64)>,
+    /// Where a process enters its control group.
+    procs: Option<CString>,
     nice: Option<c_int>,
     io: Option<c_int>,
     pub(super) identity: Option<Identity>,
@@ -80,8 +83,8 @@ struct Maps {
 
 impl Confinement {
     /// Finds out what the limits mean on this host.
-    pub(super) fn new(limits: &Limits) -> Result<Confinement, Unknown> {
-        let Limits { cpu, memory, open_files, nice, io, user, group, network } = limits;
+    pub(super) fn new(limits: &Limits, group: Option<&ControlGroup>) -> Result<Confinement, Unknown> {
+        let Limits { cpu, memory, open_files, nice, io, user, group: user_group, network } = limits;
         let mut resources = Vec::new();
         let mut limit = |limit, resource, soft: u64, hard: u64| {
             resources.push((limit, resource, libc::rlimit64 { rlim_cur: soft, rlim_max: hard }));
@@ -90,7 +93,9 @@ impl Confinement {
             let seconds = whole_seconds(*time);
             limit(Limit::Cpu, libc::RLIMIT_CPU as c_int, seconds, seconds.saturating_add(1));
         }
-        if let Some(bytes) = memory {
+        if let Some(bytes) = memory
+            && !group.is_some_and(ControlGroup::limits_memory)
+        {
             // Of the limits that a process has, this counts what it may write to and has for itself, since Linux 4.7:
             // heap, private mappings, stacks of threads. RLIMIT_AS counts what is only reserved too, which programs in Go,
             // Java or JavaScript do by the gigabyte without using it; RLIMIT_RSS has no effect.
@@ -99,10 +104,11 @@ impl Confinement {
         if let Some(files) = open_files {
             limit(Limit::OpenFiles, libc::RLIMIT_NOFILE as c_int, *files, *files);
         }
-        let identity = Identity::find(user.as_deref(), group.as_deref())?.filter(|identity| !identity.is_own());
+        let identity = Identity::find(user.as_deref(), user_group.as_deref())?.filter(|identity| !identity.is_own());
         let offline = if *network { None } else { Some(Maps::new(identity.as_ref())) };
         Ok(Confinement {
             resources,
+            procs: group.map(|group| group.procs().to_owned()),
             nice: nice.map(c_int::from),
             io: io.map(io_priority),
             identity,
@@ -119,6 +125,9 @@ impl Confinement {
         // SAFETY: system calls with numbers, and pointers to what `self` holds.
         unsafe {
             // What needs a privilege comes before the privileges go.
+            if let Some(procs) = &self.procs {
+                write(procs, c"0", Limit::Memory)?;
+            }
             for (limit, resource, values) in &self.resources {
                 let none = ptr::null_mut::<libc::rlimit64>();
                 done(libc::syscall(libc::SYS_prlimit64, 0, *resource, ptr::from_ref(values), none), *limit)?;
@@ -167,21 +176,21 @@ impl Maps {
         unsafe {
             done(libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET).into(), Limit::Network)?;
             // Since Linux 3.19 who may not set groups may map his own.
-            write(c"/proc/self/setgroups", c"deny")?;
-            write(c"/proc/self/uid_map", &self.users)?;
-            write(c"/proc/self/gid_map", &self.groups)
+            write(c"/proc/self/setgroups", c"deny", Limit::Network)?;
+            write(c"/proc/self/uid_map", &self.users, Limit::Network)?;
+            write(c"/proc/self/gid_map", &self.groups, Limit::Network)
         }
     }
 }
 
 /// Writes a text to a file at once.
-unsafe fn write(path: &CStr, text: &CStr) -> Result<(), Limit> {
+unsafe fn write(path: &CStr, text: &CStr, limit: Limit) -> Result<(), Limit> {
     let bytes = text.to_bytes();
     // SAFETY: as in `Confinement::apply`.
     unsafe {
         let file = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-        done(file.into(), Limit::Network)?;
-        done(libc::write(file, bytes.as_ptr().cast(), bytes.len()) as c_long, Limit::Network)
+        done(file.into(), limit)?;
+        done(libc::write(file, bytes.as_ptr().cast(), bytes.len()) as c_long, limit)
         // The descriptor is closed by exec.
     }
 }

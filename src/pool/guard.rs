@@ -57,7 +57,7 @@ impl Guarding {
             Ok(ChildEnds { stdin: self.table.file()?, stdout: above(null()?)?, stderr: above(null()?)? })
         };
         let ends = ends().map_err(|error| image.error(StartStep::Pipes, error))?;
-        launcher.launch(&image, &ends, None)
+        launcher.launch(&image, &ends, None, None)
     }
 
     /// Ends the guard, and returns when it is reaped.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::capture::Chunks;
 use super::job::{Control, Dependency, Ticket};
 use super::outcome::Outcome;
 use super::supervisor::Pool;
@@ -39,6 +40,12 @@ impl Handle {
     /// The outcome if there is one yet.
     pub fn outcome(&self) -> Option<Arc<Outcome>> {
         self.control.outcome().cloned()
+    }
+
+    /// The output of a command as it comes, from now on; it ends with the task, after its last try. What came before is
+    /// in the outcome.
+    pub fn output(&self) -> Chunks {
+        self.control.tap.chunks()
     }
 
     /// Cancels the task: one that waits leaves the queue at once, one that runs is ended as by its time limit. `false`

@@ -14,6 +14,13 @@ enum Hold {
     Moment,
 }
 
+/// The same, for people.
+#[derive(Clone, Copy)]
+pub(super) enum Wait {
+    Others,
+    Moment,
+}
+
 #[derive(Default)]
 pub(super) struct Held {
     jobs: HashMap<u64, (Job, Hold)>,
@@ -107,8 +114,11 @@ impl Held {
         self.jobs.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.values().map(|(job, _)| job)
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Job, Wait)> {
+        self.jobs.values().map(|(job, hold)| match hold {
+            Hold::Others(_) => (job, Wait::Others),
+            Hold::Moment => (job, Wait::Moment),
+        })
     }
 
     /// Takes all.

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::agenda::DueKey;
+use super::capture::Tap;
 use super::outcome::{Outcome, Status};
 use super::task::{Class, Lane, Task};
 
@@ -21,6 +22,7 @@ pub(super) struct Control {
     cancel: Notify,
     outcome: OnceLock<Arc<Outcome>>,
     ended: Notify,
+    pub(super) tap: Tap,
 }
 
 impl Control {
@@ -30,6 +32,7 @@ impl Control {
             cancel: Notify::new(),
             outcome: OnceLock::new(),
             ended: Notify::new(),
+            tap: Tap::default(),
         }
     }
 
@@ -65,7 +68,9 @@ impl Control {
         }
     }
 
-    fn publish(&self, outcome: Arc<Outcome>) {
+    /// Tells those who wait; the first outcome counts.
+    pub(super) fn publish(&self, outcome: Arc<Outcome>) {
+        self.tap.close();
         if self.outcome.set(outcome).is_ok() {
             self.ended.notify_waiters();
         }

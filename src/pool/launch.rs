@@ -16,6 +16,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use super::cgroup::ControlGroup;
 use super::confine::{Confinement, Limit};
 use super::limits::Limits;
 use super::outcome::{StartError, StartStep};
@@ -44,7 +45,7 @@ pub(super) struct Image {
     dir: Option<CString>,
     /// The `PATH` that was searched, if one was.
     searched: Option<String>,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// Whether `HOME` is the agent's, and not the task's.
     home_inherited: bool,
     /// Whether it lives on when the agent dies.
@@ -141,14 +142,15 @@ impl Launcher {
     /// Starts the command as the leader of a session, and so of a process group, of its own. Returns when it has
     /// executed its program or failed to.
     ///
-    /// `slot` is where it is entered for the guard.
+    /// `slot` is where it is entered for the guard; `group` is the control group that it becomes a member of.
     pub(super) fn launch(
         &mut self,
         image: &Image,
         ends: &ChildEnds,
         slot: Option<&Slot>,
+        group: Option<&ControlGroup>,
     ) -> Result<Launched, StartError> {
-        let confinement = Confinement::new(&image.limits);
+        let confinement = Confinement::new(&image.limits, group);
         let confinement = confinement.map_err(|(limit, error)| image.error(StartStep::Limit(limit), error))?;
         let (candidates, argv) = (pointers(&image.candidates), pointers(&image.argv));
         let env = image.env_of(confinement.identity.as_ref());

@@ -58,6 +58,9 @@ pub(super) struct Metrics {
     runs_skipped: IntCounter,
     threads_replaced: IntCounter,
     threads_hanging: IntGauge,
+    streams: IntGauge,
+    streams_restarted: IntCounter,
+    frames_cut: IntCounter,
     duration: ByLane<Histogram>,
 }
 
@@ -140,6 +143,21 @@ impl Metrics {
                 registry,
                 IntGauge::new("watchfire_pool_threads_hanging", "Worker threads left behind whose call has not ended."),
             )?,
+            streams: registered(
+                registry,
+                IntGauge::new("watchfire_pool_streams", "Commands that stay and say something again and again."),
+            )?,
+            streams_restarted: registered(
+                registry,
+                IntCounter::new("watchfire_pool_streams_restarted_total", "Streams started again after they ended."),
+            )?,
+            frames_cut: registered(
+                registry,
+                IntCounter::new(
+                    "watchfire_pool_frames_cut_total",
+                    "Lines or blocks of streams that were longer than is kept, or not finished.",
+                ),
+            )?,
             duration: ByLane(Lane::ALL.map(|lane| durations.with_label_values(&[lane.as_str()]))),
         })
     }
@@ -193,5 +211,17 @@ impl Metrics {
 
     pub(super) fn thread_ended(&self, hanging: usize) {
         self.threads_hanging.set(i64::try_from(hanging).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn set_streams(&self, streams: usize) {
+        self.streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn stream_restarted(&self) {
+        self.streams_restarted.inc();
+    }
+
+    pub(super) fn frame_cut(&self) {
+        self.frames_cut.inc();
     }
 }

@@ -131,6 +131,14 @@ impl Status {
         }
     }
 
+    /// The exit code, where there is one; that of a call or future that answered is 0.
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Status::Exited(code) => Some(*code),
+            _ => None,
+        }
+    }
+
     /// The status in one word, for labels and interfaces.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -8,20 +8,22 @@ use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 
+use super::capture::{Capture, Source};
 use super::child::{Child, group_gone};
 use super::job::Control;
 use super::launch::{ChildEnds, Image};
-use super::outcome::{Outcome, Output, StartStep, Status, Usage};
+use super::outcome::{Outcome, StartStep, Status, Usage};
 use super::spawner::Spawners;
 use super::task::Command;
 use crate::model::Timestamp;
@@ -41,6 +43,29 @@ pub(super) struct Bounds {
     pub(super) output: usize,
 }
 
+/// What a command gets while it runs.
+pub(super) enum Feed<'a> {
+    /// This on standard input, which then ends.
+    Input(&'a [u8]),
+    /// A newline on standard input again and again.
+    Newlines(Duration),
+    /// A signal again and again.
+    Signals(Duration, Signal),
+}
+
+impl Feed<'_> {
+    fn needs_stdin(&self) -> bool {
+        match self {
+            Feed::Input(input) => !input.is_empty(),
+            Feed::Newlines(_) => true,
+            Feed::Signals(..) => false,
+        }
+    }
+}
+
+/// Who is shown the output as it comes.
+pub(super) type Shown<'a> = &'a mut (dyn FnMut(Source, &[u8]) + Send);
+
 /// Runs a command to its end, whatever that is. `waited` is the time the task spent in the queue.
 pub(super) async fn run(
     command: &Command,
@@ -49,14 +74,28 @@ pub(super) async fn run(
     control: &Control,
     waited: Duration,
 ) -> Outcome {
+    let feed = Feed::Input(&command.stdin);
+    let mut shown = |source, bytes: &[u8]| control.tap.tell(source, bytes);
+    Outcome { waited, ..run_fed(command, feed, &mut shown, bounds, spawners, control).await }
+}
+
+/// Runs a command that is fed so to its end, and shows its output as it comes.
+pub(super) async fn run_fed(
+    command: &Command,
+    feed: Feed<'_>,
+    shown: Shown<'_>,
+    bounds: &Bounds,
+    spawners: &Spawners,
+    control: &Control,
+) -> Outcome {
     let (started_at, began) = (Timestamp::now(), Instant::now());
-    let prepared = Image::new(command).and_then(|image| match Streams::new(!command.stdin.is_empty(), bounds.output) {
+    let prepared = Image::new(command).and_then(|image| match Streams::new(feed.needs_stdin(), bounds.output) {
         Ok(streams) => Ok((image, streams)),
         Err(error) => Err(image.error(StartStep::Pipes, error)),
     });
     let (image, (ends, mut streams)) = match prepared {
         Ok(prepared) => prepared,
-        Err(error) => return Outcome::without_run(Status::NotStarted(error), waited),
+        Err(error) => return Outcome::without_run(Status::NotStarted(error), Duration::ZERO),
     };
     let mut start = pin!(spawners.start(image, ends));
     let mut stop = pin!(reason_to_stop(bounds.timeout, control));
@@ -71,10 +110,10 @@ pub(super) async fn run(
     };
     let (status, usage) = match started {
         Ok((child, Some(reason))) => {
-            supervise(child, &mut streams, &command.stdin, std::future::ready(reason), bounds.kill_grace).await
+            supervise(child, &mut streams, &feed, shown, std::future::ready(reason), bounds.kill_grace).await
         }
-        Ok((child, None)) => supervise(child, &mut streams, &command.stdin, stop, bounds.kill_grace).await,
-        Err(status) => return Outcome::without_run(status, waited),
+        Ok((child, None)) => supervise(child, &mut streams, &feed, shown, stop, bounds.kill_grace).await,
+        Err(status) => return Outcome::without_run(status, Duration::ZERO),
     };
     let Streams { stdout, stderr, .. } = streams;
     Outcome {
@@ -83,7 +122,7 @@ pub(super) async fn run(
         stderr: stderr.kept,
         usage,
         started: Some(started_at),
-        waited,
+        waited: Duration::ZERO,
         ran: began.elapsed(),
         tries: 1,
     }
@@ -101,19 +140,27 @@ async fn reason_to_stop(limit: Duration, control: &Control) -> Status {
 async fn supervise(
     child: Child,
     streams: &mut Streams,
-    input: &[u8],
+    feed: &Feed<'_>,
+    shown: Shown<'_>,
     stop: impl Future<Output = Status>,
     grace: Duration,
 ) -> (Status, Usage) {
     let Streams { stdin, stdout, stderr } = streams;
-    let mut feed = pin!(feed(stdin.take(), input));
-    let mut fed = false;
+    // Both are read by this one task, so neither has to wait for the other.
+    let shown = Mutex::new(shown);
+    let show = |source| {
+        let shown = &shown;
+        move |bytes: &[u8]| shown.lock().unwrap_or_else(PoisonError::into_inner)(source, bytes)
+    };
     // Done when no process holds the other ends any more.
-    let mut drain = pin!(async { tokio::join!(stdout.drain(), stderr.drain()) });
+    let mut drain =
+        pin!(async { tokio::join!(stdout.drain(show(Source::Stdout)), stderr.drain(show(Source::Stderr))) });
     let mut drained = false;
 
     let reason = {
         let mut life = pin!(live(&child, stop, grace));
+        let mut feed = pin!(give(&child, stdin.take(), feed));
+        let mut fed = false;
         loop {
             tokio::select! {
                 biased;
@@ -132,7 +179,7 @@ async fn supervise(
     if !drained {
         drained = timeout(patience, &mut drain).await.is_ok();
     }
-    child.signal_group(Signal::KILL);
+    child.kill_all();
     if timeout(DEATH, child.exited()).await.is_err() {
         tracing::error!(pid = %child.pid(), "a command does not end even when killed: the kernel holds it");
         // Dropped, it is reaped in the background when it ends at last.
@@ -168,11 +215,38 @@ async fn live(
     Ok(Some((reason, grace.saturating_sub(began.elapsed()))))
 }
 
-/// Writes the input and closes the pipe. That a command does not read what it is given is its own affair.
-async fn feed(stdin: Option<pipe::Sender>, input: &[u8]) {
-    if let Some(mut stdin) = stdin {
-        let _unread = stdin.write_all(input).await;
+/// Gives the command what it is fed. That it does not read it is its own affair.
+async fn give(child: &Child, stdin: Option<pipe::Sender>, feed: &Feed<'_>) {
+    match (feed, stdin) {
+        (Feed::Input(input), Some(mut stdin)) => {
+            let _unread = stdin.write_all(input).await;
+        }
+        (Feed::Newlines(interval), Some(mut stdin)) => {
+            let mut ticks = ticks(*interval);
+            loop {
+                ticks.tick().await;
+                if stdin.write_all(b"\n").await.is_err() {
+                    return;
+                }
+            }
+        }
+        (Feed::Signals(interval, signal), _) => {
+            let mut ticks = ticks(*interval);
+            loop {
+                ticks.tick().await;
+                child.signal(*signal);
+            }
+        }
+        (Feed::Input(_) | Feed::Newlines(_), None) => {}
     }
+}
+
+/// The first after one interval; those that were missed do not come in a burst.
+fn ticks(interval: Duration) -> Interval {
+    let interval = interval.max(Duration::from_millis(1));
+    let mut ticks = interval_at(Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// The agent's ends of the pipes.
@@ -213,37 +287,4 @@ fn nothing_to_read() -> io::Result<OwnedFd> {
 fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
     use std::os::fd::AsRawFd;
     if fd.as_raw_fd() > 2 { Ok(fd) } else { Ok(fcntl_dupfd_cloexec(&fd, 3)?) }
-}
-
-/// One stream of output: reads all, keeps the first part.
-struct Capture {
-    pipe: pipe::Receiver,
-    limit: usize,
-    kept: Output,
-}
-
-impl Capture {
-    fn new(pipe: OwnedFd, limit: usize) -> io::Result<Capture> {
-        Ok(Capture { pipe: pipe::Receiver::from_owned_fd(pipe)?, limit, kept: Output::default() })
-    }
-
-    /// Reads until the last process has closed its end.
-    async fn drain(&mut self) {
-        let Output { bytes, truncated } = &mut self.kept;
-        while bytes.len() < self.limit {
-            let room = self.limit.saturating_sub(bytes.len());
-            match (&mut self.pipe).take(u64::try_from(room).unwrap_or(u64::MAX)).read_buf(bytes).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
-        let mut first = [0];
-        if !matches!(self.pipe.read(&mut first).await, Ok(1..)) {
-            return;
-        }
-        *truncated = true;
-        // As much as a pipe holds; taken only for those who say more than anybody wants to know.
-        let mut waste = vec![0; 64 * 1024];
-        while matches!(self.pipe.read(&mut waste).await, Ok(1..)) {}
-    }
 }

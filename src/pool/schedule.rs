@@ -176,6 +176,11 @@ impl Entry {
         self.due.and(self.moment)
     }
 
+    /// Whether the last run has ended, or there was none.
+    pub(super) fn has_ended(&self) -> bool {
+        self.run.has_ended()
+    }
+
     /// Finds the next moment after the last one, and when to look at the clock for it.
     fn advance(&mut self, id: &str, now: Instant) -> Option<Instant> {
         let wall = Timestamp::now();

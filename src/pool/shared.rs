@@ -24,6 +24,7 @@ use super::outcome::{Outcome, Status};
 use super::run::Bounds;
 use super::schedule::Schedules;
 use super::spawner::Spawners;
+use super::stream::Streaming;
 use super::supervisor::SubmitError;
 use super::task::{Class, Lane, Task, Work};
 use super::threads::Workers;
@@ -52,6 +53,8 @@ pub(super) struct State {
     pub(super) schedules: Schedules,
     /// The tasks that hold a place.
     pub(super) running: HashMap<u64, Active>,
+    /// The commands that stay, which hold none.
+    pub(super) streams: HashMap<u64, Streaming>,
     next_number: u64,
     pub(super) closed: bool,
     keeps_time: bool,
@@ -86,6 +89,7 @@ impl State {
             agenda: Agenda::default(),
             schedules: Schedules::default(),
             running: HashMap::new(),
+            streams: HashMap::new(),
             next_number: 0,
             closed: false,
             keeps_time: false,
@@ -316,7 +320,11 @@ impl Shared {
             let freed = self.freed.notified();
             {
                 let state = self.state();
-                if state.running.is_empty() && state.lanes.nobody_waits() && state.held.is_empty() {
+                if state.running.is_empty()
+                    && state.streams.is_empty()
+                    && state.lanes.nobody_waits()
+                    && state.held.is_empty()
+                {
                     return;
                 }
             }

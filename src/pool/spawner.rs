@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 use tokio::sync::oneshot;
 
+use super::cgroup::ControlGroups;
 use super::child::{Child, kill_group, own_peak, try_reap};
 use super::guard::Guarding;
 use super::launch::{ChildEnds, Image, Launcher};
@@ -50,6 +51,7 @@ struct Start {
     image: Image,
     ends: ChildEnds,
     guarding: Option<Arc<Guarding>>,
+    groups: Option<Arc<ControlGroups>>,
     reply: oneshot::Sender<Result<Child, StartError>>,
 }
 
@@ -112,14 +114,16 @@ fn serve(inbox: &mpsc::Receiver<Request>) {
 }
 
 fn serve_start(launcher: &mut Launcher, start: Start, spawner: Spawner) {
-    let Start { image, ends, guarding, reply } = start;
+    let Start { image, ends, guarding, groups, reply } = start;
     if reply.is_closed() {
         return;
     }
     let agent_peak = own_peak();
     let entry = guarding.and_then(|guarding| guarding.prepare(launcher));
-    let launched = launcher.launch(&image, &ends, entry.as_ref().and_then(Claim::slot));
-    let result = launched.map(|launched| Child::new(launched, entry, agent_peak, spawner));
+    // Only for what is limited: a group of its own costs as much as the start of a small command.
+    let group = image.limits.memory.and_then(|memory| groups?.make(memory));
+    let launched = launcher.launch(&image, &ends, entry.as_ref().and_then(Claim::slot), group.as_ref());
+    let result = launched.map(|launched| Child::new(launched, entry, group, agent_peak, spawner));
     // When nobody waits any more the child comes back, is dropped, and so is killed and reaped by this thread.
     let _ = reply.send(result);
 }
@@ -130,6 +134,7 @@ pub(super) struct Spawners {
     begun: AtomicUsize,
     alive: Arc<AtomicUsize>,
     guarding: Mutex<Option<Arc<Guarding>>>,
+    groups: Mutex<Option<Arc<ControlGroups>>>,
 }
 
 impl Spawners {
@@ -139,6 +144,7 @@ impl Spawners {
             begun: AtomicUsize::new(0),
             alive: Arc::new(AtomicUsize::new(0)),
             guarding: Mutex::new(None),
+            groups: Mutex::new(None),
         }
     }
 
@@ -147,11 +153,22 @@ impl Spawners {
         lock(&self.guarding).get_or_insert(Arc::new(guarding));
     }
 
+    /// Has commands whose memory is limited run in control groups of their own.
+    pub(super) fn contain(&self, groups: ControlGroups) {
+        *lock(&self.groups) = Some(Arc::new(groups));
+    }
+
     /// Starts a command. If this is dropped before it is done, the command is not started, or killed.
     pub(super) async fn start(&self, image: Image, ends: ChildEnds) -> Result<Child, StartError> {
         let thread_error = image.error(StartStep::Thread, io::Error::from_raw_os_error(libc::EAGAIN));
         let (reply, mut result) = oneshot::channel();
-        let ticket = Arc::new(Mutex::new(Some(Start { image, ends, guarding: lock(&self.guarding).clone(), reply })));
+        let ticket = Arc::new(Mutex::new(Some(Start {
+            image,
+            ends,
+            guarding: lock(&self.guarding).clone(),
+            groups: lock(&self.groups).clone(),
+            reply,
+        })));
         loop {
             let spawner = match self.current() {
                 Ok(spawner) => spawner,

@@ -11,6 +11,7 @@ use tokio::runtime;
 use tokio::time::{Instant, timeout};
 
 use super::agenda::Due;
+use super::cgroup::ControlGroups;
 use super::config::PoolConfig;
 use super::guard::Guarding;
 use super::handle::Handle;
@@ -50,6 +51,8 @@ pub enum SubmitError {
     },
     /// The task is to run after one of another pool.
     OtherPool,
+    /// Only a command can be a stream.
+    NoCommand,
     /// The pool is stopping or has stopped.
     ShuttingDown,
 }
@@ -63,6 +66,7 @@ impl fmt::Display for SubmitError {
             }
             SubmitError::ThreadsHang { threads } => write!(f, "the pool's threads hang: {threads} calls do not end"),
             SubmitError::OtherPool => write!(f, "it is to run after a task of another pool"),
+            SubmitError::NoCommand => write!(f, "it is no command"),
             SubmitError::ShuttingDown => write!(f, "the pool is shutting down"),
         }
     }
@@ -102,6 +106,19 @@ impl Pool {
         let argv = argv.into_iter().map(Into::into).collect();
         self.shared.spawners.guard(Guarding::new(argv)?);
         Ok(())
+    }
+
+    /// Has commands whose memory is limited run in control groups of their own, where the agent's is delegated to it (as
+    /// systemd does with `Delegate=yes`): then the limit is that of all their processes together, and none of these gets
+    /// away. The agent itself moves into a group below its own for that. Returns whether it is so.
+    ///
+    /// # Errors
+    /// When the group is delegated, but cannot be used. The pool works without.
+    pub fn with_control_groups(&self) -> io::Result<bool> {
+        let groups = ControlGroups::find()?;
+        let found = groups.is_some();
+        groups.into_iter().for_each(|groups| self.shared.spawners.contain(groups));
+        Ok(found)
     }
 
     /// Takes a task: it starts at once if a place is free, and waits otherwise. Never blocks.
@@ -205,9 +222,11 @@ impl Pool {
             self.shared.settle(after);
             return true;
         }
-        match state.running.get(&ticket.number) {
-            Some(active) => {
-                active.control.cancel();
+        let State { running, streams, .. } = &*state;
+        let running = running.get(&ticket.number).map(|active| &active.control);
+        match running.or_else(|| streams.get(&ticket.number).map(|stream| &stream.control)) {
+            Some(control) => {
+                control.cancel();
                 true
             }
             None => false,
@@ -227,6 +246,8 @@ impl Pool {
             let mut state = self.shared.state();
             state.closed = true;
             state.forget_schedules();
+            // These have no end to wait for.
+            state.streams.values().for_each(|stream| stream.control.cancel());
         }
         if queued == Queued::Cancel {
             self.shared.cancel_waiting();

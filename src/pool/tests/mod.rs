@@ -1,5 +1,6 @@
 //! What the pool promises, tried with real commands.
 
+mod contained;
 mod ends;
 mod faults;
 mod guard;
@@ -8,6 +9,8 @@ mod leaks;
 mod limits;
 mod order;
 mod schedule;
+mod streams;
+mod wishes;
 
 use std::time::Duration;
 

@@ -1,0 +1,240 @@
+//! Control groups (version 2) of commands' own.
+//!
+//! A limit of memory is one of all processes of a command together there, and none of them can leave, as they can leave a
+//! process group. It takes a group that is delegated to the agent: that of a service with `Delegate=yes`, or one that the
+//! agent's user owns. As the kernel has it, a group with controllers has processes in leaves only, so the agent moves into
+//! one, too.
+
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{Access, access, getxattr};
+use rustix::process::{Pid, Signal};
+
+/// What the agent's own leaf is called.
+const AGENT: &str = "watchfire-agent";
+/// What the groups of commands are called, before their number.
+const COMMAND: &str = "watchfire-command-";
+/// The processes that a command in a group of its own can have.
+const PROCESSES: u64 = 512;
+
+/// The group that is delegated, below which commands get theirs.
+pub(super) struct ControlGroups {
+    dir: PathBuf,
+    has_memory: bool,
+    next: AtomicU64,
+    /// Groups that could not be removed because a process in them had not ended.
+    stale: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+impl ControlGroups {
+    /// Finds the group that is delegated to the agent, if there is one, and makes it ready.
+    pub(super) fn find() -> io::Result<Option<ControlGroups>> {
+        let own = own_group(&fs::read_to_string("/proc/self/cgroup")?, &fs::read_to_string("/proc/self/mountinfo")?);
+        let Some(own) = own else { return Ok(None) };
+        // The service manager may have put the agent into a leaf already (`DelegateSubgroup=`); or the agent itself, when
+        // it was here before.
+        let delegated = own.parent().filter(|parent| is_delegated(parent)).map(Path::to_path_buf);
+        let dir = match delegated {
+            Some(parent) => parent,
+            None if is_delegated(&own) => {
+                move_processes(&own, &own.join(AGENT))?;
+                own
+            }
+            None => return Ok(None),
+        };
+        enable(&dir)?;
+        ControlGroups::at(dir).map(Some)
+    }
+
+    /// Uses this group, in which no process is.
+    pub(super) fn at(dir: PathBuf) -> io::Result<ControlGroups> {
+        let enabled = fs::read_to_string(dir.join("cgroup.subtree_control"))?;
+        let has_memory = enabled.split_whitespace().any(|controller| controller == "memory");
+        // What an agent before this one left when it was killed.
+        let mut stale = Vec::new();
+        for entry in fs::read_dir(&dir)?.flatten() {
+            if entry.file_name().as_bytes().starts_with(COMMAND.as_bytes()) {
+                kill(&entry.path());
+                stale.push(entry.path());
+            }
+        }
+        let stale = Arc::new(Mutex::new(stale));
+        Ok(ControlGroups { dir, has_memory, next: AtomicU64::new(0), stale })
+    }
+
+    /// Makes a group for a command that may have so much memory. `None` when that fails: then other limits must do.
+    pub(super) fn make(&self, memory: u64) -> Option<ControlGroup> {
+        lock(&self.stale).retain(|dir| !is_gone(fs::remove_dir(dir)));
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        // Two agents may share a group; numbers of processes do not repeat among them.
+        let dir = self.dir.join(format!("{COMMAND}{}-{number}", std::process::id()));
+        match self.prepare(&dir, memory) {
+            Ok(group) => Some(group),
+            Err(error) => {
+                tracing::warn!(group = %dir.display(), "no control group for a command: {error}");
+                let _not_there = fs::remove_dir(&dir);
+                None
+            }
+        }
+    }
+
+    fn prepare(&self, dir: &Path, memory: u64) -> io::Result<ControlGroup> {
+        fs::create_dir(dir)?;
+        if self.has_memory {
+            fs::write(dir.join("memory.max"), memory.to_string())?;
+            // Without swap there is no such file; with it, the limit would be one of what is not swapped out.
+            let _no_swap = fs::write(dir.join("memory.swap.max"), "0");
+            // One process that is ended for want of memory takes the others along: they are one command.
+            let _old_kernel = fs::write(dir.join("memory.oom.group"), "1");
+        }
+        let _not_enabled = fs::write(dir.join("pids.max"), PROCESSES.to_string());
+        let procs = CString::new(dir.join("cgroup.procs").into_os_string().into_vec())?;
+        let (dir, stale) = (dir.to_path_buf(), Arc::clone(&self.stale));
+        Ok(ControlGroup { dir, procs, limits_memory: self.has_memory, stale })
+    }
+}
+
+/// The group of one command. When it is dropped, whoever is in it is killed, and it is removed.
+pub(super) struct ControlGroup {
+    dir: PathBuf,
+    procs: CString,
+    limits_memory: bool,
+    stale: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+impl ControlGroup {
+    /// The file by which processes enter.
+    pub(super) fn procs(&self) -> &CStr {
+        &self.procs
+    }
+
+    /// Whether it keeps its members to the memory they may have.
+    pub(super) fn limits_memory(&self) -> bool {
+        self.limits_memory
+    }
+
+    pub(super) fn kill(&self) {
+        kill(&self.dir);
+    }
+}
+
+impl Drop for ControlGroup {
+    fn drop(&mut self) {
+        self.kill();
+        // Those that were killed take a moment to be gone.
+        if !is_gone(fs::remove_dir(&self.dir)) {
+            lock(&self.stale).push(self.dir.clone());
+        }
+    }
+}
+
+/// Kills all members of a group.
+fn kill(dir: &Path) {
+    if fs::write(dir.join("cgroup.kill"), "1").is_ok() {
+        return;
+    }
+    // Before Linux 5.14. Who is quick to fork gets away for the moment; the next to look finds his children.
+    for _ in 0..10 {
+        let members = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+        if members.is_empty() {
+            return;
+        }
+        for pid in members.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
+            let _gone = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+fn is_gone(removed: io::Result<()>) -> bool {
+    removed.map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |()| true)
+}
+
+/// Nothing panics while this lock is held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a group is the agent's to divide.
+fn is_delegated(dir: &Path) -> bool {
+    let marked = ["user.delegate", "trusted.delegate"].iter().any(|name| {
+        let mut value = [0_u8; 4];
+        getxattr(dir, *name, &mut value).is_ok_and(|length| value.get(..length) == Some(b"1"))
+    });
+    // Root may write everywhere: that says nothing.
+    let owned = !rustix::process::geteuid().is_root()
+        && ["cgroup.procs", "cgroup.subtree_control"]
+            .iter()
+            .all(|file| access(dir.join(file), Access::WRITE_OK).is_ok())
+        && access(dir, Access::WRITE_OK).is_ok();
+    marked || owned
+}
+
+/// Moves all processes of a group into one below it.
+fn move_processes(from: &Path, to: &Path) -> io::Result<()> {
+    if let Err(error) = fs::create_dir(to)
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(error);
+    }
+    for pid in fs::read_to_string(from.join("cgroup.procs"))?.lines() {
+        match fs::write(to.join("cgroup.procs"), pid) {
+            // It has ended meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            moved => moved?,
+        }
+    }
+    Ok(())
+}
+
+/// Has the groups below this one account for memory and processes, as far as this one does.
+fn enable(dir: &Path) -> io::Result<()> {
+    let available = fs::read_to_string(dir.join("cgroup.controllers"))?;
+    let wanted = available.split_whitespace().filter(|controller| ["memory", "pids"].contains(controller));
+    for controller in wanted {
+        fs::write(dir.join("cgroup.subtree_control"), format!("+{controller}"))?;
+    }
+    Ok(())
+}
+
+/// The directory of the agent's own group, from the contents of `/proc/self/cgroup` and `/proc/self/mountinfo`.
+fn own_group(groups: &str, mounts: &str) -> Option<PathBuf> {
+    let own = Path::new(groups.lines().find_map(|line| line.strip_prefix("0::"))?);
+    mounts.lines().find_map(|line| {
+        let (mount, of) = line.split_once(" - ")?;
+        if of.split(' ').next() != Some("cgroup2") {
+            return None;
+        }
+        let mut fields = mount.split(' ').skip(3);
+        let (root, at) = (fields.next()?, fields.next()?);
+        // In a container, a part of the tree may be mounted that does not hold the agent.
+        let below = own.strip_prefix(root).ok()?;
+        // As proc(5) has it, a space in a path is `\040`.
+        (!at.contains('\\')).then(|| Path::new(at).join(below))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_own_group_is_found_below_where_the_tree_is_mounted() {
+        let mounts = "24 1 0:22 / /proc rw - proc proc rw\n\
+                      30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n";
+        let group = |groups: &str, mounts: &str| own_group(groups, mounts).map(|dir| dir.display().to_string());
+        let service = "1:name=systemd:/x\n0::/system.slice/watchfire.service\n";
+        assert_eq!(group(service, mounts).as_deref(), Some("/sys/fs/cgroup/system.slice/watchfire.service"));
+        assert_eq!(group("0::/\n", mounts).as_deref(), Some("/sys/fs/cgroup/"));
+        let container = "30 24 0:26 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw\n";
+        assert_eq!(group("0::/docker/abc/x\n", container).as_deref(), Some("/sys/fs/cgroup/x"));
+        assert_eq!(group("0::/elsewhere\n", container), None);
+        assert_eq!(group("4:memory:/a\n", mounts), None);
+        assert_eq!(group("0::/\n", "24 1 0:22 / /proc rw - proc proc rw\nnonsense\n"), None);
+    }
+}

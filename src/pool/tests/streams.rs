@@ -1,0 +1,125 @@
+//! Commands that stay.
+
+use std::sync::{Arc, Mutex};
+
+use super::*;
+
+/// A stream that writes down what it is told.
+fn stream(task: Task, framing: Framing) -> (Stream, Arc<Mutex<Vec<String>>>) {
+    let frames = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&frames);
+    let stream = Stream::new(task, framing, move |frame| {
+        kept.lock().unwrap().push(String::from_utf8_lossy(frame.bytes).into_owned());
+    });
+    (stream.pauses(Backoff::fixed(Duration::from_millis(10))), frames)
+}
+
+#[tokio::test]
+async fn each_line_is_given_as_it_comes_and_the_stream_takes_no_place() {
+    let registry = Registry::new();
+    let pool = pool_with(config(1), &registry);
+    let (stream, frames) = stream(sh("echo one; sleep 0.05; echo two; exec sleep 1000"), Framing::Lines);
+    let handle = pool.stream(stream).unwrap();
+    until("both came", || frames.lock().unwrap().len() == 2).await;
+    assert_eq!(*frames.lock().unwrap(), ["one", "two"]);
+    assert!(pool.submit(Task::command(["true"])).unwrap().wait().await.success());
+    assert_eq!(metric(&registry, "watchfire_pool_streams"), 1.0);
+    assert!(handle.cancel());
+    assert!(matches!(handle.wait().await.status, Status::Cancelled));
+    until("it is gone", || metric(&registry, "watchfire_pool_streams") == 0.0).await;
+    assert!(!handle.cancel());
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_is_started_again_and_each_end_is_told() {
+    let registry = Registry::new();
+    let pool = pool_with(config(1), &registry);
+    let (stream, frames) =
+        stream(sh("echo 'a 1'; echo 'b 2'; echo '# EOF'; echo failed >&2; exit 3").id("s"), Framing::Blocks);
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&ends);
+    let stream = stream.on_end(move |outcome| kept.lock().unwrap().push(outcome.status.to_string()));
+    pool.stream(stream).unwrap();
+    until("it has run three times", || ends.lock().unwrap().len() >= 3).await;
+    pool.shutdown(Queued::Cancel, Duration::ZERO).await;
+    assert!(frames.lock().unwrap().iter().all(|frame| frame == "a 1\nb 2\n# EOF\n"));
+    assert!(ends.lock().unwrap().iter().take(3).all(|end| end == "exited with code 3"));
+    let latest = pool.latest("s").unwrap();
+    assert!(latest.before.iter().all(|run| matches!(run.status, Status::Exited(3))));
+    assert!(metric(&registry, "watchfire_pool_streams_restarted_total") >= 2.0);
+}
+
+#[tokio::test]
+async fn a_stream_is_asked_to_speak_by_a_newline_or_a_signal() {
+    let every = Duration::from_millis(20);
+    let pool = pool(1);
+    let (asked, answers) = stream(sh("while read line; do echo \"[$line]\"; done"), Framing::Lines);
+    pool.stream(asked.tick(Tick::Newline(every))).unwrap();
+    let script = "trap 'echo hup' HUP; trap 'echo usr1' USR1; trap 'echo usr2' USR2; while :; do sleep 0.01; done";
+    for (tick, said) in [(Tick::Hup(every), "hup"), (Tick::Usr1(every), "usr1"), (Tick::Usr2(every), "usr2")] {
+        // The first signals may come before the shell has set its traps, and end it.
+        let (signalled, signals) = stream(sh(script), Framing::Lines);
+        pool.stream(signalled.tick(tick)).unwrap();
+        until("it has answered", || signals.lock().unwrap().len() >= 2).await;
+        assert!(signals.lock().unwrap().iter().all(|line| line == said));
+    }
+    until("it has answered", || answers.lock().unwrap().len() >= 3).await;
+    assert!(answers.lock().unwrap().iter().all(|line| line == "[]"));
+    pool.shutdown(Queued::Cancel, Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn garbage_without_end_and_lines_without_end_are_cut_and_of_errors_the_last_are_kept() {
+    let registry = Registry::new();
+    let pool = pool_with(config(1), &registry);
+    let script = "head -c 3000000 /dev/urandom; head -c 100000 /dev/zero; seq 1 100000 >&2; exit 1";
+    let task = sh(script).output_limit(1000).id("garbage");
+    let longest = Arc::new(Mutex::new(0));
+    let kept = Arc::clone(&longest);
+    let stream = Stream::new(task, Framing::Blocks, move |frame| {
+        let mut longest = kept.lock().unwrap();
+        *longest = frame.bytes.len().max(*longest);
+    });
+    pool.stream(stream).unwrap();
+    until("it has ended", || pool.latest("garbage").is_some()).await;
+    assert_eq!(*longest.lock().unwrap(), 1000);
+    assert!(metric(&registry, "watchfire_pool_frames_cut_total") >= 1.0);
+    let latest = pool.latest("garbage").unwrap();
+    assert!(latest.outcome.stderr.text().ends_with("99999\n100000\n") && latest.outcome.stderr.truncated);
+    pool.shutdown(Queued::Cancel, Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_there_is_looked_for_again_and_what_is_no_command_is_refused() {
+    let pool = pool(1);
+    let (missing, _) = stream(Task::command(["no-such-command"]).id("missing"), Framing::Lines);
+    pool.stream(missing).unwrap();
+    until("it was tried again", || pool.latest("missing").is_some_and(|latest| latest.before.len() >= 2)).await;
+    let (call, _) = stream(Task::call("x", |_| Ok(Vec::new())), Framing::Lines);
+    assert_eq!(pool.stream(call).map(|handle| handle.number()), Err(SubmitError::NoCommand));
+    pool.shutdown(Queued::Cancel, Duration::ZERO).await;
+    let (late, _) = stream(sh("true"), Framing::Lines);
+    assert_eq!(pool.stream(late).map(|handle| handle.number()), Err(SubmitError::ShuttingDown));
+}
+
+#[test]
+fn streams_and_schedules_leave_nothing() {
+    const NAME: &str = "streams_and_schedules_leave_nothing";
+    super::leaks::alone(module_path!(), NAME, || {
+        super::leaks::leaves_nothing(async |pool: Pool| {
+            for script in ["while read line; do echo x; done", "trap '' TERM; sleep 1000 & echo x; wait", "exit 1"] {
+                let (stream, _) = stream(sh(script).kill_grace(Duration::from_millis(100)), Framing::Lines);
+                pool.stream(stream.tick(Tick::Newline(Duration::from_millis(10)))).unwrap();
+            }
+            let every = Schedule::Every { interval: Duration::from_millis(10), jitter: Duration::from_millis(5) };
+            for number in 0..20 {
+                pool.schedule(&format!("{number}"), every.clone(), || sh("sleep 0.02")).unwrap();
+            }
+            for _ in 0..20 {
+                pool.submit(Task::call("x", |_| Ok(Vec::new()))).unwrap();
+                pool.submit(sh("exit 1").retries(3, Backoff::fixed(LONG))).unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        });
+    });
+}

@@ -1,0 +1,307 @@
+//! All that the pool does, has done and will do, as interfaces show it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::handle::Handle;
+use super::held::Wait;
+use super::job::{Job, Ticket};
+use super::latest::{Kept, Latest, Run};
+use super::outcome::Outcome;
+use super::schedule::{RunError, Schedule};
+use super::shared::State;
+use super::supervisor::Pool;
+use crate::model::{Timestamp, format_duration};
+
+/// The whole of the pool. Times are RFC 3339, durations seconds.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct View {
+    /// What runs, the oldest first.
+    pub running: Vec<RunningView>,
+    /// The commands that stay.
+    pub streams: Vec<StreamView>,
+    /// What waits, by number.
+    pub queued: Vec<QueuedView>,
+    /// What is on schedule, the next first.
+    pub scheduled: Vec<ScheduledView>,
+    /// What has ended and has an id, the newest first.
+    pub ended: Vec<EndedView>,
+}
+
+/// A task that runs.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct RunningView {
+    /// Its id, or `#` and its number.
+    pub id: String,
+    /// What logs call it.
+    pub name: String,
+    /// Whose it is.
+    pub class: String,
+    /// What kind of place it has.
+    pub lane: String,
+    /// When it began.
+    pub started: String,
+}
+
+/// A command that stays.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct StreamView {
+    /// Its id, or `#` and its number.
+    pub id: String,
+    /// What logs call it.
+    pub name: String,
+    /// When it was begun for the first time.
+    pub since: String,
+    /// How often it has been started.
+    pub starts: u64,
+}
+
+/// A task that waits.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct QueuedView {
+    /// Its id, or `#` and its number.
+    pub id: String,
+    /// What logs call it.
+    pub name: String,
+    /// Whose it is.
+    pub class: String,
+    /// What kind of place it wants.
+    pub lane: String,
+    /// Its priority within the class.
+    pub priority: i8,
+    /// What it waits for: a `place`, other `tasks`, or another `try`.
+    pub waits_for: String,
+    /// How long it has been known.
+    pub waited: f64,
+    /// How often it has run already.
+    pub tries: u32,
+}
+
+/// A task on schedule.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct ScheduledView {
+    /// Its id.
+    pub id: String,
+    /// When it is run, in words.
+    pub schedule: String,
+    /// When it is run next; `None` when that does not depend on the clock, or there is no next time.
+    pub next: Option<String>,
+    /// Whether it runs or waits now.
+    pub running: bool,
+}
+
+/// A task that has ended.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct EndedView {
+    /// Its id.
+    pub id: String,
+    /// What logs call it.
+    pub name: String,
+    /// Its last run.
+    pub last: RunView,
+    /// Those before, the newest first.
+    pub before: Vec<RunView>,
+}
+
+/// A run that has ended.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct RunView {
+    /// When that was.
+    pub ended: String,
+    /// How, in one word.
+    pub status: String,
+    /// How, as the end of a sentence.
+    pub text: String,
+    /// The exit code, where it has one.
+    pub code: Option<i32>,
+    /// Whether it went well.
+    pub success: bool,
+    /// How long it waited for a place.
+    pub waited: f64,
+    /// How long it ran.
+    pub ran: f64,
+    /// How often it was tried.
+    pub tries: u32,
+}
+
+/// The last run of an id with its outputs.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct LogView {
+    /// The run.
+    #[serde(flatten)]
+    pub run: RunView,
+    /// The first 4 KiB of its standard output.
+    pub stdout: String,
+    /// Whether there was more.
+    pub stdout_truncated: bool,
+    /// The first 4 KiB of its standard error.
+    pub stderr: String,
+    /// Whether there was more.
+    pub stderr_truncated: bool,
+    /// CPU time that it used.
+    pub cpu: f64,
+    /// The most memory it had, in bytes, where that is known.
+    pub max_rss: Option<u64>,
+}
+
+impl From<&Run> for RunView {
+    fn from(run: &Run) -> RunView {
+        let Run { ended, status, waited, ran, tries } = run;
+        RunView {
+            ended: ended.to_string(),
+            status: status.as_str().to_owned(),
+            text: status.to_string(),
+            code: status.code(),
+            success: status.code() == Some(0),
+            waited: waited.as_secs_f64(),
+            ran: ran.as_secs_f64(),
+            tries: *tries,
+        }
+    }
+}
+
+impl From<&Latest> for LogView {
+    fn from(latest: &Latest) -> LogView {
+        let Outcome { stdout, stderr, usage, .. } = &*latest.outcome;
+        LogView {
+            run: RunView::from(&Run::of(&latest.outcome, latest.ended)),
+            stdout: stdout.text().into_owned(),
+            stdout_truncated: stdout.truncated,
+            stderr: stderr.text().into_owned(),
+            stderr_truncated: stderr.truncated,
+            cpu: (usage.user + usage.system).as_secs_f64(),
+            max_rss: usage.max_rss,
+        }
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Schedule::Every { interval, jitter: Duration::ZERO } => write!(f, "every {}", format_duration(*interval)),
+            Schedule::Every { interval, jitter } => {
+                write!(f, "every {} and up to {} later", format_duration(*interval), format_duration(*jitter))
+            }
+            Schedule::Cron(cron) => write!(f, "{cron}"),
+            Schedule::At(moment) => write!(f, "at {moment}"),
+            Schedule::After(id) => write!(f, "after {id}"),
+        }
+    }
+}
+
+fn queued(job: &Job, waits_for: &'static str, now: Instant) -> QueuedView {
+    let Ticket { class, lane, priority, .. } = job.ticket;
+    QueuedView {
+        id: job.ticket.id(job.task.id.as_ref()).to_string(),
+        name: job.task.name.to_string(),
+        class: class.as_str().to_owned(),
+        lane: lane.as_str().to_owned(),
+        priority,
+        waits_for: waits_for.to_owned(),
+        waited: now.saturating_duration_since(job.submitted).as_secs_f64(),
+        tries: job.tries,
+    }
+}
+
+impl Pool {
+    /// All that the pool does, has done and will do.
+    pub fn view(&self) -> View {
+        let mut view = self.view_of_state();
+        self.shared.results.for_each(|id, kept| view.ended.push(ended(id, kept)));
+        view
+    }
+
+    fn view_of_state(&self) -> View {
+        let state = self.shared.state();
+        let now = Instant::now();
+        let mut active: Vec<_> = state.running.values().collect();
+        active.sort_unstable_by_key(|active| (active.since, active.ticket.number));
+        let running = active.into_iter().map(|active| RunningView {
+            id: active.ticket.id(active.id.as_ref()).to_string(),
+            name: active.name.to_string(),
+            class: active.ticket.class.as_str().to_owned(),
+            lane: active.ticket.lane.as_str().to_owned(),
+            started: active.since.to_string(),
+        });
+        let streams = state.streams.values().map(|stream| StreamView {
+            id: stream.ticket.id(stream.id.as_ref()).to_string(),
+            name: stream.name.to_string(),
+            since: stream.since.to_string(),
+            starts: stream.starts,
+        });
+        let waiting = state.lanes.iter().map(|job| (job, "place")).chain(state.held.iter().map(|(job, wait)| {
+            let waits_for = match wait {
+                Wait::Others => "tasks",
+                Wait::Moment => "try",
+            };
+            (job, waits_for)
+        }));
+        let mut waiting: Vec<_> = waiting.collect();
+        waiting.sort_unstable_by_key(|(job, _)| job.ticket.number);
+        let mut scheduled: Vec<_> = state.schedules.iter().collect();
+        // Those that have no next time come last.
+        scheduled.sort_unstable_by_key(|(id, entry)| (entry.next().unwrap_or(Timestamp::MAX), Arc::clone(id)));
+        let scheduled = scheduled.into_iter().map(|(id, entry)| ScheduledView {
+            id: id.to_string(),
+            schedule: entry.schedule.to_string(),
+            next: entry.next().map(|next| next.to_string()),
+            running: !entry.has_ended(),
+        });
+        View {
+            running: running.collect(),
+            streams: streams.collect(),
+            queued: waiting.into_iter().map(|(job, waits_for)| queued(job, waits_for, now)).collect(),
+            scheduled: scheduled.collect(),
+            ended: Vec::new(),
+        }
+    }
+
+    /// Cancels whatever runs or waits under this id (or `#` and a number), and says how many that were.
+    pub fn cancel_id(&self, id: &str) -> usize {
+        let tickets = tickets(&self.shared.state(), id);
+        tickets.into_iter().filter(|ticket| self.cancel(*ticket)).count()
+    }
+
+    /// Runs once more what has this id: what is on schedule, else the last task that ended under it, without what was to
+    /// follow it.
+    ///
+    /// # Errors
+    /// When nothing of that id is known, it runs already (if it is on schedule) or can be run only once, or the pool does
+    /// not take it.
+    pub fn retry(&self, id: &str) -> Result<Handle, RunError> {
+        match self.run_now(id) {
+            Err(RunError::Unknown) => {
+                let again = self.shared.results.again(id).ok_or(RunError::Unknown)?;
+                self.submit(again.ok_or(RunError::Once)?).map_err(RunError::Refused)
+            }
+            done => done,
+        }
+    }
+}
+
+/// All that run or wait under an id.
+fn tickets(state: &State, id: &str) -> Vec<Ticket> {
+    let is = |ticket: &Ticket, given: Option<&Arc<str>>| match given {
+        Some(given) => **given == *id,
+        None => id.strip_prefix('#').and_then(|number| number.parse().ok()) == Some(ticket.number),
+    };
+    let running = state.running.values().map(|active| (active.ticket, active.id.as_ref()));
+    let streams = state.streams.values().map(|stream| (stream.ticket, stream.id.as_ref()));
+    let waiting = state.lanes.iter().chain(state.held.iter().map(|(job, _)| job));
+    let waiting = waiting.map(|job| (job.ticket, job.task.id.as_ref()));
+    let all = running.chain(streams).chain(waiting);
+    all.filter(|(ticket, given)| is(ticket, *given)).map(|(ticket, _)| ticket).collect()
+}
+
+fn ended(id: &str, kept: &Kept) -> EndedView {
+    EndedView {
+        id: id.to_owned(),
+        name: kept.name.to_string(),
+        last: RunView::from(&Run::of(&kept.outcome, kept.ended)),
+        before: kept.before.iter().map(RunView::from).collect(),
+    }
+}
