@@ -1,7 +1,5 @@
 //! `/api/pool`: what the pool runs, and has run.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use crate::http::api2::{Refusal, json};
@@ -35,7 +33,7 @@ pub(super) fn all(pool: &Pool) -> Vec<u8> {
 pub(super) fn one(pool: &Pool, id: &str, sees_output: bool) -> Result<Vec<u8>, Refusal> {
     let View { running, streams, queued, scheduled, ended } = pool.view();
     let latest = pool.latest(id).map(|latest| LogView::from(&latest));
-    let is = |other: &Arc<str>| **other == *id;
+    let is = |other: &str| other == id;
     let task = Task {
         id,
         running: running.into_iter().filter(|task| is(&task.id)).collect(),
