@@ -36,7 +36,9 @@ fn the_plugins_of_monitoring_plugins_run_unchanged() {
     let [disk, load, procs, http, tcp] = &*plugins else { unreachable!("as many as names") };
     let (port, nobody) = (http_server(), free_port());
     let check = |name: &str, command: &str| {
-        format!("- {{name: {name}, command: [{command}], format: nagios, interval: 1s, timeout: 1s, labels: {{by: plugin}}}}\n")
+        format!(
+            "- {{name: {name}, command: [{command}], format: nagios, interval: 1s, timeout: 1s, labels: {{by: plugin}}}}\n"
+        )
     };
     let agent = Setup::new(&format!(
         "checks:\n{}{}{}{}{}{}{}",
@@ -124,15 +126,18 @@ fn a_script_of_ones_own_beside_the_configuration_is_run_and_a_reload_puts_change
 
     setup.write("watchfire.yaml", "{}\n");
     assert_eq!(agent.reload().status, 200);
-    eventually("nothing of checks is served", SOON, || {
-        (!agent.metrics().0.contains("watchfire_check_")).then_some(())
-    });
+    eventually("nothing of checks is served", SOON, || (!agent.metrics().0.contains("watchfire_check_")).then_some(()));
 }
 
 #[test]
 fn what_is_wrong_with_checks_is_said_at_the_start_with_its_place() {
-    let (code, said) = Setup::new("checks:\n- {name: a, command: [x]}\n- {name: a, command: [x], format: exit}\n").fails();
+    let (code, said) =
+        Setup::new("checks:\n- {name: a, command: [x]}\n- {name: a, command: [x], format: exit}\n").fails();
     assert_eq!(code, Some(2));
     assert!(said.contains("watchfire.yaml:2:22: format is missing"), "{said}");
-    assert!(said.contains("watchfire.yaml:3:10: the check \\\"a\\\" is there already") || said.contains("the check \"a\" is there already"), "{said}");
+    assert!(
+        said.contains("watchfire.yaml:3:10: the check \\\"a\\\" is there already")
+            || said.contains("the check \"a\" is there already"),
+        "{said}"
+    );
 }

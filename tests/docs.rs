@@ -74,6 +74,9 @@ fn keys(node: &Node, path: &str, found: &mut Vec<(String, usize)>) {
 /// The path of a key that may be shown at one of several places.
 fn shown_once(path: &str) -> String {
     let path = regex(r"^alerting\..*\bhttp_config\.").replace(path, "http_config.").into_owned();
+    let path = regex(r"^checks\[\]\..*\b(basic_auth|authorization|tls_config)\.")
+        .replace(&path, "http_config.$1.")
+        .into_owned();
     // So are the keys of TLS, which mail and syslog have too.
     regex(r"^alerting\..*\b(?:smtp_)?tls_config\.").replace(&path, "http_config.tls_config.").into_owned()
 }

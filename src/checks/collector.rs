@@ -106,12 +106,7 @@ impl ChecksCollector {
     pub fn plan(board: Arc<Board>) -> Planned {
         Planned {
             name: "checks",
-            collector: Box::new(ChecksCollector {
-                board,
-                standings: Vec::new(),
-                merged: Vec::new(),
-                conflict: None,
-            }),
+            collector: Box::new(ChecksCollector { board, standings: Vec::new(), merged: Vec::new(), conflict: None }),
             made_from: String::new(),
             interval: Duration::ZERO,
             timeout: Duration::from_millis(500),
@@ -272,7 +267,8 @@ mod tests {
             out.gauge("found", "Found.", &[], 2.0);
         });
         let section = setup.section();
-        let families: Vec<_> = section.layout.families().map(|(family, range)| (family.name.clone(), range.len())).collect();
+        let families: Vec<_> =
+            section.layout.families().map(|(family, range)| (family.name.clone(), range.len())).collect();
         assert!(families.contains(&("found".into(), 2)) && families.contains(&("other".into(), 1)), "{families:?}");
 
         setup.ran(0, State::Ok, None, find(5.0));

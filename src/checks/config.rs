@@ -107,7 +107,8 @@ fn check(check: &mut CheckConfig, node: &Node, faults: &mut Faults) {
         faults.error(at("timeout"), "must be longer than 0: no run would be in time");
     } else if check.timeout > check.interval {
         let (timeout, interval) = (format_duration(check.timeout), format_duration(check.interval));
-        let text = format!("a run may take {timeout}, longer than the {interval} until the next, which is then left out");
+        let text =
+            format!("a run may take {timeout}, longer than the {interval} until the next, which is then left out");
         faults.warn(at("timeout"), text);
     }
     let is_told_once = check.log.is_some() || check.file.as_ref().is_some_and(|file| file.checksum.is_some());
@@ -280,7 +281,9 @@ mod tests {
         let said = |text: &str| read(text).1;
         assert!(said("- {command: [x], format: exit}\n").contains("c.yaml:1:3: name is missing"));
         assert!(said("- {name: ' a', command: [x], format: exit}\n").contains(":1:10: the name \" a\" begins"));
-        assert!(said(&format!("- {{name: {}, command: [x], format: exit}}\n", "n".repeat(200))).contains("longer than 128"));
+        assert!(
+            said(&format!("- {{name: {}, command: [x], format: exit}}\n", "n".repeat(200))).contains("longer than 128")
+        );
         assert!(said("- {name: a}\n").contains("c.yaml:1:3: nothing to check: it has none of command"));
         let two = "- {name: a, command: [x], format: exit, tcp: {target: 'a:1'}}\n";
         assert!(said(two).contains(":1:46: command and tcp: a check has one of them"), "{}", said(two));
@@ -311,7 +314,10 @@ mod tests {
     #[test]
     fn a_timeout_longer_than_the_interval_is_a_warning() {
         let (checks, faults) = read("- {name: a, command: [x], format: exit, interval: 5s}\n");
-        assert!(faults.contains("c.yaml:1:3: warning: a run may take 10s, longer than the 5s until the next"), "{faults}");
+        assert!(
+            faults.contains("c.yaml:1:3: warning: a run may take 10s, longer than the 5s until the next"),
+            "{faults}"
+        );
         assert_eq!(checks.0.len(), 1);
     }
 

@@ -60,6 +60,7 @@ impl Runner {
         for name in before.keys() {
             let id = task_id(name);
             self.pool.unschedule(&id);
+            self.pool.cancel_id(&id);
         }
         let tickets = self.board.set(placed);
         for ((check, kind, labels), ticket) in new.into_iter().zip(tickets) {

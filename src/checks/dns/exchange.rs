@@ -110,7 +110,9 @@ async fn open_udp(config: &DnsCheck, target: &HostPort, addresses: &[IpAddr]) ->
         };
         match opened.await {
             Ok(socket) => return Ok((socket, *ip)),
-            Err(error) => failed.push_str(&format!("{}{ip}: {}", if failed.is_empty() { "" } else { ", " }, why(&error))),
+            Err(error) => {
+                failed.push_str(&format!("{}{ip}: {}", if failed.is_empty() { "" } else { ", " }, why(&error)))
+            }
         }
     }
     Err(Verdict::critical(format!("ask {target}: {failed}")))

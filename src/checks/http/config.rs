@@ -107,7 +107,8 @@ fn check(config: &mut HttpCheck, node: &Node, faults: &mut Faults) {
     for (key, value) in node.get("headers").map(Node::entries).unwrap_or_default() {
         if HeaderName::from_bytes(key.name.as_bytes()).is_err() {
             faults.error(key.at, format!("{:?} cannot be the name of a header", key.name));
-        } else if ["content-length", "transfer-encoding", "connection"].contains(&key.name.to_ascii_lowercase().as_str())
+        } else if ["content-length", "transfer-encoding", "connection"]
+            .contains(&key.name.to_ascii_lowercase().as_str())
         {
             faults.error(key.at, format!("the header {:?} cannot be set here: the request has its own", key.name));
         } else if value.as_str().is_some_and(|value| HeaderValue::from_str(value).is_err()) {
@@ -115,12 +116,16 @@ fn check(config: &mut HttpCheck, node: &Node, faults: &mut Faults) {
         }
     }
     one_of(node, faults, "body", "body_file", config.body.is_some(), config.body_file.is_some());
-    for (status, of) in config.valid_status_codes.iter().zip(node.get("valid_status_codes").map(Node::items).unwrap_or_default()) {
+    for (status, of) in
+        config.valid_status_codes.iter().zip(node.get("valid_status_codes").map(Node::items).unwrap_or_default())
+    {
         if !(100..600).contains(status) {
             faults.error(of.at, format!("{status} is no status of an answer: they go from 100 to 599"));
         }
     }
-    for (version, of) in config.valid_http_versions.iter().zip(node.get("valid_http_versions").map(Node::items).unwrap_or_default()) {
+    for (version, of) in
+        config.valid_http_versions.iter().zip(node.get("valid_http_versions").map(Node::items).unwrap_or_default())
+    {
         let known = || VERSIONS.iter().map(|(written, _)| *written);
         if !known().any(|known| known == version) {
             let near = nearest(version, known()).map_or(String::new(), |near| format!(": did you mean {near}?"));
@@ -161,9 +166,11 @@ fn foreign(key: &str) -> Option<String> {
         "fail_if_matches_regexp" => "write fail_if_body_matches_regexp",
         "fail_if_not_matches_regexp" => "write fail_if_body_not_matches_regexp",
         "compression" => "bodies are asked for without compression",
-        "proxy_url" | "no_proxy" | "proxy_from_environment" | "proxy_connect_header" | "skip_resolve_phase_with_proxy" => {
-            "a check connects by itself, as its phases are timed"
-        }
+        "proxy_url"
+        | "no_proxy"
+        | "proxy_from_environment"
+        | "proxy_connect_header"
+        | "skip_resolve_phase_with_proxy" => "a check connects by itself, as its phases are timed",
         "oauth2" => "give the token as authorization, with credentials_file",
         "enable_http3" => "HTTP/3 is not spoken",
         "fail_if_body_json_matches_cel" | "fail_if_body_json_not_matches_cel" => {

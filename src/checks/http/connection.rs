@@ -87,14 +87,7 @@ async fn open(
 
 /// TLS for hosts that a redirect leads to: the name is that of the first, and so is who the agent says that it is.
 fn for_others(config: &TlsConfig) -> TlsConfig {
-    TlsConfig {
-        server_name: String::new(),
-        cert: None,
-        cert_file: None,
-        key: None,
-        key_file: None,
-        ..config.clone()
-    }
+    TlsConfig { server_name: String::new(), cert: None, cert_file: None, key: None, key_file: None, ..config.clone() }
 }
 
 fn request(plan: &Plan, is_http2: bool) -> Result<Request<Full<Bytes>>, Verdict> {

@@ -64,11 +64,7 @@ impl Report {
                 "The length of the body that the answer announced, -1 where it did not.",
                 self.content_length,
             ),
-            (
-                "probe_http_uncompressed_body_length",
-                "The bytes of the body that were read.",
-                self.body_length as f64,
-            ),
+            ("probe_http_uncompressed_body_length", "The bytes of the body that were read.", self.body_length as f64),
             ("probe_http_redirects", "The number of redirects.", f64::from(self.redirects)),
             ("probe_http_ssl", "Whether the last answer came over TLS.", flag(self.is_tls)),
             (

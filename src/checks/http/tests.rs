@@ -121,7 +121,10 @@ async fn the_request_is_as_it_was_configured() {
         format!("fail_if_body_not_matches_regexp: [{}]", seen.join(", "))
     };
     for (config, seen) in [
-        (format!("url: 'http://{address}/a?b=c#d'"), vec!["^GET /a\\?b=c HTTP/1.1", "user-agent: Watchfire/", "accept: "]),
+        (
+            format!("url: 'http://{address}/a?b=c#d'"),
+            vec!["^GET /a\\?b=c HTTP/1.1", "user-agent: Watchfire/", "accept: "],
+        ),
         (format!("url: 'http://me:h%40x@{address}/'"), vec!["authorization: Basic bWU6aEB4"]),
         (
             format!("url: 'http://{address}/'\nmethod: POST\nbody: hello\nheaders: {{Host: a.example, X-Y: z}}"),
@@ -206,7 +209,11 @@ async fn who_does_not_answer_is_said_to_do_so_and_how() {
     probe(&format!("url: {}", answers(long).await)).await.critical();
     let cut = answers("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello").await;
     let ran = probe(&format!("url: {cut}")).await;
-    assert!(ran.critical().starts_with("answered 200 OK, but its body broke off after 5 bytes: "), "{}", ran.critical());
+    assert!(
+        ran.critical().starts_with("answered 200 OK, but its body broke off after 5 bytes: "),
+        "{}",
+        ran.critical()
+    );
     assert_eq!(ran.value("probe_http_uncompressed_body_length"), Some(5.0));
 }
 
@@ -288,7 +295,8 @@ async fn what_is_for_one_host_is_not_sent_to_another() {
     probe(&format!("url: {url}\npreferred_ip_protocol: ip4\n{secrets}")).await.ok();
     let same = other.replace("localhost", "127.0.0.1");
     let url = answers(redirect(&format!("http://{same}/"))).await;
-    let secrets = "bearer_token: hunter2\nheaders: {X-Key: hunter3}\nfail_if_body_not_matches_regexp: [hunter2, hunter3]";
+    let secrets =
+        "bearer_token: hunter2\nheaders: {X-Key: hunter3}\nfail_if_body_not_matches_regexp: [hunter2, hunter3]";
     probe(&format!("url: {url}\n{secrets}")).await.ok();
 }
 
@@ -444,12 +452,21 @@ fn what_cannot_be_meant_is_said_with_its_place() {
         ("url: ftp://hunter2/", "c:1:6: not an http or https URL"),
         ("{url: 'http://a/', method: 'G T'}", "c:1:28: \"G T\" is no method"),
         ("{url: 'http://a/', headers: {'a b': c}}", "c:1:30: \"a b\" cannot be the name of a header"),
-        ("{url: 'http://a/', headers: {Content-Length: 1}}", "c:1:30: the header \"Content-Length\" cannot be set here"),
+        (
+            "{url: 'http://a/', headers: {Content-Length: 1}}",
+            "c:1:30: the header \"Content-Length\" cannot be set here",
+        ),
         ("{url: 'http://a/', body: a, body_file: b}", "c:1:40: body and body_file exclude each other"),
         ("{url: 'http://a/', valid_status_codes: [200, 2000]}", "c:1:46: 2000 is no status"),
-        ("{url: 'http://a/', valid_http_versions: [HTTP/1.2]}", "c:1:42: there is no version \"HTTP/1.2\": did you mean"),
+        (
+            "{url: 'http://a/', valid_http_versions: [HTTP/1.2]}",
+            "c:1:42: there is no version \"HTTP/1.2\": did you mean",
+        ),
         ("{url: 'http://a/', fail_if_ssl: true, fail_if_not_ssl: true}", "c:1:56: fail_if_ssl and fail_if_not_ssl"),
-        ("{url: 'http://a/', basic_auth: {username: a}, bearer_token: b}", "c:1:1: basic_auth and bearer_token exclude"),
+        (
+            "{url: 'http://a/', basic_auth: {username: a}, bearer_token: b}",
+            "c:1:1: basic_auth and bearer_token exclude",
+        ),
         ("{url: 'http://a/', fail_if_body_matches_regexp: ['(']}", "c:1:50: not a regular expression"),
         ("{url: 'http://a/', fail_if_header_matches: [{header: a}]}", "c:1:45: a match needs a regexp"),
         ("{url: 'http://a/', proxy_url: b}", "c:1:20: \"proxy_url\" is a key of blackbox_exporter's that"),

@@ -105,6 +105,7 @@ pub async fn nobody() -> SocketAddr {
 
 /// Sockets that this process has open.
 pub fn open_sockets() -> usize {
-    let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
+    let links =
+        std::fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
     links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
 }

@@ -97,7 +97,8 @@ async fn what_hangs_is_critical_and_what_cannot_be_started_or_is_killed_is_unkno
     assert_eq!(ended, Ended::Failed);
     assert!(summary.starts_with("could not be started: \"/nowhere/check\""), "{summary}");
     assert_eq!(state(&*setup.run("killed").await), (Ended::Failed, "was killed by SIGSEGV".to_string()));
-    let states = ["hangs", "missing", "killed"].map(|name| setup.standing(name).unwrap().last.as_ref().unwrap().verdict.state);
+    let states =
+        ["hangs", "missing", "killed"].map(|name| setup.standing(name).unwrap().last.as_ref().unwrap().verdict.state);
     assert_eq!(states, [State::Critical, State::Unknown, State::Unknown]);
     setup.end().await;
 }
@@ -131,7 +132,7 @@ async fn after_a_reload_what_is_the_same_goes_on_what_changed_begins_anew_and_wh
     let same = "- {name: same, command: ['true'], format: exit, interval: 1h}\n";
     let pid = setup.path("pid");
     let gone = format!(
-        "- {{name: gone, command: [/bin/sh, -c, 'echo $$ > {}; exec sleep 60'], format: exit, timeout: 1m, interval: 1h}}\n",
+        "- {{name: gone, command: [/bin/sh, -c, 'echo $$ > {}; exec sleep 600'], format: exit, timeout: 10m, interval: 1h}}\n",
         pid.display()
     );
     setup.set(&format!("{same}- {{name: changed, command: ['true'], format: exit, interval: 1h}}\n{gone}"));

@@ -48,12 +48,7 @@ impl<'p> Dialogue<'p> {
     }
 
     /// Reads lines until one has what is expected; gives what is to be sent then.
-    async fn expect(
-        &mut self,
-        expect: &Regexp,
-        step: &Step,
-        report: &mut Report,
-    ) -> Result<Option<String>, Verdict> {
+    async fn expect(&mut self, expect: &Regexp, step: &Step, report: &mut Report) -> Result<Option<String>, Verdict> {
         let mut last = String::new();
         loop {
             let doing = || format!("connected, then waited for {:?}{}", expect.as_str(), after(&last));

@@ -143,7 +143,9 @@ mod tests {
         assert_eq!(chain_ends(&crossed), Some(7));
         let circle: Vec<_> = (0..16).map(|n| certificate("a", if n == 0 { "a" } else { "b" }, n)).collect();
         assert_eq!(chain_ends(&circle), Some(0));
-        let many: Vec<_> = (0..16).map(|n| certificate(if n % 2 == 0 { "a" } else { "b" }, if n % 2 == 0 { "b" } else { "a" }, n)).collect();
+        let many: Vec<_> = (0..16)
+            .map(|n| certificate(if n % 2 == 0 { "a" } else { "b" }, if n % 2 == 0 { "b" } else { "a" }, n))
+            .collect();
         assert_eq!(chain_ends(&many), Some(0));
         assert_eq!(chain_ends(&[]), None);
     }
