@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -39,11 +39,11 @@ impl Guarding {
     /// Sees to it that the guard runs, and takes a slot for a command that is about to be started. It is started without
     /// when there is none to be had: the guard is the second line of defence.
     pub(super) fn prepare(&self, launcher: &mut Launcher) -> Option<Claim> {
+        // Another thread that starts the guard just now may hang in that; it is not waited for.
+        if let Some(mut guard) = self.try_lock()
+            && guard.as_ref().is_none_or(|guard| try_reap(guard.pid))
         {
-            let mut guard = self.lock();
-            if guard.as_ref().is_none_or(|guard| try_reap(guard.pid)) {
-                *guard = self.start(launcher).map_err(|error| tracing::warn!("no guard for commands: {error}")).ok();
-            }
+            *guard = self.start(launcher).map_err(|error| tracing::warn!("no guard for commands: {error}")).ok();
         }
         self.table.claim()
     }
@@ -62,7 +62,7 @@ impl Guarding {
 
     /// Ends the guard, and returns when it is reaped.
     pub(super) async fn end(&self) {
-        let Some(guard) = self.lock().take() else { return };
+        let Some(guard) = self.try_lock().and_then(|mut guard| guard.take()) else { return };
         // It is not reaped yet, so this is its number and nobody else's.
         let _gone = rustix::process::kill_process(guard.pid, Signal::KILL);
         while !try_reap(guard.pid) {
@@ -70,9 +70,13 @@ impl Guarding {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Launched>> {
-        // Nothing panics while it is held.
-        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
+    fn try_lock(&self) -> Option<MutexGuard<'_, Option<Launched>>> {
+        match self.guard.try_lock() {
+            Ok(guard) => Some(guard),
+            // Nothing panics while it is held.
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
