@@ -44,6 +44,12 @@ use tick::{Command, Outlets, Ticker};
 /// How long deliveries and requests in work may take after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// The subcommand that is the guard of the pool's commands.
+pub const GUARD: &str = "guard";
+
+/// This very program, also when another has been installed in its place.
+const SELF: &str = "/proc/self/exe";
+
 /// Where the configuration comes from: read at the start, and again on each reload.
 pub struct Source {
     pub config_file: Option<PathBuf>,
@@ -144,6 +150,9 @@ async fn serve(source: Source, mut config: Config, access: Access) -> Result<(),
     );
     let runtime = tokio::runtime::Handle::current();
     let pool = Pool::new(config.file.pool, &registry, runtime.clone()).map_err(StartError::other)?;
+    if let Err(error) = pool.with_guard([SELF, GUARD]) {
+        tracing::warn!(%error, "no guard for commands: what they start may outlive an agent that is killed");
+    }
     let instance = instance_name(&config, server.local_addresses().first().map(|a| a.port()));
     config.file.web.external_url.get_or_insert_with(|| ExternalUrl::of(&instance, tls));
     let alerting = Alerting::start(
@@ -169,6 +178,7 @@ async fn serve(source: Source, mut config: Config, access: Access) -> Result<(),
     };
     shared.set_alerting(alerting.clone());
     let checks = Runner::new(pool.clone(), source.roots.clone());
+    shared.set_checks(pool.clone(), checks.board());
     let configured = config.file.checks.clone();
     let outlets = Outlets {
         shared: shared.clone(),

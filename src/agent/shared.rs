@@ -10,9 +10,11 @@ use tokio::sync::watch;
 use super::tick::Command;
 use crate::alerting::Alerting;
 use crate::chart::Drawer;
+use crate::checks::Board;
 use crate::history::SharedHistory;
 use crate::http::{self, About, App, MAX_AGE, Overview};
 use crate::model::{Labels, Section, Snapshot};
+use crate::pool::Pool;
 use crate::rules::{ActiveAlert, GroupView, State};
 
 /// Reads the configuration again; blocks on files.
@@ -45,6 +47,8 @@ pub struct Shared {
     rules: ArcSwap<Vec<Arc<GroupView>>>,
     /// Set when the agent has one.
     alerting: OnceLock<Alerting>,
+    pool: OnceLock<Pool>,
+    checks: OnceLock<Arc<Board>>,
     about: ArcSwap<About>,
 }
 
@@ -70,6 +74,8 @@ impl Shared {
             charts: Arc::default(),
             rules: ArcSwap::default(),
             alerting: OnceLock::new(),
+            pool: OnceLock::new(),
+            checks: OnceLock::new(),
             about: ArcSwap::default(),
         }
     }
@@ -83,6 +89,12 @@ impl Shared {
     /// Clients may ask of alerts from now on.
     pub fn set_alerting(&self, alerting: Alerting) {
         let _ = self.alerting.set(alerting);
+    }
+
+    /// Clients may ask what the pool runs, and how the checks stand, from now on.
+    pub fn set_checks(&self, pool: Pool, checks: Arc<Board>) {
+        let _ = self.pool.set(pool);
+        let _ = self.checks.set(checks);
     }
 
     /// Changes what clients are told of the agent.
@@ -167,6 +179,14 @@ impl App for Shared {
 
     fn alerting(&self) -> Option<Alerting> {
         self.alerting.get().cloned()
+    }
+
+    fn pool(&self) -> Option<Pool> {
+        self.pool.get().cloned()
+    }
+
+    fn checks(&self) -> Option<Arc<Board>> {
+        self.checks.get().cloned()
     }
 
     fn about(&self) -> Arc<About> {

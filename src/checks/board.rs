@@ -68,6 +68,8 @@ pub struct LastRun {
     pub verdict: Verdict,
     /// When it ended.
     pub at: Timestamp,
+    /// Since when every run has ended in this state.
+    pub since: Timestamp,
     pub ran: Duration,
     pub command: Option<CommandUse>,
     ended: Instant,
@@ -87,6 +89,8 @@ pub struct Standing {
     /// Runs, in the order of [`Ended::ALL`].
     pub runs: [u64; Ended::ALL.len()],
     pub last: Option<Arc<LastRun>>,
+    /// [`Standing::since`] on the monotonic clock.
+    placed: Instant,
     /// Which of the checks that have had this name it is.
     version: u64,
 }
@@ -95,14 +99,18 @@ impl Standing {
     /// A check that has not run yet.
     pub fn new(name: Arc<str>, labels: Arc<Labels>, interval: Duration, timeout: Duration) -> Standing {
         let (since, runs) = (Timestamp::now(), [0; Ended::ALL.len()]);
-        Standing { name, labels, interval, timeout, since, runs, last: None, version: 0 }
+        Standing { name, labels, interval, timeout, since, runs, last: None, placed: Instant::now(), version: 0 }
     }
 
     /// What the last run has found, unless that is too old.
     pub fn found(&self, now: Instant) -> &[Kept] {
-        let limit = self.interval * LATE + self.timeout;
-        let fresh = self.last.as_ref().filter(|last| now.saturating_duration_since(last.ended) <= limit);
-        fresh.map_or(&[], |last| &last.found)
+        if self.is_late(now) { &[] } else { self.found_last() }
+    }
+
+    /// Whether the last run is too old, or the first should have been long ago.
+    pub fn is_late(&self, now: Instant) -> bool {
+        let last = self.last.as_ref().map_or(self.placed, |last| last.ended);
+        now.saturating_duration_since(last) > self.interval * LATE + self.timeout
     }
 
     /// What the last run has found, however old it is.
@@ -180,9 +188,7 @@ impl Board {
     /// Takes in the end of a run.
     pub fn record(&self, ticket: &Ticket, report: Report) {
         let Report { ended, verdict, ran, command, families } = report;
-        let found = families.into_kept();
-        let last = LastRun { verdict, at: Timestamp::now(), ran, command, ended: Instant::now(), found };
-        let last = Arc::new(last);
+        let (found, at, now) = (families.into_kept(), Timestamp::now(), Instant::now());
         let mut rows = self.rows();
         let place = rows.places.get(&ticket.name).copied();
         let Some(row) = place.and_then(|place| rows.list.get_mut(place)) else { return };
@@ -194,6 +200,9 @@ impl Board {
             *count += 1;
         }
         let before = row.last.as_ref().map(|last| last.verdict.state);
+        let same = row.last.as_ref().filter(|last| last.verdict.state == verdict.state);
+        let since = same.map_or(at, |last| last.since);
+        let last = Arc::new(LastRun { verdict, at, since, ran, command, ended: now, found });
         *row = Arc::new(Standing {
             name: row.name.clone(),
             labels: row.labels.clone(),
@@ -252,7 +261,25 @@ mod tests {
         assert_eq!(standing.last.as_ref().map(|last| last.verdict.state), Some(State::Warning));
         assert_eq!(standing.found(now + Duration::from_secs(180)).len(), 1);
         assert_eq!(standing.found(now + Duration::from_secs(200)).len(), 0);
+        let late = |seconds| board.all().iter().map(|s| s.is_late(now + Duration::from_secs(seconds))).collect::<Vec<_>>();
+        assert_eq!((late(180), late(200)), (vec![false, false], vec![true, true]), "what never runs is late, too");
         assert_eq!((standing.found_last().len(), board.all()[0].runs), (1, [0; 6]));
+    }
+
+    #[test]
+    fn a_state_lasts_from_the_first_run_that_ended_in_it() {
+        let board = Board::default();
+        let ticket = board.set(vec![Placed::New(standing("a"))]).remove(0);
+        let since = |state| {
+            board.record(&ticket, report(state));
+            board.all()[0].last.as_ref().map(|last| (last.since, last.at)).unwrap()
+        };
+        let (first, _) = since(State::Critical);
+        std::thread::sleep(Duration::from_millis(3));
+        let (second, at) = since(State::Critical);
+        assert!(second == first && at > first);
+        std::thread::sleep(Duration::from_millis(3));
+        assert!(since(State::Ok).0 > at);
     }
 
     #[test]

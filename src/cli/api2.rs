@@ -1,4 +1,5 @@
-//! Alertmanager's API, as `watchfire alerts` and `watchfire silence` ask it.
+//! Alertmanager's API, as `watchfire alerts` and `watchfire silence` ask it, and the agent's own, as `watchfire checks` and
+//! `watchfire pool` do.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -11,23 +12,33 @@ use crate::alerting::{Matcher, parse_matchers};
 use crate::model::Timestamp;
 use crate::sinks::Question;
 
+/// Whose API it is that the agent alone has.
+pub const OWN_API: &str = "the agent's API";
+
+const ALERTMANAGERS_API: &str = "Alertmanager's API";
+
 /// Asks, and gives the JSON of a good answer; nothing where there is none in it.
 pub fn ask(client: &Client, path: &str, question: Question) -> Result<Value, Failure> {
+    ask_of(client, path, question, ALERTMANAGERS_API)
+}
+
+/// The same of another API.
+pub fn ask_of(client: &Client, path: &str, question: Question, api: &str) -> Result<Value, Failure> {
     let (status, body) = client.send(path, question)?;
     if (200..300).contains(&status) {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Value::Null);
         }
         return serde_json::from_slice(&body)
-            .map_err(|_| client.failed("the answer is not that of Alertmanager's API"));
+            .map_err(|_| client.failed(format!("the answer is not that of {api}")));
     }
-    let failure = client.failed(refusal(status, &body));
+    let failure = client.failed(refusal(status, &body, api));
     // What was asked is wrong.
     Err(if matches!(status, 400 | 422) { Failure::invalid(failure.text) } else { failure })
 }
 
 /// Why there is no good answer.
-fn refusal(status: u16, body: &[u8]) -> String {
+fn refusal(status: u16, body: &[u8], api: &str) -> String {
     let json: Option<Value> = serde_json::from_slice(body).ok();
     let said = json.as_ref().and_then(|json| json.as_str().or_else(|| json["message"].as_str()));
     let text = String::from_utf8_lossy(body);
@@ -35,7 +46,7 @@ fn refusal(status: u16, body: &[u8]) -> String {
     match status {
         401 | 403 => format!("{status}: {said} (--http.config.file names credentials)"),
         // With what it is that is not there.
-        404 if json.is_none() => format!("{status}, and no answer of Alertmanager's API: {said}"),
+        404 if json.is_none() => format!("{status}, and no answer of {api}: {said}"),
         _ if said.is_empty() => status.to_string(),
         _ => said,
     }
@@ -82,7 +93,7 @@ pub fn filter(path: &str, matchers: &[Matcher], more: &[(&str, &str)]) -> String
 pub fn list(client: &Client, answer: Value) -> Result<Vec<Value>, Failure> {
     match answer {
         Value::Array(items) => Ok(items),
-        _ => Err(client.failed("the answer is not that of Alertmanager's API")),
+        _ => Err(client.failed("the answer is no list")),
     }
 }
 
@@ -96,6 +107,11 @@ pub fn time(value: &Value) -> Timestamp {
     let parsed: Option<jiff::Timestamp> = value.as_str().and_then(|text| text.parse().ok());
     // Beyond what there is: for ever.
     parsed.map_or(Timestamp::MAX, |at| Timestamp::from_millis(at.as_millisecond()))
+}
+
+/// A time in seconds of an answer, to a thousandth.
+pub fn seconds(value: &Value) -> String {
+    format!("{:.3} s", value.as_f64().unwrap_or_default())
 }
 
 /// Rows below a line of names; those of the columns in `numbers` to the right. The last column is cut where the width is
@@ -161,18 +177,19 @@ mod tests {
 
     #[test]
     fn a_refusal_is_said_in_the_words_of_who_refuses() {
-        assert_eq!(refusal(400, b"\"start time must be before end time\"\n"), "start time must be before end time");
+        let said = |status, body: &[u8]| refusal(status, body, ALERTMANAGERS_API);
+        assert_eq!(said(400, b"\"start time must be before end time\"\n"), "start time must be before end time");
         assert_eq!(
-            refusal(422, br#"{"code":602,"message":"comment in body is required"}"#),
+            said(422, br#"{"code":602,"message":"comment in body is required"}"#),
             "comment in body is required"
         );
-        assert_eq!(refusal(404, b"\"silence not found\""), "silence not found");
-        assert_eq!(refusal(403, b"\"Refused: no.\""), "403: Refused: no. (--http.config.file names credentials)");
+        assert_eq!(said(404, b"\"silence not found\""), "silence not found");
+        assert_eq!(said(403, b"\"Refused: no.\""), "403: Refused: no. (--http.config.file names credentials)");
         assert_eq!(
-            refusal(404, b"404 page not found\n"),
+            said(404, b"404 page not found\n"),
             "404, and no answer of Alertmanager's API: 404 page not found"
         );
-        assert_eq!(refusal(500, b""), "500");
+        assert_eq!(said(500, b""), "500");
     }
 
     #[test]
@@ -186,7 +203,7 @@ mod tests {
     #[test]
     fn no_answer_makes_it_panic() {
         Fuzz::of(&[r#"{"code":602,"message":"x"}"#, "\"x\"", "<html>"]).bytes(|body| {
-            refusal(400, body);
+            refusal(400, body, OWN_API);
         });
         Fuzz::of(&["DiskFull", "a=~\"b\",c!=d", "{a=b}"]).texts(|text| {
             let _ = matchers(&[text.to_string()]).map(|all| filter("x", &all, &[("a", text)]));

@@ -4,11 +4,14 @@ mod alerts;
 mod api2;
 mod backtest;
 mod check;
+mod checks;
 mod client;
 mod flags;
 mod foreign;
+mod guard;
 mod logging;
 mod options;
+mod pool;
 mod query;
 mod run;
 mod scrape;
@@ -19,6 +22,8 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
+
+use crate::agent;
 
 pub use flags::{CollectorFlags, CommonFlags, PathFlags, RunFlags};
 pub use logging::{LogFormat, LogLevel};
@@ -40,6 +45,7 @@ Examples:
   watchfire backtest rules/disk.yml --last 2h    when they would have fired
   watchfire alerts                               what fires now
   watchfire silence add DiskFull -d 2h -c cleaning
+  watchfire checks                               how the checks stand
   watchfire scrape --collector.disable-defaults --collector.meminfo
 
 Exit status: 0 when all is well, 1 for a failure, 2 when flags, configuration or rules are wrong.";
@@ -76,15 +82,27 @@ enum Sub {
     /// Keep alerts of a running agent from being told for a time: add, list and end silences.
     #[command(subcommand)]
     Silence(silence::Silence),
+    /// List the checks of a running agent: how they stand, since when, and what they say.
+    Checks(Box<checks::ChecksFlags>),
+    /// What a running agent runs and has run: list it, show what it wrote, run, end or repeat it.
+    #[command(subcommand)]
+    Pool(pool::Pool),
     /// Replay the agent's own history through rules: when would each alert have been pending and firing?
     Backtest(Box<backtest::BacktestFlags>),
     /// Run unit tests of rules, show where an alert goes, send a test alert.
     #[command(subcommand)]
     Test(test::Test),
+    /// End what commands have started when the agent is killed; the agent starts it.
+    #[command(name = agent::GUARD, hide = true)]
+    Guard,
 }
 
 /// Parses the command line and does what it says.
 pub fn main() -> ExitCode {
+    // Without the command line as a whole, which takes megabytes to make: this stays as long as the agent.
+    if std::env::args_os().skip(1).eq([agent::GUARD]) {
+        return guard::run();
+    }
     let cli = Cli::try_parse().unwrap_or_else(|error| explained(error).exit());
     match cli.command {
         None => run::run(&cli.run),
@@ -94,8 +112,11 @@ pub fn main() -> ExitCode {
         Some(Sub::Query(flags)) => query::run(&flags),
         Some(Sub::Alerts(flags)) => alerts::run(&flags),
         Some(Sub::Silence(silence)) => silence.run(),
+        Some(Sub::Checks(flags)) => checks::run(&flags),
+        Some(Sub::Pool(pool)) => pool.run(),
         Some(Sub::Backtest(flags)) => backtest::run(&flags),
         Some(Sub::Test(test)) => test.run(),
+        Some(Sub::Guard) => guard::run(),
     }
 }
 

@@ -68,7 +68,7 @@ impl Access {
         if origin_host.is_some_and(|o| !o.eq_ignore_ascii_case(host)) {
             return Err("Refused: the request comes from a page of another site.\n");
         }
-        if self.needs_login() || self.tls.as_ref().is_some_and(|tls| tls.clients_are_verified) {
+        if self.knows_clients() {
             return Ok(());
         }
         if origin.is_some() && !is_local_name(host) {
@@ -80,6 +80,20 @@ impl Access {
             return Ok(());
         }
         Err("Refused: allowed only from this machine itself, or with the credentials of --web.config.file.\n")
+    }
+
+    /// Whether a request may be told what commands have written, which may hold anything: names of customers, a password
+    /// in a message of an error. Whoever may change something may, who could as well look on the machine itself.
+    ///
+    /// A page whose name was made to point here (DNS rebinding) can read without being of another site, and then the
+    /// browser says no origin: without credentials the host must be a name that nobody can give away.
+    pub(super) fn may_see_output(&self, peer: IpAddr, host: &str, headers: &HeaderMap) -> bool {
+        self.may_change(peer, host, headers).is_ok() && (self.knows_clients() || is_local_name(host))
+    }
+
+    /// Whether nobody gets as far as to ask without credentials.
+    fn knows_clients(&self) -> bool {
+        self.needs_login() || self.tls.as_ref().is_some_and(|tls| tls.clients_are_verified)
     }
 }
 
@@ -126,6 +140,18 @@ mod tests {
             ("evil.example:9100", "http://evil.example:9100", false),
         ] {
             assert_eq!(may_change("127.0.0.1", host, &[("origin", origin)]), may, "{host} {origin}");
+        }
+    }
+
+    #[test]
+    fn what_commands_wrote_is_for_this_machine_by_a_name_that_is_its_own() {
+        for (peer, host, may) in [
+            ("127.0.0.1", "localhost:9100", true),
+            ("127.0.0.1", "127.0.0.1:9100", true),
+            ("127.0.0.1", "evil.example:9100", false),
+            ("192.0.2.7", "192.0.2.1:9100", false),
+        ] {
+            assert_eq!(Access::default().may_see_output(peer.parse().unwrap(), host, &HeaderMap::new()), may, "{host}");
         }
     }
 

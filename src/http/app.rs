@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use crate::alerting::Alerting;
 use crate::chart::Drawer;
+use crate::checks::Board;
 use crate::history::SharedHistory;
 use crate::model::{Labels, Snapshot, Timestamp};
+use crate::pool::Pool;
 use crate::rules::GroupView;
 
 /// The agent, as the server sees it.
@@ -44,6 +46,12 @@ pub trait App: Send + Sync + 'static {
     /// Who routes and delivers alerts; `None` while the agent starts.
     fn alerting(&self) -> Option<Alerting>;
 
+    /// What runs commands and checks; `None` while the agent starts.
+    fn pool(&self) -> Option<Pool>;
+
+    /// How the checks stand; `None` while the agent starts.
+    fn checks(&self) -> Option<Arc<Board>>;
+
     /// What clients of the API ask about the agent itself.
     fn about(&self) -> Arc<About>;
 }
@@ -79,6 +87,21 @@ pub struct Overview {
     /// Pending and firing alerts, the most important first.
     pub alerts: Vec<ActiveAlert>,
     pub undelivered: Undelivery,
+    /// Checks that are not ok, the worst first.
+    pub failing: Vec<FailingCheck>,
+    /// All checks.
+    pub checks: usize,
+}
+
+/// A check that is not ok.
+#[derive(Clone, Default, Debug)]
+pub struct FailingCheck {
+    pub name: String,
+    /// `warning`, `critical`, `unknown`, or `late` when it does not run.
+    pub state: &'static str,
+    pub since: Timestamp,
+    /// What its last run said; empty where that is not for whoever asks.
+    pub summary: String,
 }
 
 /// Notifications that are not delivered.

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{ActiveAlert, CollectorState, Overview, Undelivery};
+use super::{ActiveAlert, CollectorState, FailingCheck, Overview, Undelivery};
 use crate::model::{Age, Timestamp};
 
 /// What fires comes first, then what may soon; among them the most severe. Of the collectors those that fail come first;
@@ -53,6 +53,7 @@ fn write_page(out: &mut String, overview: &Overview, path: &str, ready: bool, no
         );
         write_alerts(out, &pending, now)?;
     }
+    write_checks(out, &overview.failing, overview.checks, now)?;
     write_collectors(out, &overview.collectors)?;
     out.push_str("</main>\n</body>\n</html>\n");
     Ok(())
@@ -117,6 +118,36 @@ fn write_alerts(out: &mut String, alerts: &[&ActiveAlert], now: Timestamp) -> fm
             alert.since,
             Moment(alert.since),
             Age(alert.since, now),
+        )?;
+    }
+    out.push_str("</table>\n");
+    Ok(())
+}
+
+/// Those that are not ok. A host without checks has no line of them.
+fn write_checks(out: &mut String, failing: &[FailingCheck], all: usize, now: Timestamp) -> fmt::Result {
+    match (failing.len(), all) {
+        (0, 0) => return Ok(()),
+        (0, 1) => return writeln!(out, "<h2>Checks</h2>\n<p class=\"quiet\"><a href=\"/api/checks\">1 check</a> is ok.</p>"),
+        (0, n) => {
+            return writeln!(out, "<h2>Checks</h2>\n<p class=\"quiet\"><a href=\"/api/checks\">{n} checks</a> are ok.</p>");
+        }
+        (1, _) => writeln!(out, "<h2>Checks, <span class=\"bad\">1 of {all} is not ok</span></h2>")?,
+        (n, _) => writeln!(out, "<h2>Checks, <span class=\"bad\">{n} of {all} are not ok</span></h2>")?,
+    }
+    out.push_str("<table>\n<tr><th>State</th><th class=\"wide\">Check</th><th class=\"n\">For</th></tr>\n");
+    for check in failing {
+        writeln!(
+            out,
+            "<tr class=\"{}\"><td class=\"severity\">{}</td><td><strong>{}</strong><br>{}</td><td class=\"n\">\
+             <time datetime=\"{}\" title=\"since {}\">{}</time></td></tr>",
+            if check.state == "critical" { "critical" } else { "firing" },
+            check.state,
+            Escaped(&check.name),
+            Escaped(&check.summary),
+            check.since,
+            Moment(check.since),
+            Age(check.since, now),
         )?;
     }
     out.push_str("</table>\n");
@@ -257,6 +288,8 @@ mod tests {
                     ..Default::default()
                 },
             ],
+            failing: vec![FailingCheck { name: evil.into(), state: "critical", summary: evil.into(), ..Default::default() }],
+            checks: 3,
             ..Default::default()
         };
         let page = page(&overview, "/metrics", true, Timestamp::from_millis(133_000));
@@ -268,6 +301,7 @@ mod tests {
             "<td class=\"n\">1.50 ms</td>",
             "href=\"/metrics\"",
             "title=\"since 1970-01-01 00:00:00 UTC\">2m 13s<",
+            "1 of 3 is not ok",
             "1 failing",
             "With nothing to report on this host: 1<",
         ] {
@@ -281,10 +315,10 @@ mod tests {
 
     #[test]
     fn a_quiet_host_has_a_quiet_page() {
-        let page = page(&Overview::default(), "/", false, Timestamp::default());
-        assert!(
-            page.contains("No alert is firing") && page.contains("not ready") && !page.contains("Pending"),
-            "{page}"
-        );
+        let of = |overview: &Overview| page(overview, "/", false, Timestamp::default());
+        let quiet = of(&Overview::default());
+        assert!(quiet.contains("No alert is firing") && quiet.contains("not ready"), "{quiet}");
+        assert!(!quiet.contains("Pending") && !quiet.contains("Checks"), "{quiet}");
+        assert!(of(&Overview { checks: 12, ..Overview::default() }).contains("12 checks</a> are ok"));
     }
 }

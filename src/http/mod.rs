@@ -6,7 +6,7 @@
 //! format, and one encoding for all who ask for the same.
 //!
 //! `/api/v1` is [`api`]: Prometheus' HTTP API, whose queries run on threads of their own. `/api/v2` is [`api2`]:
-//! Alertmanager's. `/chart.png` is a picture of an alert, drawn as queries are evaluated.
+//! Alertmanager's. `/api/checks` and `/api/pool` are [`own`]: how the checks stand, and what the pool runs. `/chart.png` is a picture of an alert, drawn as queries are evaluated.
 //!
 //! What the server needs from the agent is the trait [`App`]. Nothing here waits for a tick except for a snapshot that is
 //! too old, and nothing in a tick waits for anything here.
@@ -22,6 +22,7 @@ mod front;
 mod instruments;
 mod io;
 mod listen;
+mod own;
 mod reply;
 mod routes;
 mod scrape;
@@ -36,7 +37,7 @@ mod web_file;
 
 pub use access::Access;
 pub use api::{MAX_CONCURRENCY, QueryConfig};
-pub use app::{About, ActiveAlert, App, CollectorState, Overview, Undelivery};
+pub use app::{About, ActiveAlert, App, CollectorState, FailingCheck, Overview, Undelivery};
 pub use config::{ExternalUrl, ListenAddress, WebConfig, check_telemetry_path};
 pub use scrape::MAX_AGE;
 pub use server::{Server, StartError, WebHandle};

@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::api::{self, Api};
 use super::api2;
+use super::own::{self, Parties, Rights};
 use super::instruments::Instruments;
 use super::reply::{Reply, reply, text};
 use super::scrape::Scrape;
@@ -93,6 +94,7 @@ impl<A: App> Routes<A> {
             .map(|route| route.path.as_str())
             .or_else(|| api::label(path))
             .or_else(|| api2::label(path))
+            .or_else(|| own::label(path))
             .unwrap_or(OTHER)
     }
 
@@ -126,6 +128,9 @@ impl<A: App> Routes<A> {
             if api2::owns(request.uri.path()) {
                 return self.api2(&request, body, peer, access).await;
             }
+            if own::owns(request.uri.path()) {
+                return self.own(&request, peer, access);
+            }
             return text(StatusCode::NOT_FOUND, "Nothing here; / says what there is.\n");
         };
         if !route.methods.contains(&request.method) {
@@ -135,7 +140,7 @@ impl<A: App> Routes<A> {
             return too_large();
         }
         match route.handler {
-            Handler::Front => self.front().await,
+            Handler::Front => self.front(&request, peer, access).await,
             Handler::Metrics => {
                 self.scrape.answer(&*self.app, request.uri.query(), &request.headers, instruments).await
             }
@@ -151,8 +156,11 @@ impl<A: App> Routes<A> {
         }
     }
 
-    async fn front(&self) -> Response<Reply> {
+    async fn front(&self, request: &Parts, peer: IpAddr, access: &Access) -> Response<Reply> {
         let (mut overview, now) = (self.app.overview(), Timestamp::now());
+        if let Some(checks) = self.app.checks() {
+            own::add_checks(&mut overview, &checks.all(), sees_output(request, peer, access));
+        }
         if let Some(alerting) = self.app.alerting() {
             let (views, undelivered) = (alerting.alerts().await, alerting.undelivered().await);
             standing::add(&mut overview, &views, &undelivered, &self.app.about().external_labels, now);
@@ -175,6 +183,15 @@ impl<A: App> Routes<A> {
             Err(refusal) => return refusal,
         };
         api2::answer(&found, self.app.alerting(), &self.app.about(), request, &body, self.cors.as_ref()).await
+    }
+
+    fn own(&self, request: &Parts, peer: IpAddr, access: &Access) -> Response<Reply> {
+        let parties = self.app.pool().zip(self.app.checks()).map(|(pool, checks)| Parties { pool, checks });
+        let rights = Rights {
+            change: access.may_change(peer, host(request), &request.headers),
+            sees_output: sees_output(request, peer, access),
+        };
+        own::answer(parties.as_ref(), &rights, request, self.cors.as_ref())
     }
 
     async fn reload(&self) -> Response<Reply> {
@@ -210,6 +227,10 @@ fn graph(query: &str) -> Response<Reply> {
 fn host(request: &Parts) -> &str {
     let header = request.headers.get(hyper::header::HOST).and_then(|h| h.to_str().ok());
     request.uri.authority().map(|a| a.as_str()).or(header).unwrap_or_default()
+}
+
+fn sees_output(request: &Parts, peer: IpAddr, access: &Access) -> bool {
+    access.may_see_output(peer, host(request), &request.headers)
 }
 
 /// The body of a request that may have one; the error is the answer.

@@ -132,7 +132,8 @@ pub(super) fn owns(path: &str) -> bool {
     path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn percent_decoded(text: &str) -> String {
+/// A part of a path as it is meant.
+pub(super) fn percent_decoded(text: &str) -> String {
     // A plus is a plus in a path.
     let escaped = format!("={}", text.replace('+', "%2B").replace('&', "%26"));
     form_urlencoded::parse(escaped.as_bytes()).next().map(|(_, value)| value.into_owned()).unwrap_or_default()

@@ -7,7 +7,7 @@ use crate::http::reply::{Reply, reply};
 
 /// Why a request is not done: the status, and the body.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Refusal {
+pub(in crate::http) struct Refusal {
     status: u16,
     body: Vec<u8>,
 }

@@ -34,6 +34,7 @@ use hyper::{HeaderMap, Method, Response, StatusCode};
 use serde::{Serialize, Serializer};
 
 pub(super) use brain::Brain;
+pub(super) use error::Refusal;
 
 use super::About;
 use super::api::{Gzip, set_cors};
@@ -42,7 +43,6 @@ use super::scrape::{gzip_is_taken, worth_compressing};
 use crate::alerting::{Matcher, parse_matchers};
 use crate::model::{Labels, Timestamp};
 use crate::yaml::Pattern;
-use error::Refusal;
 
 /// What answers a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +58,7 @@ enum Endpoint {
     Retry,
 }
 
-const READ: &[Method] = &[Method::GET, Method::HEAD];
+pub(super) const READ: &[Method] = &[Method::GET, Method::HEAD];
 const READ_POST: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
 const READ_DELETE: &[Method] = &[Method::GET, Method::HEAD, Method::DELETE];
 
@@ -86,18 +86,23 @@ pub(super) struct Found {
 
 fn find(path: &str) -> Option<Found> {
     ENDPOINTS.iter().find_map(|(label, methods, endpoint)| {
-        let (mut wanted, mut given) = (label.split('/'), path.split('/'));
-        let mut name = "";
-        loop {
-            match (wanted.next(), given.next()) {
-                (None, None) => break,
-                (Some(part), Some(here)) if part.starts_with(':') && !here.is_empty() => name = here,
-                (Some(part), Some(here)) if part == here => {}
-                _ => return None,
-            }
-        }
-        Some(Found { label, methods, endpoint: *endpoint, name: name.to_string() })
+        let name = name_in(label, path)?.to_string();
+        Some(Found { label, methods, endpoint: *endpoint, name })
     })
+}
+
+/// Whether a path is such a one, and what stands in it for the `:name`.
+pub(super) fn name_in<'p>(label: &str, path: &'p str) -> Option<&'p str> {
+    let (mut wanted, mut given) = (label.split('/'), path.split('/'));
+    let mut name = "";
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return Some(name),
+            (Some(part), Some(here)) if part.starts_with(':') && !here.is_empty() => name = here,
+            (Some(part), Some(here)) if part == here => {}
+            _ => return None,
+        }
+    }
 }
 
 /// The name under which requests to a path are counted.
@@ -125,13 +130,7 @@ pub(super) fn admit(
         return Err(Box::new(streamed(StatusCode::NO_CONTENT, std::iter::empty())));
     }
     if !found.methods.contains(&request.method) {
-        let methods = found.methods.iter().map(Method::as_str).collect::<Vec<_>>().join(",");
-        let message = format!("method {} is not allowed, but [{methods}] are", request.method);
-        let mut response = refused(Refusal::coded(405, 405, message));
-        if let Ok(allowed) = HeaderValue::from_str(&methods) {
-            response.headers_mut().insert(ALLOW, allowed);
-        }
-        return Err(response);
+        return Err(not_allowed(&request.method, found.methods));
     }
     if READ.contains(&request.method) {
         return Ok(found);
@@ -151,7 +150,18 @@ pub(super) fn admit(
     Ok(found)
 }
 
-fn refused(refusal: Refusal) -> Box<Response<Reply>> {
+/// The answer to a method that a path does not take.
+pub(super) fn not_allowed(method: &Method, allowed: &[Method]) -> Box<Response<Reply>> {
+    let methods = allowed.iter().map(Method::as_str).collect::<Vec<_>>().join(",");
+    let mut response =
+        refused(Refusal::coded(405, 405, format!("method {method} is not allowed, but [{methods}] are")));
+    if let Ok(allowed) = HeaderValue::from_str(&methods) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
+}
+
+pub(super) fn refused(refusal: Refusal) -> Box<Response<Reply>> {
     Box::new(refusal.into())
 }
 
@@ -267,7 +277,7 @@ impl Serialize for Map<'_> {
     }
 }
 
-fn json(value: &impl Serialize) -> Vec<u8> {
+pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::new();
     // Neither writing to memory nor these values can fail.
     let _ = serde_json::to_writer(&mut out, value);
@@ -275,7 +285,7 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     out
 }
 
-fn success(body: Vec<u8>, headers: &HeaderMap) -> Response<Reply> {
+pub(super) fn success(body: Vec<u8>, headers: &HeaderMap) -> Response<Reply> {
     let body = Bytes::from(body);
     let compressed = gzip_is_taken(headers) && worth_compressing(&body);
     let mut response = match compressed {

@@ -19,8 +19,10 @@ use tokio::task::JoinHandle;
 
 use super::{About, Access, App, Overview, Server, WebConfig, WebHandle};
 use crate::alerting::Alerting;
+use crate::checks::Board;
 use crate::history::{History, HistoryLimits, SharedHistory};
 use crate::model::{Labels, SeriesTable, Snapshot, Timestamp, Writer};
+use crate::pool::{Pool, PoolConfig};
 use crate::rules::GroupView;
 
 /// An agent whose every sampling gives the next snapshot.
@@ -34,6 +36,8 @@ struct Agent {
     reload_fails: AtomicBool,
     ready: AtomicBool,
     history: SharedHistory,
+    pool: Pool,
+    checks: Arc<Board>,
 }
 
 impl Agent {
@@ -48,6 +52,8 @@ impl Agent {
             reload_fails: AtomicBool::new(false),
             ready: AtomicBool::new(true),
             history: SharedHistory::new(History::new(HistoryLimits::default()).into()),
+            pool: Pool::new(PoolConfig::default(), &Registry::new(), tokio::runtime::Handle::current()).unwrap(),
+            checks: Arc::default(),
         })
     }
 
@@ -103,6 +109,14 @@ impl App for Agent {
 
     fn alerting(&self) -> Option<Alerting> {
         None
+    }
+
+    fn pool(&self) -> Option<Pool> {
+        Some(self.pool.clone())
+    }
+
+    fn checks(&self) -> Option<Arc<Board>> {
+        Some(self.checks.clone())
     }
 
     fn about(&self) -> Arc<About> {
