@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Timestamp;
 use crate::rules::{RuleEngine, SavedAlert};
-use crate::state::{Batch, Store, Table};
+use crate::state::{Batch, Store, Table, Unseen};
 
 /// How often the clock is saved while alerts wait for time to pass, so that a crash costs no more of it than this.
 const SAVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -28,6 +28,9 @@ struct Clock {
 /// What is kept of the alerts, and the clock that it is told by.
 pub struct Kept {
     store: Store,
+    /// What the store has and could not be read at the start. Until it is, nothing is written: rows of two runs, whose
+    /// moments are those of two clocks, would make alerts that never were.
+    unseen: Option<Unseen>,
     /// What is still to be put back.
     saved: Option<Saved>,
     started: Instant,
@@ -38,9 +41,36 @@ pub struct Kept {
 }
 
 /// What the store had at the start.
+#[derive(Default)]
 struct Saved {
     alerts: Vec<(u64, SavedAlert)>,
     clock: Option<Clock>,
+}
+
+impl Saved {
+    /// Of rows. Those that are not understood are removed.
+    fn read(rows: impl IntoIterator<Item = (String, Vec<u8>)>, strange: &mut Batch) -> Saved {
+        let mut saved = Saved::default();
+        for (key, row) in rows {
+            if key == CLOCK_KEY {
+                saved.clock = serde_json::from_slice::<Clock>(&row).ok();
+                continue;
+            }
+            match (key.parse(), serde_json::from_slice::<SavedAlert>(&row)) {
+                (Ok(number), Ok(alert)) => saved.alerts.push((number, alert)),
+                _ => {
+                    tracing::warn!(key, "the state of an alert is not understood: it begins anew");
+                    strange.remove(Table::AlertStates, key);
+                }
+            }
+        }
+        saved
+    }
+
+    /// What the clock showed when the agent ended.
+    fn clock(&self, last_sample: Option<Timestamp>) -> Duration {
+        self.clock.as_ref().map_or(Duration::ZERO, |clock| clock.at(last_sample))
+    }
 }
 
 impl Clock {
@@ -60,35 +90,44 @@ impl Kept {
     /// Reads what the store has. Rows that are not understood are removed.
     pub fn load(store: Store) -> Kept {
         let started = Instant::now();
-        let mut clock = None;
-        let mut alerts = Vec::new();
+        let unseen = store.unseen(&[Table::AlertStates]);
         let mut strange = Batch::default();
-        for (key, row) in store.load_text(Table::AlertStates) {
-            if key == CLOCK_KEY {
-                clock = serde_json::from_slice::<Clock>(&row).ok();
-                continue;
-            }
-            match (key.parse(), serde_json::from_slice::<SavedAlert>(&row)) {
-                (Ok(number), Ok(alert)) => alerts.push((number, alert)),
-                _ => {
-                    tracing::warn!(key, "the state of an alert is not understood: it begins anew");
-                    strange.remove(Table::AlertStates, key);
-                }
-            }
-        }
+        let saved = match unseen {
+            None => Saved::read(store.load_text(Table::AlertStates), &mut strange),
+            Some(_) => Saved::default(),
+        };
         store.write(strange);
-        Kept { store, saved: Some(Saved { alerts, clock }), started, shown: Duration::ZERO, last_save: started }
+        Kept { store, unseen, saved: Some(saved), started, shown: Duration::ZERO, last_save: started }
     }
 
     /// Puts the alerts that the store had back to their rules, once, before these are evaluated. `last_sample`: the newest
     /// sample that history has from before the restart, if it has any.
     pub fn restore(&mut self, rules: &mut RuleEngine, last_sample: Option<Timestamp>) {
-        let Some(Saved { alerts, clock }) = self.saved.take() else { return };
+        let Some(saved) = self.saved.take() else { return };
         let now = Timestamp::now();
         self.started = Instant::now();
-        self.shown = clock.map_or(Duration::ZERO, |clock| clock.at(last_sample));
+        self.shown = saved.clock(last_sample);
         let gap = last_sample.map(|last| Duration::from_millis(now.millis_since(last).max(0).unsigned_abs()));
-        rules.restore(alerts, now, self.shown, gap);
+        rules.restore(saved.alerts, now, self.shown, gap);
+    }
+
+    /// Puts back what the store turns out to have, where it could not be read at the start. Whether that was now.
+    pub fn catch_up(&mut self, rules: &mut RuleEngine, last_sample: Option<Timestamp>) -> bool {
+        let Some(rows) = self.unseen.as_mut().and_then(Unseen::rows_now) else { return false };
+        let rows = rows.into_values().flatten().map(|stored| (stored.key, stored.row));
+        let mut strange = Batch::default();
+        let saved = Saved::read(rows, &mut strange);
+        // At the start of this run, when its clock showed nothing, that one would have gone on from here.
+        let stood = saved.clock(last_sample);
+        let alerts = saved.alerts.into_iter().map(|(number, alert)| (number, alert.earlier(stood)));
+        rules.restore_late(alerts, Timestamp::now(), self.clock(Instant::now()));
+        self.store.write(strange);
+        let unseen = self.unseen.take();
+        self.save(rules);
+        if let Some(unseen) = unseen {
+            unseen.taken_over();
+        }
+        true
     }
 
     /// What the clock of evaluation shows at a moment of this run.
@@ -98,6 +137,9 @@ impl Kept {
 
     /// Saves what has changed of the alerts.
     pub fn save(&mut self, rules: &mut RuleEngine) {
+        if self.unseen.is_some() {
+            return;
+        }
         let changes = rules.take_changes();
         if changes.is_empty() {
             return;
@@ -121,9 +163,7 @@ impl Kept {
         let due = self.last_save.elapsed() >= SAVE_INTERVAL;
         if due {
             self.last_save = Instant::now();
-            if rules.is_waiting() {
-                self.store.write(self.clock_row());
-            }
+            self.write_clock(rules);
         }
         due
     }
@@ -131,7 +171,11 @@ impl Kept {
     /// The last word: everything as it stands.
     pub fn close(mut self, rules: &mut RuleEngine) {
         self.save(rules);
-        if rules.is_waiting() {
+        self.write_clock(rules);
+    }
+
+    fn write_clock(&self, rules: &RuleEngine) {
+        if rules.is_waiting() && self.unseen.is_none() {
             self.store.write(self.clock_row());
         }
     }
@@ -147,8 +191,10 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::Path;
     use std::sync::{Arc, RwLock};
+    use std::thread;
 
     use prometheus::Registry;
 
@@ -160,13 +206,16 @@ mod tests {
 
     /// A run of an agent on this directory, whose one alert waits for an hour.
     fn run(dir: &Path) -> (RuleEngine, Kept, Store) {
+        run_on(Store::open(dir, &Registry::new()).unwrap())
+    }
+
+    fn run_on(store: Store) -> (RuleEngine, Kept, Store) {
         let mut faults = Faults::default();
         let text = "groups: [{name: g, rules: [{alert: Waits, expr: vector(1), for: 1h}]}]";
         let rules = read_file("r.yaml", text, &mut faults);
         assert!(faults.is_empty(), "{faults}");
         let table = Arc::new(SeriesTable::new(Labels::empty()));
         let mut engine = RuleEngine::new(rules, Settings::default(), table, &Registry::new()).unwrap();
-        let store = Store::open(dir, &Registry::new()).unwrap();
         let mut kept = Kept::load(store.clone());
         kept.restore(&mut engine, None);
         (engine, kept, store)
@@ -199,6 +248,49 @@ mod tests {
         let again = engine.active_alerts();
         assert_eq!(again.len(), 1);
         assert_eq!((&again[0].0, again[0].1.active_at), (&active[0].0, active[0].1.active_at));
+    }
+
+    #[test]
+    fn what_had_lasted_before_a_start_without_the_store_counts_once_the_store_can_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut engine, mut kept, store) = run(dir.path());
+        kept.shown = Duration::from_secs(100);
+        evaluate(&mut engine, kept.clock(Instant::now()));
+        kept.save(&mut engine);
+        let active = engine.active_alerts();
+        kept.shown += Duration::from_secs(600);
+        kept.close(&mut engine);
+        drop((engine, store));
+
+        let (file, aside) = (dir.path().join("watchfire.redb"), dir.path().join("aside"));
+        fs::rename(&file, &aside).unwrap();
+        fs::create_dir(&file).unwrap();
+        let rest = Duration::from_millis(20);
+        let (mut engine, mut kept, store) = run_on(Store::unavailable(dir.path(), &Registry::new(), rest).unwrap());
+        evaluate(&mut engine, kept.clock(Instant::now()));
+        kept.save(&mut engine);
+        assert!(!kept.catch_up(&mut engine, None));
+        assert!(store.load_text(Table::AlertStates).is_empty(), "nothing is written over what is not known");
+        fs::remove_dir(&file).unwrap();
+        fs::rename(&aside, &file).unwrap();
+        while !kept.catch_up(&mut engine, None) {
+            thread::sleep(rest);
+        }
+        let shown = kept.clock(Instant::now());
+        evaluate(&mut engine, shown);
+        kept.save(&mut engine);
+        let again = engine.active_alerts();
+        assert_eq!((again.len(), again[0].1.active_at.wall), (1, active[0].1.active_at.wall));
+        let lasted = shown.as_millis() as i64 - again[0].1.active_at.mono;
+        assert!((599_999..660_000).contains(&lasted), "{lasted}");
+        kept.close(&mut engine);
+        drop((engine, store));
+
+        // By the clock of the second run, which is the one that is stored.
+        let (engine, kept, _store) = run(dir.path());
+        let again = engine.active_alerts();
+        let lasted = kept.clock(Instant::now()).as_millis() as i64 - again[0].1.active_at.mono;
+        assert!((599_999..660_000).contains(&lasted), "{lasted}");
     }
 
     #[test]

@@ -207,7 +207,9 @@ impl Ticker {
             self.outlets.shared.started();
             return;
         }
-        self.kept.restore(&mut self.rules, self.memory.last_before_restart());
+        let last_sample = self.memory.last_before_restart();
+        self.kept.restore(&mut self.rules, last_sample);
+        self.changed |= self.kept.catch_up(&mut self.rules, last_sample);
         let ended = self.rules.tick(self.memory.history(), tick.time, self.kept.clock(started));
         self.hand_over(ended);
         if !self.rules.has_work() {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::dead::DeadLetters;
 use super::flapping::Flaps;
-use super::group::Groups;
+use super::group::{Group, Groups};
 use super::inhibit::Inhibitor;
-use super::known::{Known, Stored};
+use super::known::{Alerts, Known, Stored};
 use super::log::{Entry, Log, Told, log_key};
 use super::plan::{Plan, Target};
 use super::queue::{Attempt, Queue, Row, Verdict};
@@ -17,7 +17,11 @@ use super::silence::Silences;
 use crate::model::{Labels, Timestamp};
 use crate::rules::Alert;
 use crate::sinks::{DeliveryError, Fingerprint, Status};
-use crate::state::{Batch, Table};
+use crate::state::{Batch, StoredRows, Table};
+
+/// The tables in which alerting keeps what has to survive a restart.
+pub(super) const TABLES: [Table; 6] =
+    [Table::NotificationLog, Table::Queue, Table::Alerts, Table::Silences, Table::Flapping, Table::DeadLetters];
 
 /// The time: everything is counted by the monotonic clock; the wall clock is for messages, and for what is stored.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -72,6 +76,8 @@ pub enum Event {
     Alerts(Vec<Alert>),
     /// A delivery that was tried has ended.
     Ended(Ended),
+    /// The store can be read at last: what lies in it from before ([`Core::unread`]).
+    Read(StoredRows),
     /// Another configuration is in force.
     Plan(Box<Plan>),
     /// The agent ends: what is due is tried a last time. After it, only [`Event::Ended`] counts.
@@ -151,7 +157,7 @@ pub enum Ending {
 
 pub struct Core {
     plan: Plan,
-    alerts: HashMap<Fingerprint, Known>,
+    alerts: Alerts,
     groups: Groups,
     silences: Silences,
     inhibitor: Inhibitor,
@@ -164,6 +170,8 @@ pub struct Core {
     /// When groups that have become empty are forgotten.
     next_sweep: Mono,
     has_empty_groups: bool,
+    /// The number of the first notification of this run.
+    first_number: u64,
     /// Distinguishes the notifications of this run from those of others.
     run: u64,
     random: u64,
@@ -177,7 +185,7 @@ impl Core {
         let mut core = Core {
             inhibitor: Inhibitor::default(),
             plan,
-            alerts: HashMap::new(),
+            alerts: Alerts::default(),
             groups: Groups::default(),
             silences: Silences::default(),
             flaps: Flaps::default(),
@@ -187,6 +195,7 @@ impl Core {
             next_look: Mono::default(),
             next_sweep: Mono::default(),
             has_empty_groups: false,
+            first_number: 0,
             run,
             random,
         };
@@ -216,6 +225,7 @@ impl Core {
             core.queue.skip(number);
             core.dead.restore(number, letter);
         }
+        core.first_number = core.queue.next_number();
         let mut actions = Actions::default();
         core.regroup(&HashMap::new(), now, &mut actions);
         core.finish(now, &mut actions);
@@ -228,6 +238,7 @@ impl Core {
         match event {
             Event::Alerts(alerts) => actions.refused = self.told_by_rules(alerts, now, &mut actions.batch),
             Event::Ended(ended) => self.ended(ended, now, &mut actions),
+            Event::Read(rows) => self.take_over(rows, now, &mut actions),
             Event::Plan(plan) => self.replan(*plan, now, &mut actions),
             Event::Stop => {
                 // What has become due by now is part of it.
@@ -242,7 +253,7 @@ impl Core {
 
     /// When [`Core::handle`] has to be called even if nothing happens, as the time since the run began.
     pub fn next_due(&self) -> Option<Duration> {
-        let nothing = self.alerts.is_empty()
+        let nothing = self.alerts.len() == 0
             && self.log.is_empty()
             && self.silences.is_empty()
             && self.flaps.is_empty()
@@ -258,13 +269,34 @@ impl Core {
 
     /// The number of alerts that fire, and of those that are resolved and not yet told.
     pub fn alerts(&self) -> (usize, usize) {
-        let firing = self.alerts.values().filter(|known| known.alert.status() == Status::Firing).count();
-        (firing, self.alerts.len() - firing)
+        (self.alerts.firing(), self.alerts.len() - self.alerts.firing())
     }
 
-    /// The number of notifications that wait to be confirmed, and since when (after the run began) the oldest does.
-    pub fn queue(&self) -> (usize, Option<Duration>) {
-        (self.queue.len(), self.queue.oldest().map(Mono::since_start))
+    /// The number of notifications that wait to be confirmed.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// For each target how many notifications wait to be confirmed, and since when (after the run began) the oldest does.
+    /// For targets that are not configured none waits.
+    pub fn queues(&self) -> impl Iterator<Item = (&Arc<Target>, usize, Option<Duration>)> {
+        self.plan.recipients.values().flatten().map(|recipient| {
+            let (waiting, oldest) = self.queue.of(&recipient.target);
+            (&recipient.target, waiting, oldest.map(Mono::since_start))
+        })
+    }
+
+    /// Holds the counts that are kept against what is there.
+    #[cfg(test)]
+    pub fn assert_counted(&self) {
+        let firing = self.alerts.iter().filter(|(_, known)| known.alert.status() == Status::Firing).count();
+        assert_eq!(self.alerts(), (firing, self.alerts.len() - firing));
+        let counted = self.queue.counted();
+        assert_eq!(self.waiting(), counted.values().map(|(waiting, _)| waiting).sum::<usize>());
+        for (target, (waiting, oldest)) in &counted {
+            assert_eq!(self.queue.of(target), (*waiting, *oldest), "{target}");
+            assert!(*waiting == 0 || self.plan.has(target), "{target} is gone");
+        }
     }
 
     /// Puts an alert into its group of a route.
@@ -275,10 +307,8 @@ impl Core {
         fingerprint: Fingerprint,
         first_flush: impl FnOnce(&str) -> (Mono, bool),
     ) {
-        if self.groups.of(route, labels, first_flush).members.insert(fingerprint)
-            && let Some(known) = self.alerts.get_mut(&fingerprint)
-        {
-            known.groups += 1;
+        if self.groups.of(route, labels, first_flush).members.insert(fingerprint) {
+            self.alerts.change(&fingerprint, |known| known.groups += 1);
         }
     }
 
@@ -310,7 +340,7 @@ impl Core {
             self.alerts.iter().map(|(fingerprint, known)| (*fingerprint, known.alert.labels.clone())).collect();
         // The hash map's order must not decide anything.
         alerts.sort_unstable();
-        self.alerts.values_mut().for_each(|known| known.groups = 0);
+        self.alerts.leave_groups();
         for (fingerprint, labels) in alerts {
             self.index(fingerprint);
             for route in self.plan.root.dispatch(&labels) {
@@ -339,13 +369,16 @@ impl Core {
     }
 
     fn replan(&mut self, plan: Plan, now: Now, actions: &mut Actions) {
-        let before = self
-            .groups
-            .iter()
-            .map(|group| ((group.route.receiver.clone(), group.key.clone()), (group.next_flush(), group.flushed)))
-            .collect();
+        let before = self.looks();
         self.plan = plan;
         self.regroup(&before, now, actions);
+    }
+
+    /// When groups, by receiver and key, have to be looked at, and whether they have been.
+    fn looks(&self) -> HashMap<(String, String), (Mono, bool)> {
+        let of =
+            |group: &Group| ((group.route.receiver.clone(), group.key.clone()), (group.next_flush(), group.flushed));
+        self.groups.iter().map(of).collect()
     }
 
     fn ended(&mut self, ended: Ended, now: Now, actions: &mut Actions) {
@@ -396,23 +429,28 @@ fn next_random(state: &mut u64) -> u64 {
     state.wrapping_mul(0x2545_f491_4f6c_dd1d)
 }
 
+/// A row, if it can be read.
+fn parse<V: serde::de::DeserializeOwned>(table: Table, key: &str, row: &[u8]) -> Option<V> {
+    serde_json::from_slice(row)
+        .inspect_err(|error| tracing::warn!(?table, key, %error, "a stored row is not understood: left out"))
+        .ok()
+}
+
 /// The rows of a table that can be read.
 fn read<V: serde::de::DeserializeOwned>(
     table: Table,
     load: &impl Fn(Table) -> Vec<(String, Vec<u8>)>,
 ) -> Vec<(String, V)> {
-    let parse = |(key, row): (String, Vec<u8>)| match serde_json::from_slice(&row) {
-        Ok(value) => Some((key, value)),
-        Err(error) => {
-            tracing::warn!(?table, key, %error, "a stored row is not understood: left out");
-            None
-        }
+    let parse = |(key, row): (String, Vec<u8>)| {
+        let value = parse(table, &key, &row)?;
+        Some((key, value))
     };
     load(table).into_iter().filter_map(parse).collect()
 }
 
 mod ask;
 mod flush;
+mod found;
 mod given_up;
 mod told;
 

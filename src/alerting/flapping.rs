@@ -107,6 +107,15 @@ impl Flaps {
         self.0.insert(Fingerprint(fingerprint), flap);
     }
 
+    /// Takes over a stored one of an earlier run, unless this one knows of it.
+    pub fn restore_older(&mut self, key: &str, row: Row, now: Now) {
+        let known =
+            u64::from_str_radix(key, 16).is_ok_and(|fingerprint| self.0.contains_key(&Fingerprint(fingerprint)));
+        if !known {
+            self.restore(key, row, now);
+        }
+    }
+
     /// An alert begins to fire. How often it did so of late, if it flaps.
     pub fn begins(
         &mut self,

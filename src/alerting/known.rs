@@ -1,12 +1,13 @@
 //! An alert that alerting knows, and how it is kept over a restart.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::core::{Mono, Now};
 use crate::model::Timestamp;
-use crate::sinks::NotifiedAlert;
+use crate::sinks::{Fingerprint, NotifiedAlert, Status};
 
 /// An alert that is known.
 pub(super) struct Known {
@@ -22,6 +23,64 @@ pub(super) struct Known {
     pub posted: Option<Posted>,
     /// How many groups it is in.
     pub groups: usize,
+}
+
+/// The alerts that are known. How many of them fire is counted as they come, change and go: it is asked after each event,
+/// when there may be tens of thousands.
+#[derive(Default)]
+pub(super) struct Alerts {
+    by_fingerprint: HashMap<Fingerprint, Known>,
+    firing: usize,
+}
+
+impl Alerts {
+    pub fn get(&self, fingerprint: &Fingerprint) -> Option<&Known> {
+        self.by_fingerprint.get(fingerprint)
+    }
+
+    pub fn contains(&self, fingerprint: &Fingerprint) -> bool {
+        self.by_fingerprint.contains_key(fingerprint)
+    }
+
+    /// In no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &Known)> {
+        self.by_fingerprint.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_fingerprint.len()
+    }
+
+    /// How many fire.
+    pub fn firing(&self) -> usize {
+        self.firing
+    }
+
+    /// Takes one in, in place of what was known of it.
+    pub fn insert(&mut self, fingerprint: Fingerprint, known: Known) {
+        self.firing += known.fires();
+        let before = self.by_fingerprint.insert(fingerprint, known);
+        self.firing -= before.map_or(0, |known| known.fires());
+    }
+
+    pub fn remove(&mut self, fingerprint: &Fingerprint) {
+        let gone = self.by_fingerprint.remove(fingerprint);
+        self.firing -= gone.map_or(0, |known| known.fires());
+    }
+
+    /// Changes one, if it is known.
+    pub fn change<T>(&mut self, fingerprint: &Fingerprint, change: impl FnOnce(&mut Known) -> T) -> Option<T> {
+        let known = self.by_fingerprint.get_mut(fingerprint)?;
+        self.firing -= known.fires();
+        let result = change(known);
+        self.firing += known.fires();
+        Some(result)
+    }
+
+    /// Takes all out of their groups.
+    pub fn leave_groups(&mut self) {
+        self.by_fingerprint.values_mut().for_each(|known| known.groups = 0);
+    }
 }
 
 /// What is known of an alert from elsewhere on the host.
@@ -65,6 +124,11 @@ impl Known {
         });
         let valid_for = left.unwrap_or(Duration::ZERO);
         Known { alert, told: Mono::of(now.mono), updated: now.wall, valid_for, posted, groups: 0 }
+    }
+
+    /// 1 if it fires, to be counted.
+    fn fires(&self) -> usize {
+        usize::from(self.alert.status() == Status::Firing)
     }
 
     /// What the store keeps.

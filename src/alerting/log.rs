@@ -97,6 +97,14 @@ pub(super) fn need(entry: Option<&Entry>, now: &Told, send_resolved: bool, repea
     if entry.again || entry.at < at.before(repeat) { Need::Repeat } else { Need::No }
 }
 
+/// Alerts of an earlier run that this one takes over.
+#[derive(Default, Debug)]
+pub(super) struct Came {
+    pub all: BTreeSet<Fingerprint>,
+    /// Those that this run knew too, and has seen end.
+    pub ended: BTreeSet<Fingerprint>,
+}
+
 /// All entries.
 #[derive(Default, Debug)]
 pub(super) struct Log {
@@ -119,6 +127,32 @@ impl Log {
         let age = now.wall.millis_since(Timestamp::from_millis(entry.at_wall)).max(0);
         entry.at = Mono::of(now.mono).before(Duration::from_millis(age.unsigned_abs()));
         self.entries.insert(key, entry);
+    }
+
+    /// Takes over an entry of an earlier run that this run has changed: what it says of the alerts that `came` with it. Of
+    /// others, what was told last is in the entry of this run, or in what it has forgotten.
+    pub fn restore_older(&mut self, key: String, mut older: Entry, came: &Came, now: Now, batch: &mut Batch) {
+        let known = self.entries.get(&key).map(|entry| entry.told.resolved.clone()).unwrap_or_default();
+        let cut = |told: &mut Told| told.firing.retain(|f| came.all.contains(f) && !known.contains(f));
+        cut(&mut older.told);
+        older.confirmed.iter_mut().for_each(cut);
+        if older.told.firing.is_empty() {
+            return;
+        }
+        // What this run has told of their ends is not known any more: should they fire again, that is news.
+        let ended: Vec<Fingerprint> = older.told.firing.intersection(&came.ended).copied().collect();
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.told.firing.extend(older.told.firing);
+            if let Some(confirmed) = older.confirmed {
+                entry.confirmed.get_or_insert_default().firing.extend(confirmed.firing);
+            }
+        } else {
+            self.restore(key.clone(), older, now);
+        }
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.lapsed.extend(ended);
+            batch.put(Table::NotificationLog, key, entry);
+        }
     }
 
     /// A notification has become due.

@@ -1,12 +1,13 @@
 //! Alerting's own instruments, named as Alertmanager names its own.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use super::core::{Ending, Suppressed};
@@ -29,27 +30,66 @@ pub(super) struct Metrics {
     retried: IntCounterVec,
     latency: HistogramVec,
     suppressed: IntCounterVec,
-    queue_length: IntGauge,
     dead_letters: IntGauge,
-    oldest: Oldest,
+    queues: Queues,
 }
 
-/// The age of the oldest notification: worked out when it is asked for, since it grows by itself.
+/// What waits for each target. Made into series when it is asked for: the age of the oldest grows by itself, and targets
+/// go.
 #[derive(Clone)]
-struct Oldest {
-    gauge: Gauge,
-    since: Arc<Mutex<Option<Instant>>>,
+struct Queues {
+    length: IntGaugeVec,
+    oldest: GaugeVec,
+    /// How many notifications wait, and since when the oldest does.
+    targets: Arc<Mutex<BTreeMap<Arc<Target>, (usize, Option<Instant>)>>>,
 }
 
-impl Collector for Oldest {
+impl Queues {
+    fn new() -> prometheus::Result<Queues> {
+        let labels = ["receiver", "integration"];
+        Ok(Queues {
+            length: IntGaugeVec::new(
+                Opts::new("watchfire_notification_queue_length", "Notifications that wait to be confirmed."),
+                &labels,
+            )?,
+            oldest: GaugeVec::new(
+                Opts::new(
+                    "watchfire_notification_queue_oldest_seconds",
+                    "How long the oldest notification has waited in this run of the agent; 0 when none waits.",
+                ),
+                &labels,
+            )?,
+            targets: Arc::default(),
+        })
+    }
+
+    fn targets(&self) -> MutexGuard<'_, BTreeMap<Arc<Target>, (usize, Option<Instant>)>> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Collector for Queues {
     fn desc(&self) -> Vec<&Desc> {
-        self.gauge.desc()
+        let mut both = self.length.desc();
+        both.extend(self.oldest.desc());
+        both
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let since = *self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        self.gauge.set(since.map_or(0.0, |since| since.elapsed().as_secs_f64()));
-        self.gauge.collect()
+        // Held to the end, so that who else collects does not see the gauges half made.
+        let targets = self.targets();
+        self.length.reset();
+        self.oldest.reset();
+        for (target, (waiting, since)) in targets.iter() {
+            // Several webhooks of a receiver are one series.
+            let labels = [target.receiver.as_str(), target.integration.as_str()];
+            self.length.with_label_values(&labels).add(i64::try_from(*waiting).unwrap_or(i64::MAX));
+            let oldest = self.oldest.with_label_values(&labels);
+            oldest.set(since.map_or(0.0, |since| since.elapsed().as_secs_f64()).max(oldest.get()));
+        }
+        let mut both = self.length.collect();
+        both.extend(self.oldest.collect());
+        both
     }
 }
 
@@ -105,24 +145,13 @@ impl Metrics {
                 "watchfire_notification_dead_letters",
                 "Notifications given up and kept, to be tried again or thrown away.",
             )?,
-            queue_length: IntGauge::new(
-                "watchfire_notification_queue_length",
-                "Notifications that wait to be confirmed.",
-            )?,
-            oldest: Oldest {
-                gauge: Gauge::new(
-                    "watchfire_notification_queue_oldest_seconds",
-                    "How long the oldest notification has waited in this run of the agent; 0 when none waits.",
-                )?,
-                since: Arc::default(),
-            },
+            queues: Queues::new()?,
         };
         registry.register(Box::new(metrics.dropped.clone()))?;
         registry.register(Box::new(metrics.alerts.clone()))?;
         registry.register(Box::new(metrics.latency.clone()))?;
-        registry.register(Box::new(metrics.queue_length.clone()))?;
         registry.register(Box::new(metrics.dead_letters.clone()))?;
-        registry.register(Box::new(metrics.oldest.clone()))?;
+        registry.register(Box::new(metrics.queues.clone()))?;
         // A counter that is there from the start lets rate() see its first increment.
         for status in ["firing", "resolved"] {
             metrics.received.with_label_values(&[status]).reset();
@@ -133,9 +162,10 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Makes the counters of all targets of a plan be there, so that rate() sees their first increment.
+    /// Makes the series of all targets of a plan be there, so that rate() sees the first increment of a counter.
     pub(super) fn begin(&self, plan: &Plan) {
         for target in plan.recipients.values().flatten().map(|recipient| &recipient.target) {
+            self.queues.targets().entry(Arc::clone(target)).or_default();
             let (receiver, integration) = (target.receiver.as_str(), target.integration.as_str());
             self.notifications.with_label_values(&[receiver, integration]).inc_by(0);
             self.latency.with_label_values(&[integration]);
@@ -184,12 +214,17 @@ impl Metrics {
         }
     }
 
-    /// How things stand: alerts that fire, alerts that are resolved, the queue's length, since when its oldest waits.
-    pub(super) fn stand(&self, (firing, resolved): (usize, usize), queue: usize, oldest: Option<Instant>) {
+    /// How things stand: alerts that fire, alerts that are resolved, and for each target that there is how many
+    /// notifications wait and since when the oldest does.
+    pub(super) fn stand<'t>(
+        &self,
+        (firing, resolved): (usize, usize),
+        queues: impl Iterator<Item = (&'t Arc<Target>, usize, Option<Instant>)>,
+    ) {
         for (state, alerts) in [("active", firing), ("resolved", resolved)] {
             self.alerts.with_label_values(&[state]).set(i64::try_from(alerts).unwrap_or(i64::MAX));
         }
-        self.queue_length.set(i64::try_from(queue).unwrap_or(i64::MAX));
-        *self.oldest.since.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
+        *self.queues.targets() =
+            queues.map(|(target, waiting, since)| (Arc::clone(target), (waiting, since))).collect();
     }
 }

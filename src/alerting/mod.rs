@@ -27,7 +27,8 @@
 //! through thousands of faults. [`Alerting`] is the thin shell around it that has a clock, a store and sinks.
 //!
 //! What has to survive a restart are rows in `state/`: the alerts that are known and which of them flap, silences, the log
-//! of what was notified, and every notification from the moment it is due until a sink confirms it.
+//! of what was notified, and every notification from the moment it is due until a sink confirms it. Where the store
+//! cannot be read at the start, the core begins without them and takes them over when it can be ([`Event::Read`]).
 
 mod as_alertmanager;
 mod config;

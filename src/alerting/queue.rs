@@ -10,8 +10,9 @@ use super::core::Mono;
 use super::log::Told;
 use super::plan::Target;
 use super::view::Undelivered;
-use crate::sinks::{DeliveryError, Notification};
+use crate::sinks::{DeliveryError, Fingerprint, Notification, NotifiedAlert};
 use crate::state::{Batch, Table};
+use lanes::{Lanes, Waiting};
 use merge::{add_resolved, hand_on, includes};
 
 /// Deliveries to one target at the same time, each of another group.
@@ -69,33 +70,6 @@ pub(super) mod shared {
     }
 }
 
-struct Waiting {
-    number: u64,
-    notification: Arc<Notification>,
-    since: Mono,
-    failures: u32,
-    refusals: u32,
-    not_before: Mono,
-    in_flight: bool,
-    /// What the last failure was.
-    error: String,
-    /// A try has failed in a way, or may have been cut short by the agent's end, that leaves open whether it arrived.
-    may_have_arrived: bool,
-}
-
-#[derive(Default)]
-struct Lanes {
-    /// By log key.
-    lanes: BTreeMap<String, VecDeque<Waiting>>,
-    /// The first of each lane, unless it is in flight: when it may be tried, its number, its lane.
-    ready: BTreeSet<(Mono, u64, String)>,
-    in_flight: usize,
-    /// When the last tries were made, where there is a limit to their number.
-    tried: VecDeque<Mono>,
-    /// The target asked to be left alone until then.
-    hold: Mono,
-}
-
 /// How many tries there may be in any span of so much time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rate {
@@ -150,69 +124,6 @@ pub(super) fn row_key(number: u64) -> String {
     format!("{number:020}")
 }
 
-impl Waiting {
-    fn new(number: u64, notification: Arc<Notification>, now: Mono) -> Waiting {
-        Waiting {
-            number,
-            notification,
-            since: now,
-            failures: 0,
-            refusals: 0,
-            not_before: now,
-            in_flight: false,
-            error: String::new(),
-            may_have_arrived: false,
-        }
-    }
-
-    fn key(&self, lane: &str) -> (Mono, u64, String) {
-        (self.not_before, self.number, lane.to_string())
-    }
-}
-
-impl Lanes {
-    /// When the rate allows the next try.
-    fn free(&self, rate: Option<&Rate>) -> Mono {
-        let of_rate = |rate: &Rate| {
-            let back = self.tried.len().checked_sub(rate.tries)?;
-            Some(self.tried.get(back)?.after(rate.per))
-        };
-        rate.and_then(of_rate).unwrap_or_default()
-    }
-
-    /// Counts a try.
-    fn count(&mut self, rate: Option<&Rate>, now: Mono) {
-        let Some(rate) = rate else { return self.tried.clear() };
-        while self.tried.len() >= rate.tries {
-            self.tried.pop_front();
-        }
-        self.tried.push_back(now);
-    }
-
-    /// Ends the waiting of the first of some lanes: of `at_most` of those that `which` chooses, the earliest first.
-    fn release(&mut self, now: Mono, at_most: usize, which: impl Fn(&Waiting) -> bool) {
-        let later = (now.after(Duration::from_millis(1)), 0, String::new());
-        let chosen: Vec<_> = self
-            .ready
-            .range(later..)
-            .filter(|(_, _, lane)| self.lanes.get(lane).and_then(VecDeque::front).is_some_and(&which))
-            .take(at_most)
-            .cloned()
-            .collect();
-        chosen.iter().for_each(|(_, _, lane)| self.hurry(lane, now));
-    }
-
-    /// Ends the waiting of the first of a lane, unless it is under way.
-    fn hurry(&mut self, lane: &str, now: Mono) {
-        if let Some(first) = self.lanes.get_mut(lane).and_then(VecDeque::front_mut)
-            && self.ready.remove(&first.key(lane))
-        {
-            first.not_before = first.not_before.min(now);
-            self.ready.insert(first.key(lane));
-        }
-    }
-}
-
 impl Queue {
     pub fn next_number(&self) -> u64 {
         self.next_number
@@ -241,31 +152,30 @@ impl Queue {
         self.next_number += 1;
         let row = Row { target: target.clone(), notification: Arc::clone(&notification) };
         batch.put(Table::Queue, row_key(number), &row);
-        self.append(
-            target,
-            lane.clone(),
-            Waiting { may_have_arrived: true, ..Waiting::new(number, notification, now) },
-        );
+        let lanes = self.targets.entry(target.clone()).or_default();
+        let waiting = Waiting { may_have_arrived: true, ..Waiting::new(number, notification, now) };
+        lanes.append(lane.clone(), waiting);
         // Who asks for it has mended what was wrong: what it waits behind need not wait on.
-        if let Some(lanes) = self.targets.get_mut(target) {
-            lanes.hurry(&lane, now);
-        }
+        lanes.hurry(&lane, now);
     }
 
     /// Takes over a stored row.
     pub fn restore(&mut self, number: u64, lane: String, row: Row, now: Mono) {
         self.skip(number);
         let waiting = Waiting { may_have_arrived: true, ..Waiting::new(number, row.notification, now) };
-        self.append(&row.target, lane, waiting);
+        self.targets.entry(row.target).or_default().append(lane, waiting);
     }
 
-    fn append(&mut self, target: &Target, lane: String, waiting: Waiting) {
-        let lanes = self.targets.entry(target.clone()).or_default();
-        let rows = lanes.lanes.entry(lane.clone()).or_default();
-        if rows.is_empty() {
-            lanes.ready.insert(waiting.key(&lane));
+    /// Takes over stored rows that are older than all that waits, in order of their numbers.
+    pub fn restore_older(&mut self, rows: impl IntoIterator<Item = (u64, String, Row)>, now: Mono) {
+        let mut by_lane: BTreeMap<(Target, String), Vec<Waiting>> = BTreeMap::new();
+        for (number, lane, row) in rows {
+            let waiting = Waiting { may_have_arrived: true, ..Waiting::new(number, row.notification, now) };
+            by_lane.entry((row.target, lane)).or_default().push(waiting);
         }
-        rows.push_back(waiting);
+        for ((target, lane), older) in by_lane {
+            self.targets.entry(target).or_default().put_in_front(&lane, older);
+        }
     }
 
     /// Puts a notification at the end of its lane. One that waits there and says nothing that the new one does not say is
@@ -288,6 +198,7 @@ impl Queue {
         {
             batch.remove(Table::Queue, row_key(last.number));
             lanes.ready.remove(&last.key(&lane));
+            lanes.ages.remove(&last.age());
             add_resolved(&mut notification, &last.notification);
             replaced = Some(last);
         }
@@ -297,6 +208,7 @@ impl Queue {
             let place = usize::from(rows.front().is_some_and(|first| first.in_flight));
             let Some(oldest) = rows.remove(place) else { break };
             lanes.ready.remove(&oldest.key(&lane));
+            lanes.ages.remove(&oldest.age());
             batch.remove(Table::Queue, row_key(oldest.number));
             hand_on(rows, place, &oldest.notification, target, batch);
             dropped += 1;
@@ -317,13 +229,20 @@ impl Queue {
             Some(old) => Waiting { number, notification, ..old },
             None => Waiting::new(number, notification, now),
         };
-        self.append(target, lane, waiting);
+        lanes.append(lane, waiting);
         dropped
     }
 
     /// Whether something waits in a lane.
     pub fn waits(&self, target: &Target, lane: &str) -> bool {
         self.targets.get(target).is_some_and(|lanes| lanes.lanes.contains_key(lane))
+    }
+
+    /// The alerts that are told of by what waits in a lane and is not under way.
+    pub fn tells_of(&self, target: &Target, lane: &str) -> BTreeSet<Fingerprint> {
+        let rows = self.targets.get(target).and_then(|lanes| lanes.lanes.get(lane));
+        let waiting = rows.into_iter().flatten().filter(|waiting| !waiting.in_flight);
+        waiting.flat_map(|waiting| &waiting.notification.alerts).map(NotifiedAlert::fingerprint).collect()
     }
 
     /// Takes what can be tried now.
@@ -388,6 +307,7 @@ impl Queue {
         let rows = lanes.lanes.get_mut(lane)?;
         rows.front().filter(|first| first.number == *number && first.in_flight)?;
         let taken = rows.pop_front()?;
+        lanes.ages.remove(&taken.age());
         lanes.in_flight -= 1;
         batch.remove(Table::Queue, row_key(*number));
         match rows.front() {
@@ -478,7 +398,13 @@ impl Queue {
     }
 
     pub fn len(&self) -> usize {
-        self.targets.values().flat_map(|lanes| lanes.lanes.values()).map(VecDeque::len).sum()
+        self.targets.values().map(|lanes| lanes.ages.len()).sum()
+    }
+
+    /// How many notifications wait for a target, and since when the oldest does.
+    pub fn of(&self, target: &Target) -> (usize, Option<Mono>) {
+        let ages = self.targets.get(target).map(|lanes| &lanes.ages);
+        ages.map_or((0, None), |ages| (ages.len(), ages.first().map(|(since, _)| *since)))
     }
 
     /// What waits, in the order in which it became due.
@@ -495,12 +421,18 @@ impl Queue {
         all
     }
 
-    /// Since when the oldest notification waits.
-    pub fn oldest(&self) -> Option<Mono> {
-        self.targets.values().flat_map(|lanes| lanes.lanes.values()).flatten().map(|waiting| waiting.since).min()
+    /// Counts all that waits, one by one: what the counts that are kept have to be.
+    #[cfg(test)]
+    pub fn counted(&self) -> BTreeMap<Target, (usize, Option<Mono>)> {
+        let of = |lanes: &Lanes| {
+            let all = || lanes.lanes.values().flatten();
+            (all().count(), all().map(|waiting| waiting.since).min())
+        };
+        self.targets.iter().map(|(target, lanes)| (target.clone(), of(lanes))).collect()
     }
 }
 
+mod lanes;
 mod merge;
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::config::AlertingConfig;
-use super::core::{Actions, Core, Ended, Event, Now};
+use super::core::{Actions, Core, Ended, Event, Now, TABLES};
 use super::heartbeat::Heartbeat;
 use super::metrics::Metrics;
 use super::outage::Outages;
@@ -26,7 +26,7 @@ use crate::model::{Labels, Timestamp};
 use crate::pool::Pool;
 use crate::rules::Alert;
 use crate::sinks::{Charts, DeliveryError, Reason, Sink, SinkContext};
-use crate::state::Store;
+use crate::state::{Store, StoredRows, Unseen};
 
 /// Batches of alerts that may wait for the task: it waits for nothing but the store, and that not for long.
 const BACKLOG: usize = 256;
@@ -89,10 +89,15 @@ impl Alerting {
         let (commands, inbox) = mpsc::channel(BACKLOG);
         let began = Instant::now();
         let seed = RandomState::new().hash_one(Timestamp::now());
-        let (core, first) = Core::restore(plan, seed, now(began), |table| store.load_text(table));
+        let unseen = store.unseen(&TABLES);
+        let (core, first) = match unseen {
+            None => Core::restore(plan, seed, now(began), |table| store.load_text(table)),
+            Some(_) => Core::unread(plan, seed, now(began)),
+        };
         let service = Service {
             core,
             began,
+            unseen,
             sinks: sinks(config, &context),
             store,
             store_hangs: false,
@@ -245,11 +250,18 @@ fn now(began: Instant) -> Now {
     Now { mono: began.elapsed(), wall: Timestamp::now() }
 }
 
+/// What turns out to lie in the store.
+async fn found(unseen: &mut Option<Unseen>) -> Option<StoredRows> {
+    unseen.as_mut()?.rows().await
+}
+
 struct Service {
     core: Core,
     began: Instant,
     sinks: Sinks,
     store: Store,
+    /// What lies in the store from before and could not be read at the start.
+    unseen: Option<Unseen>,
     /// It did not answer in time the last time.
     store_hangs: bool,
     metrics: Metrics,
@@ -297,6 +309,7 @@ impl Service {
                     None => return,
                 },
                 Some(finished) = self.running.join_next_with_id() => self.finished(finished).await,
+                rows = found(&mut self.unseen), if self.unseen.is_some() => self.take_over(rows).await,
                 () = sleep_until(due.unwrap_or(self.began)), if due.is_some() => self.handle(Event::Time).await,
             }
         }
@@ -325,7 +338,7 @@ impl Service {
         self.running.shutdown().await;
         // Who ends the agent wants to know that it is on the disk.
         let _ = timeout(STORE_LIMIT, self.store.settled()).await;
-        self.core.queue().0
+        self.core.waiting()
     }
 
     /// Ends deliveries to targets that are gone: should one come back with the next configuration, nothing older may arrive
@@ -356,6 +369,21 @@ impl Service {
 
     async fn handle(&mut self, event: Event) {
         let actions = self.core.handle(event, now(self.began));
+        self.act(actions).await;
+    }
+
+    /// Takes over what lies in the store from before.
+    async fn take_over(&mut self, rows: Option<StoredRows>) {
+        // Without rows, the store has ended.
+        let (Some(unseen), Some(rows)) = (self.unseen.take(), rows) else { return };
+        tracing::info!(
+            rows = rows.values().map(Vec::len).sum::<usize>(),
+            "the store can be read: alerting takes over what is left in it from before"
+        );
+        let mut actions = self.core.handle(Event::Read(rows), now(self.began));
+        // What changes of the old rows is written with the first of the new ones, in one transaction.
+        self.store.write(std::mem::take(&mut actions.batch));
+        unseen.taken_over();
         self.act(actions).await;
     }
 
@@ -395,9 +423,11 @@ impl Service {
         }
         actions.suppressed.iter().for_each(|(why, alerts)| self.metrics.suppressed(*why, *alerts));
         self.metrics.dead_letters(self.core.dead_letters());
-        let (queue, oldest) = self.core.queue();
-        let oldest = oldest.map(|since| (self.began + since).into_std());
-        self.metrics.stand(self.core.alerts(), queue, oldest);
+        let queues = self
+            .core
+            .queues()
+            .map(|(target, waiting, oldest)| (target, waiting, oldest.map(|since| (self.began + since).into_std())));
+        self.metrics.stand(self.core.alerts(), queues);
         self.store.write(actions.batch);
         if actions.attempts.is_empty() {
             return;

@@ -265,6 +265,19 @@ impl Alerts {
         let twice = self.active.insert(labels, alert);
         self.gone.extend(twice.and_then(|a| a.kept_as));
     }
+
+    /// As [`Alerts::restore`], where the rule has been evaluated before this was known. Of what fires, or has fired, that
+    /// knows better; what it has found to wait may have waited for longer, or fired.
+    pub fn restore_late(&mut self, labels: Labels, mut alert: ActiveAlert, now: Moment, grace: Duration) {
+        let ended = matches!(alert.state, State::Resolved { .. });
+        if self.active.get(&labels).is_some_and(|known| ended || known.state != State::Pending) {
+            self.gone.extend(alert.kept_as);
+            return;
+        }
+        // Its row has moments of another clock.
+        alert.unsaved = true;
+        self.restore(labels, alert, now, grace);
+    }
 }
 
 impl ActiveAlert {

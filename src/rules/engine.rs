@@ -351,7 +351,22 @@ impl RuleEngine {
         mono: Duration,
         gap: Option<Duration>,
     ) {
-        let now = Moment::new(now, mono);
+        self.put_back(kept, Moment::new(now, mono), gap, Alerts::restore);
+    }
+
+    /// As [`RuleEngine::restore`], where rules have been evaluated before it was known what was kept: alerts that they have
+    /// found to fire, or to have ended, stay as they are. All that is put back is to be kept anew.
+    pub fn restore_late(&mut self, kept: impl IntoIterator<Item = (u64, SavedAlert)>, now: Timestamp, mono: Duration) {
+        self.put_back(kept, Moment::new(now, mono), None, Alerts::restore_late);
+    }
+
+    fn put_back(
+        &mut self,
+        kept: impl IntoIterator<Item = (u64, SavedAlert)>,
+        now: Moment,
+        gap: Option<Duration>,
+        restore: impl Fn(&mut Alerts, Labels, ActiveAlert, Moment, Duration),
+    ) {
         let mut places = HashMap::new();
         for (at, group) in self.groups.iter().enumerate() {
             for (nth, key) in group.keys.iter().enumerate().filter(|(_, key)| key.alert) {
@@ -370,7 +385,7 @@ impl RuleEngine {
                 Some(rule) => {
                     let reach = rule.spec.query().selectors().iter().map(|s| s.reach).max().unwrap_or_default();
                     let lacking = gap.map_or(reach, |gap| gap.min(reach));
-                    rule.alerts.restore(labels, alert, now, lacking.max(LEAST_GRACE));
+                    restore(&mut rule.alerts, labels, alert, now, lacking.max(LEAST_GRACE));
                 }
                 None => {
                     let mut alerts = Alerts::new(Timing::default());

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -101,6 +102,19 @@ impl SavedAlert {
                 }
             },
         }
+    }
+
+    /// The same told by a clock that shows so much less.
+    pub fn earlier(mut self, by: Duration) -> SavedAlert {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.active_mono = self.active_mono.saturating_sub(by);
+        match &mut self.state {
+            SavedState::Pending | SavedState::Firing { kept_mono: None, .. } => {}
+            SavedState::Firing { kept_mono: Some(mono), .. } | SavedState::Resolved { at_mono: mono, .. } => {
+                *mono = mono.saturating_sub(by);
+            }
+        }
+        self
     }
 
     /// The alert as it was when the clock of evaluation stood where it stands `now`.

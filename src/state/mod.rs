@@ -10,7 +10,9 @@
 //! share one sync.
 //!
 //! A disk that fails or is full does not stop the agent: rows that could not be written stay in memory, the store says so
-//! (`watchfire_storage_up`, the log) and tries again. A damaged file is set aside and a fresh one begun.
+//! (`watchfire_storage_up`, the log) and tries again. A damaged file is set aside and a fresh one begun. Where the file
+//! could not be opened at the start, parts claim their tables ([`Store::unseen`]): once it opens they are given what lies
+//! there, and nothing of theirs is written before they have taken it over.
 
 mod batch;
 mod directory;
@@ -21,4 +23,4 @@ mod store;
 pub use batch::{Batch, Change, Table};
 pub use directory::{DIRECTORY_MODE, default_directory};
 pub use file::OpenError;
-pub use store::Store;
+pub use store::{Store, StoredRow, StoredRows, Unseen};

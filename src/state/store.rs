@@ -13,9 +13,11 @@ use tokio::sync::watch;
 use super::batch::{Batch, Table};
 use super::file::{File, FileError, OpenError, Opened, Rows};
 use super::metrics::Metrics;
+use unseen::Claim;
+pub use unseen::{StoredRow, StoredRows, Unseen};
 
 /// How long the writing thread waits before it tries a disk again that failed.
-const RETRY: Duration = Duration::from_secs(10);
+const REST: Duration = Duration::from_secs(10);
 /// redb's own recursion is shallow; the default of 2 MiB would only be address space, but this says what is needed.
 const STACK: usize = 512 * 1024;
 
@@ -45,6 +47,8 @@ struct Shared {
     made: Condvar,
     /// The number of the last batch that a transaction was tried for.
     tried: watch::Sender<u64>,
+    /// How long a disk that failed is left alone.
+    rest: Duration,
 }
 
 /// Makes a batch, on the thread that writes.
@@ -61,6 +65,10 @@ struct Pending {
     /// The number of the last batch that was handed over.
     batch: u64,
     closing: bool,
+    /// The file has been open. Until then nobody knows what lies in it.
+    seen: bool,
+    /// Tables whose owners have still to see what lies in them.
+    claims: Vec<Claim>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -79,7 +87,7 @@ impl Store {
     pub fn open(dir: &Path, registry: &Registry) -> Result<Store, OpenError> {
         let metrics = Metrics::register(registry).map_err(OpenError::Metrics)?;
         let file = accept(File::open(dir)?, &metrics);
-        Store::start(Some(dir.to_path_buf()), file, metrics)
+        Store::start(Some(dir.to_path_buf()), file, metrics, REST)
     }
 
     /// A store without a file: for tests, and for commands that must leave nothing behind.
@@ -88,18 +96,27 @@ impl Store {
     /// When the thread cannot be started or the instruments are registered already.
     pub fn in_memory(registry: &Registry) -> Result<Store, OpenError> {
         let metrics = Metrics::register(registry).map_err(OpenError::Metrics)?;
-        Store::start(None, None, metrics)
+        Store::start(None, None, metrics, REST)
     }
 
-    fn start(dir: Option<PathBuf>, file: Option<File>, metrics: Metrics) -> Result<Store, OpenError> {
+    /// A store whose file cannot be opened yet, as on a full disk; that is tried again every so often.
+    #[cfg(test)]
+    pub fn unavailable(dir: &Path, registry: &Registry, rest: Duration) -> Result<Store, OpenError> {
+        let metrics = Metrics::register(registry).map_err(OpenError::Metrics)?;
+        Store::start(Some(dir.to_path_buf()), None, metrics, rest)
+    }
+
+    fn start(dir: Option<PathBuf>, file: Option<File>, metrics: Metrics, rest: Duration) -> Result<Store, OpenError> {
+        let seen = dir.is_none() || file.is_some();
         let shared = Arc::new(Shared {
             dir,
             metrics,
             file: Mutex::new(file),
-            pending: Mutex::new(Pending::default()),
+            pending: Mutex::new(Pending { seen, ..Pending::default() }),
             work: Condvar::new(),
             made: Condvar::new(),
             tried: watch::Sender::new(0),
+            rest,
         });
         let writer = Arc::clone(&shared);
         let thread = thread::Builder::new()
@@ -245,7 +262,7 @@ impl Shared {
         loop {
             let closing = self.wait(rest);
             if self.dir.is_some() {
-                rest = if self.write() { None } else { Some(Instant::now() + RETRY) };
+                rest = if self.write(closing) { None } else { Some(Instant::now() + self.rest) };
             }
             if closing {
                 let batch = lock(&self.pending).batch;
@@ -283,11 +300,11 @@ impl Shared {
             if self.dir.is_none() || left.is_some() {
                 // Nothing is tried now: whoever waits has to go on with what is in memory.
                 self.tried.send_replace(pending.batch);
-            } else if !pending.rows.is_empty() || pending.batch > *self.tried.borrow() {
+            } else if pending.is_due() || pending.batch > *self.tried.borrow() {
                 return false;
             }
             pending = match left {
-                Some(left) if !pending.rows.is_empty() => {
+                Some(left) if pending.is_due() => {
                     self.work.wait_timeout(pending, left).unwrap_or_else(PoisonError::into_inner).0
                 }
                 _ => self.work.wait(pending).unwrap_or_else(PoisonError::into_inner),
@@ -296,38 +313,44 @@ impl Shared {
     }
 
     /// One transaction with everything that has gathered; what fails goes back. Whether it did not fail.
-    fn write(&self) -> bool {
+    fn write(&self, closing: bool) -> bool {
         let mut file = lock(&self.file);
-        let (rows, batch) = {
-            // What `batch` counts is in the rows then.
-            let mut pending = self.make(lock(&self.pending));
-            (std::mem::take(&mut pending.rows), pending.batch)
-        };
-        let failure = if rows.is_empty() { None } else { self.transaction(&mut file, &rows).err() };
-        let mut pending = lock(&self.pending);
-        let written = failure.is_none();
-        if let Some(error) = failure {
+        // What it counts is in the rows then.
+        let batch = self.make(lock(&self.pending)).batch;
+        let failure = self.transaction(&mut file, closing).err();
+        if let Some(error) = &failure {
             self.metrics.errors.inc();
             if self.metrics.up.get() != 0 {
                 tracing::error!(error, "the store cannot be written: the agent goes on from memory and tries again");
             }
             self.metrics.up.set(0);
-            for (key, row) in rows {
-                // What came meanwhile is newer.
-                pending.rows.entry(key).or_insert(row);
-            }
         }
-        self.count(&pending);
+        self.count(&lock(&self.pending));
         self.tried.send_replace(batch);
-        written
+        failure.is_none()
     }
 
-    fn transaction(&self, file: &mut Option<File>, rows: &Rows) -> Result<(), String> {
+    fn transaction(&self, file: &mut Option<File>, closing: bool) -> Result<(), String> {
+        if !lock(&self.pending).has_work() {
+            return Ok(());
+        }
+        let fault = |error: FileError| error.to_string();
         if file.is_none() {
             *file = self.reopen()?;
         }
         let Some(open) = file.as_ref() else { return Err("it cannot be opened".to_string()) };
-        match open.write(rows) {
+        if !lock(&self.pending).seen
+            && let Err(error) = self.hand_over(open)
+        {
+            *file = None;
+            return Err(fault(error));
+        }
+        let rows = self.take_due(open, closing).map_err(fault)?;
+        // Whether a file that was just opened can be written, an empty transaction says too.
+        if rows.is_empty() && self.metrics.up.get() != 0 {
+            return Ok(());
+        }
+        match open.write(&rows) {
             Ok(()) => {
                 self.metrics.transactions.inc();
                 if self.metrics.up.get() == 0 {
@@ -339,8 +362,12 @@ impl Shared {
             Err(error) => {
                 // After an I/O error the library wants the file closed and opened again; a damaged one is set aside then.
                 *file = None;
-                let (FileError::Disk(message) | FileError::Damaged(message)) = error;
-                Err(message)
+                let mut pending = lock(&self.pending);
+                for (key, row) in rows {
+                    // What came meanwhile is newer.
+                    pending.rows.entry(key).or_insert(row);
+                }
+                Err(fault(error))
             }
         }
     }
@@ -359,6 +386,8 @@ impl Shared {
         }
     }
 }
+
+mod unseen;
 
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,7 @@ impl Core {
     /// Resolves alerts that nobody has told of for too long, lets go what has become calm, and forgets what is old.
     fn look(&mut self, now: Now, batch: &mut Batch) {
         let at = Mono::of(now.mono);
-        self.log.purge(at, |fingerprint| self.alerts.contains_key(fingerprint), batch);
+        self.log.purge(at, |fingerprint| self.alerts.contains(fingerprint), batch);
         self.silences.purge(now.wall, batch);
         self.dead.purge(now.wall, batch);
         let mut next = at.after(PURGE_INTERVAL);
@@ -50,7 +50,7 @@ impl Core {
             self.calmed(fingerprint, end, batch);
         }
         let mut ended: Vec<(Fingerprint, Timestamp)> = Vec::new();
-        for (fingerprint, known) in &self.alerts {
+        for (fingerprint, known) in self.alerts.iter() {
             if known.alert.ends_at.is_some() || self.flaps.holds(*fingerprint) {
                 continue;
             }
@@ -64,14 +64,16 @@ impl Core {
         }
         ended.sort_unstable();
         for (fingerprint, end) in ended {
-            let Some(known) = self.alerts.get_mut(&fingerprint) else { continue };
+            let Some(known) = self.alerts.get(&fingerprint) else { continue };
             // The end of one from elsewhere is an end like others; where a rule has gone, there is nothing to wait for.
             if known.posted.is_some() && self.flaps.ends(fingerprint, end, now, batch) {
                 next = next.min(at.after(self.plan.flapping.calm));
                 continue;
             }
-            known.alert.ends_at = Some(end);
-            batch.put(Table::Alerts, fingerprint.to_string(), &known.row());
+            self.alerts.change(&fingerprint, |known| {
+                known.alert.ends_at = Some(end);
+                batch.put(Table::Alerts, fingerprint.to_string(), &known.row());
+            });
             self.index(fingerprint);
         }
         self.next_look = next;
@@ -79,13 +81,14 @@ impl Core {
 
     /// An alert does not flap any more; `end`: it has ended.
     fn calmed(&mut self, fingerprint: Fingerprint, end: Option<Timestamp>, batch: &mut Batch) {
-        let Some(known) = self.alerts.get_mut(&fingerprint) else { return };
-        match end {
-            // That it flapped is said with its end.
-            Some(end) => known.alert.ends_at = Some(end.max(known.alert.starts_at)),
-            None => known.alert.details.flapping = None,
-        }
-        batch.put(Table::Alerts, fingerprint.to_string(), &known.row());
+        self.alerts.change(&fingerprint, |known| {
+            match end {
+                // That it flapped is said with its end.
+                Some(end) => known.alert.ends_at = Some(end.max(known.alert.starts_at)),
+                None => known.alert.details.flapping = None,
+            }
+            batch.put(Table::Alerts, fingerprint.to_string(), &known.row());
+        });
         self.index(fingerprint);
     }
 
@@ -195,9 +198,11 @@ impl Core {
         group.members.retain(|fingerprint| !resolved.contains(fingerprint));
         self.has_empty_groups |= group.members.is_empty();
         for fingerprint in resolved {
-            let Some(known) = self.alerts.get_mut(fingerprint) else { continue };
-            known.groups = known.groups.saturating_sub(1);
-            if known.groups == 0 {
+            let left = self.alerts.change(fingerprint, |known| {
+                known.groups = known.groups.saturating_sub(1);
+                known.groups
+            });
+            if left == Some(0) {
                 self.alerts.remove(fingerprint);
                 batch.remove(Table::Alerts, fingerprint.to_string());
             }

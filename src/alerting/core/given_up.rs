@@ -46,7 +46,7 @@ impl Core {
             if route.receiver != target.receiver || route.group_key(&route.group_labels(&alert.labels)) != group_key {
                 continue;
             }
-            self.alerts.entry(fingerprint).or_insert_with(|| {
+            if !self.alerts.contains(&fingerprint) {
                 let known = Known {
                     alert: alert.clone(),
                     told: now,
@@ -56,8 +56,8 @@ impl Core {
                     groups: 0,
                 };
                 batch.put(Table::Alerts, fingerprint.to_string(), &known.row());
-                known
-            });
+                self.alerts.insert(fingerprint, known);
+            }
             self.join(&route, &alert.labels, fingerprint, |_| (now.after(route.group_interval), true));
         }
     }
@@ -80,17 +80,32 @@ impl Core {
         let lane = log_key(&target, &notification.group_key);
         self.queue.put_back(&target, lane.clone(), Arc::clone(&notification), at, batch);
         self.log.told_again(&lane, Told::of(&notification.alerts), now, batch);
+        self.tell_ends_after(&target, &lane, &notification, now, batch);
+    }
+
+    /// A notification is told behind all that was told since: of those of its alerts that have ended meanwhile, and that
+    /// its target will think to fire, the end is told after it.
+    pub(super) fn tell_ends_after(
+        &mut self,
+        target: &Target,
+        lane: &str,
+        notification: &Notification,
+        now: Now,
+        batch: &mut Batch,
+    ) {
         let wants_ends = self
             .plan
             .recipients
             .values()
             .flatten()
-            .any(|recipient| *recipient.target == target && recipient.send_resolved);
+            .any(|recipient| *recipient.target == *target && recipient.send_resolved);
         for alert in notification.alerts.iter().filter(|alert| wants_ends && alert.status() == Status::Firing) {
-            if !self.alerts.contains_key(&alert.fingerprint()) {
+            let fingerprint = alert.fingerprint();
+            let told = self.log.get(lane).is_some_and(|entry| entry.told.firing.contains(&fingerprint));
+            if told && !self.alerts.contains(&fingerprint) {
                 let mut alert = alert.clone();
                 alert.ends_at = Some(now.wall.max(alert.starts_at));
-                self.tell_end(&target, &notification.group_key, &alert, at, batch);
+                self.tell_end(target, &notification.group_key, &alert, Mono::of(now.mono), batch);
             }
         }
     }

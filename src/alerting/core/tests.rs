@@ -404,7 +404,7 @@ fn rows_that_are_not_understood_are_left_out() {
         _ => vec![("k".to_string(), b"[]".to_vec())],
     };
     let (core, actions) = Core::restore(plan(CONFIG), 1, time(0), load);
-    assert_eq!((core.queue().0, core.alerts()), (0, (0, 0)));
+    assert_eq!((core.waiting(), core.alerts()), (0, (0, 0)));
     assert!(actions.attempts.is_empty());
 }
 

@@ -60,9 +60,9 @@ impl Core {
         }
         if self.damp(fingerprint, &mut alert, now, batch) {
             // It is told as firing; that the rule, or who posts it, is still there counts.
-            if let Some(known) = self.alerts.get_mut(&fingerprint) {
+            self.alerts.change(&fingerprint, |known| {
                 (known.told, known.updated, known.valid_for) = (Mono::of(now.mono), now.wall, valid_for);
-            }
+            });
             return true;
         }
         let at = Mono::of(now.mono);

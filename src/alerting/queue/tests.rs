@@ -362,3 +362,51 @@ fn what_is_put_back_ends_the_waiting_of_what_stands_before_it() {
     queue.put_back(&target("r"), "one".to_string(), Arc::new(notification("A")), at(1), &mut Batch::default());
     assert!(tries(&mut queue, 1).is_empty(), "it is under way");
 }
+
+#[test]
+fn what_is_older_goes_in_front_of_what_waits_and_behind_what_is_under_way() {
+    let mut queue = Queue::default();
+    queue.skip(99);
+    push(&mut queue, "r", "busy", "A");
+    let first = tries(&mut queue, 0);
+    push(&mut queue, "r", "busy", "B");
+    push(&mut queue, "r", "idle", "C");
+    let row = |alerts: &str| Row { target: target("r"), notification: Arc::new(notification(alerts)) };
+    let older = [(1, "busy", "X"), (2, "idle", "Y"), (3, "busy", "Z"), (4, "new", "N")];
+    queue.restore_older(older.map(|(number, lane, alerts)| (number, lane.to_string(), row(alerts))), at(5));
+    assert_eq!(queue.of(&target("r")), (7, Some(at(0))));
+    assert_eq!(queue.tells_of(&target("r"), "busy").len(), 3);
+    let mut order = Vec::new();
+    let mut under_way = first;
+    while let Some(attempt) = under_way.pop() {
+        order.push(format!("{} {}", attempt.lane, said(&attempt.notification)));
+        queue.confirmed(&attempt, at(6), &mut Batch::default()).unwrap();
+        under_way.extend(tries(&mut queue, 6));
+    }
+    let of = |lane: &str| order.iter().filter_map(|s| s.strip_prefix(lane)).collect::<String>();
+    assert_eq!([of("busy "), of("idle "), of("new ")], ["AXZB", "YC", "N"]);
+    assert_eq!((queue.len(), queue.of(&target("r"))), (0, (0, None)));
+}
+
+#[test]
+fn what_waits_is_counted_by_target_with_the_oldest() {
+    let mut queue = Queue::default();
+    let put = |queue: &mut Queue, lane: &str, alerts: &str, seconds: u64| {
+        queue.push(&target("r"), lane.to_string(), notification(alerts), at(seconds), &mut Batch::default());
+    };
+    assert_eq!(queue.of(&target("r")), (0, None));
+    put(&mut queue, "one", "A", 3);
+    // It takes the place of the other, and has waited since then.
+    put(&mut queue, "one", "A", 5);
+    put(&mut queue, "two", "B", 7);
+    assert_eq!((queue.of(&target("r")), queue.of(&target("s"))), ((2, Some(at(3))), (0, None)));
+    let first = tries(&mut queue, 7).remove(0);
+    queue.confirmed(&first, at(7), &mut Batch::default());
+    assert_eq!(queue.of(&target("r")), (1, Some(at(7))));
+    // Alternating, none is merged: the lane becomes too long.
+    (0..MAX_LANE + 10).for_each(|n| put(&mut queue, "two", ["b", "B"][n % 2], 10 + n as u64));
+    assert_eq!(queue.of(&target("r")), (MAX_LANE, Some(at(7))), "the oldest is under way and stays");
+    assert_eq!(queue.counted(), BTreeMap::from([(target("r"), queue.of(&target("r")))]));
+    queue.retain(|_| false, &mut Batch::default());
+    assert_eq!((queue.len(), queue.of(&target("r"))), (0, (0, None)));
+}

@@ -23,8 +23,12 @@ pub(super) fn config(text: &str) -> AlertingConfig {
 
 pub(super) fn rig(dir: &Path, text: &str, options: Options) -> Rig {
     let registry = Registry::new();
-    let runtime = runtime::Handle::current();
     let store = Store::open(dir, &registry).unwrap();
+    rig_on(store, registry, text, options)
+}
+
+fn rig_on(store: Store, registry: Registry, text: &str, options: Options) -> Rig {
+    let runtime = runtime::Handle::current();
     let pool = Pool::new(PoolConfig::default(), &registry, runtime.clone()).unwrap();
     let alerting = Alerting::start(&config(text), options, store, pool, &registry, &runtime).unwrap();
     Rig { alerting, registry }
@@ -92,8 +96,8 @@ async fn an_alert_arrives_firing_and_resolved_and_is_counted() {
     assert_eq!(value("watchfire_notifications_total", Some("hook")), 2.0);
     assert_eq!(value("watchfire_notifications_failed_total", None), 0.0);
     assert_eq!(value("watchfire_notification_latency_seconds", Some("webhook")), 2.0);
-    assert_eq!(value("watchfire_notification_queue_length", None), 0.0);
-    assert_eq!(value("watchfire_notification_queue_oldest_seconds", None), 0.0);
+    assert_eq!(value("watchfire_notification_queue_length", Some("hook")), 0.0);
+    assert_eq!(value("watchfire_notification_queue_oldest_seconds", Some("hook")), 0.0);
     assert_eq!(value("watchfire_alerts", None), 0.0);
 }
 
@@ -133,6 +137,85 @@ async fn a_sink_that_hangs_delays_no_other() {
     }
     assert!(metric(&rig.registry, "watchfire_notification_queue_oldest_seconds", None) > 0.0);
     assert_eq!(rig.alerting.shutdown(Duration::from_millis(100)).await, 50, "these stay for the next start");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_is_shown_by_receiver_from_the_start_and_until_the_receiver_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (address, memory) = far_side(vec![(503, vec![], "")]).await;
+    let text = |second: &str| {
+        format!(
+            "route: {{receiver: hook, group_by: ['...']}}\n\
+             receivers: [{{name: hook, webhook_configs: [{{url: 'http://{address}/'}}, {{url: 'http://{address}/'}}]}},\n\
+             {{name: {second}, webhook_configs: [{{url: 'http://{address}/'}}]}}]\n"
+        )
+    };
+    let rig = rig(dir.path(), &text("idle"), Options::default());
+    let shown = |name: &str| {
+        let family = rig.registry.gather().into_iter().find(|f| f.name() == name).unwrap();
+        let label = |m: &prometheus::proto::Metric, name: &str| {
+            m.get_label().iter().find(|l| l.name() == name).unwrap().value().to_string()
+        };
+        let of = |m: &prometheus::proto::Metric| (label(m, "receiver"), label(m, "integration"), m.get_gauge().value());
+        family.get_metric().iter().map(of).collect::<Vec<_>>()
+    };
+    let series = |receiver: &str, value: f64| (receiver.to_string(), "webhook".to_string(), value);
+    for name in ["watchfire_notification_queue_length", "watchfire_notification_queue_oldest_seconds"] {
+        assert_eq!(shown(name), [series("hook", 0.0), series("idle", 0.0)]);
+    }
+    rig.alerting.receive(vec![alert("Disk", false)]);
+    seen(&memory, 2).await;
+    assert_eq!(shown("watchfire_notification_queue_length"), [series("hook", 2.0), series("idle", 0.0)]);
+    let ages = shown("watchfire_notification_queue_oldest_seconds");
+    assert!(ages[0].2 > 0.0 && ages[0].2 < 60.0 && ages[1].2 == 0.0, "{ages:?}");
+    let later = shown("watchfire_notification_queue_oldest_seconds");
+    assert!(later[0].2 > ages[0].2, "it grows by itself");
+    rig.alerting.reload(&config(&text("other")), Options::default()).await;
+    assert_eq!(rig.alerting.receivers().await, ["hook", "other"]);
+    assert_eq!(shown("watchfire_notification_queue_length"), [series("hook", 2.0), series("other", 0.0)]);
+    rig.alerting.shutdown(Duration::from_millis(100)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_store_has_that_opens_late_is_told_before_what_is_new_and_survives() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("watchfire.redb");
+    let (address, memory) = far_side(vec![(503, vec![], "")]).await;
+    let first = rig(dir.path(), &webhook(address), Options::default());
+    first.alerting.receive(vec![alert("Disk", false)]);
+    seen(&memory, 1).await;
+    assert_eq!(first.alerting.shutdown(Duration::from_secs(5)).await, 1);
+    drop(first);
+
+    let kept = dir.path().join("kept");
+    let hide = || {
+        std::fs::rename(&file, &kept).unwrap();
+        std::fs::create_dir(&file).unwrap();
+    };
+    // The file is closed by the task, which ends when nobody can tell it anything any more.
+    for _ in 0..1000 {
+        if Store::open(dir.path(), &Registry::new()).is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    hide();
+    let (address, memory) = far_side(vec![(503, vec![], ""), (503, vec![], ""), (200, vec![], "")]).await;
+    let registry = Registry::new();
+    let store = Store::unavailable(dir.path(), &registry, Duration::from_millis(20)).unwrap();
+    let second = rig_on(store, registry, &webhook(address), Options::default());
+    second.alerting.receive(vec![alert("Cpu", false)]);
+    assert_eq!(seen(&memory, 1).await, ["firing Cpu"]);
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&kept, &file).unwrap();
+    assert_eq!(seen(&memory, 2).await[1], "firing Disk");
+    second.alerting.receive(vec![alert("Disk", true)]);
+    let said = seen(&memory, 5).await;
+    let place = |what: &str| said.iter().rposition(|s| s == what);
+    assert!(place("firing Disk") < place("resolved Disk") && place("firing Cpu").is_some(), "{said:?}");
+    assert_eq!(second.alerting.shutdown(Duration::from_secs(5)).await, 0);
+    let alerts = second.alerting.alerts().await;
+    assert!(alerts.is_empty(), "after a stop nothing answers");
 }
 
 #[test]

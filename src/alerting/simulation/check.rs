@@ -66,7 +66,7 @@ impl World {
     /// In the end, when nothing is under way.
     pub(super) fn check(&self) {
         let core = self.core.as_ref().unwrap();
-        assert_eq!(core.queue().0, 0, "the queue is empty in the end");
+        assert_eq!(core.waiting(), 0, "the queue is empty in the end");
         assert!(self.rows.keys().all(|(table, _)| *table != Table::Queue), "and so is the stored one");
         let heard = self.check_arrived();
         for source in self.sources.iter().filter(|source| source.ever_fired) {

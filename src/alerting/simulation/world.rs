@@ -268,6 +268,7 @@ impl World {
     }
 
     fn act(&mut self, actions: Actions) {
+        self.core.as_ref().unwrap().assert_counted();
         self.store(&actions);
         for attempt in actions.attempts {
             let stored = self.rows.contains_key(&(Table::Queue, row_key(attempt.number)));
@@ -440,7 +441,7 @@ impl World {
 
     /// Whether something is not confirmed.
     fn waits(&self) -> bool {
-        self.core.as_ref().is_some_and(|core| core.queue().0 > 0) || !self.flights.is_empty()
+        self.core.as_ref().is_some_and(|core| core.waiting() > 0) || !self.flights.is_empty()
     }
 
     /// Whether an end is held back.

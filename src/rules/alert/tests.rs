@@ -183,6 +183,30 @@ fn a_restored_alert_goes_on_where_it_was() {
     assert_eq!(states, "FFFr", "while history fills it is left alone");
 }
 
+#[test]
+fn what_is_known_late_of_an_alert_counts_where_it_waits_or_is_not_known() {
+    let firing = State::Firing { since: at(0).wall, kept_since: None };
+    let ended = State::Resolved { since: at(0).wall, at: at(0) };
+    let late = |alerts: &mut Alerts, state: State| {
+        let began = Moment { wall: at(0).wall, mono: -1_000_000 };
+        let alert = ActiveAlert::kept(7, Labels::empty(), 1.0, state, began);
+        alerts.restore_late(finding(1.0).labels, alert, at(20), Duration::from_secs(30));
+        let began = alerts.iter().next().map(|(_, a)| a.active_at == began);
+        let (unsaved, gone) = alerts.take_changes(&mut 100);
+        (letter(alerts), began, unsaved.iter().map(|(number, _, _)| *number).collect::<Vec<_>>(), gone)
+    };
+    let evaluated = |hold: u64| {
+        let mut alerts = Alerts::new(timing(hold, 0));
+        alerts.step(at(15), vec![finding(1.0)]).unwrap();
+        alerts
+    };
+    assert_eq!(late(&mut Alerts::new(timing(60, 0)), firing), ('F', Some(true), vec![7], vec![]));
+    assert_eq!(late(&mut evaluated(60), State::Pending), ('p', Some(true), vec![7], vec![]));
+    assert_eq!(late(&mut evaluated(60), firing), ('F', Some(true), vec![7], vec![]));
+    assert_eq!(late(&mut evaluated(60), ended), ('p', Some(false), vec![100], vec![7]));
+    assert_eq!(late(&mut evaluated(0), firing), ('F', Some(false), vec![100], vec![7]));
+}
+
 /// The state after the last of `conditions`, said as a whole and without any memory of states in between.
 fn model(hold: usize, keep: usize, conditions: &[bool]) -> char {
     let steps = conditions.len();

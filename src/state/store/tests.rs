@@ -154,6 +154,114 @@ fn a_store_that_cannot_be_written_keeps_rows_in_memory_says_so_and_writes_them_l
     assert_eq!(rows(&open(dir.path())), [("b".to_string(), 2), ("c".to_string(), 3)]);
 }
 
+/// A directory in which no file can be opened, until `usable`.
+fn blocked(dir: &Path) {
+    let (file, kept) = (dir.join("watchfire.redb"), dir.join("kept"));
+    if file.exists() {
+        fs::rename(&file, kept).unwrap();
+    }
+    fs::create_dir(file).unwrap();
+}
+
+fn usable(dir: &Path) {
+    let (file, kept) = (dir.join("watchfire.redb"), dir.join("kept"));
+    fs::remove_dir(&file).unwrap();
+    if kept.exists() {
+        fs::rename(kept, file).unwrap();
+    }
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+/// So long does nothing happen that should not.
+const MOMENT: Duration = Duration::from_millis(100);
+
+#[test]
+fn what_lies_in_a_file_that_opens_late_is_seen_before_it_is_written_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.write(batch(&[("a", Some(1)), ("b", Some(2)), ("c", Some(3))]));
+    drop(store);
+    blocked(dir.path());
+    let registry = Registry::new();
+    let store = Store::unavailable(dir.path(), &registry, Duration::from_millis(20)).unwrap();
+    let mut unseen = store.unseen(&[Table::Queue]).unwrap();
+    let mut of_others = store.unseen(&[Table::Alerts, Table::Silences]).unwrap();
+    assert!(rows(&store).is_empty());
+    store.write(batch(&[("b", Some(20)), ("c", None), ("d", Some(40))]));
+    wait(&store);
+    thread::sleep(MOMENT);
+    assert!(unseen.rows_now().is_none());
+    assert_eq!(metric(&registry, "watchfire_storage_up"), 0.0);
+
+    usable(dir.path());
+    let found = block_on(unseen.rows()).unwrap();
+    let row = |key: &str, row: &str, overtaken| StoredRow { key: key.to_string(), row: row.into(), overtaken };
+    let expected = vec![row("a", "1", false), row("b", "2", true), row("c", "3", true)];
+    assert_eq!(found, StoredRows::from([(Table::Queue, expected)]));
+    let nothing = StoredRows::from([(Table::Alerts, Vec::new()), (Table::Silences, Vec::new())]);
+    assert_eq!(block_on(of_others.rows()).unwrap(), nothing);
+    // Another's tables are written meanwhile, and nobody waits for what is held back.
+    let mut others = Batch::default();
+    others.put(Table::Flapping, "f", &1);
+    store.write(others);
+    wait(&store);
+    thread::sleep(MOMENT);
+    assert_eq!(metric(&registry, "watchfire_storage_up"), 1.0);
+    assert_eq!(metric(&registry, "watchfire_storage_unwritten_rows"), 3.0);
+    let in_file = |table: Table| lock(&store.owner.shared.file).as_ref().unwrap().load(table).unwrap();
+    assert_eq!((in_file(Table::Queue).len(), in_file(Table::Flapping).len()), (3, 1));
+    assert_eq!(rows(&store).len(), 3, "both together");
+    assert!(store.unseen(&[Table::DeadLetters]).is_none(), "who comes later reads it as ever");
+
+    store.write(batch(&[("a", None), ("0", Some(1))]));
+    unseen.taken_over();
+    store.write(batch(&[("e", Some(50))]));
+    wait(&store);
+    drop(store);
+    let expected = [("0", 1), ("b", 20), ("d", 40), ("e", 50)].map(|(key, row)| (key.to_string(), row));
+    assert_eq!(rows(&open(dir.path())), expected);
+}
+
+#[test]
+fn an_agent_that_ends_before_it_has_seen_what_lies_there_adds_to_it_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    store.write(batch(&[("a", Some(1)), ("b", Some(2))]));
+    drop(store);
+    blocked(dir.path());
+    let store = Store::unavailable(dir.path(), &Registry::new(), Duration::from_secs(60)).unwrap();
+    let unseen = store.unseen(&[Table::Queue]).unwrap();
+    store.write(batch(&[("a", None), ("b", Some(20)), ("c", Some(30)), ("d", None)]));
+    wait(&store);
+    usable(dir.path());
+    drop(unseen);
+    drop(store);
+    let expected = [("a", 1), ("b", 2), ("c", 30)].map(|(key, row)| (key.to_string(), row));
+    assert_eq!(rows(&open(dir.path())), expected);
+}
+
+#[test]
+fn a_late_file_is_looked_for_though_nothing_is_written_and_there_may_be_none() {
+    let dir = tempfile::tempdir().unwrap();
+    blocked(dir.path());
+    let registry = Registry::new();
+    let store = Store::unavailable(dir.path(), &registry, Duration::from_millis(20)).unwrap();
+    let mut unseen = store.unseen(&[Table::Queue]).unwrap();
+    thread::sleep(MOMENT);
+    usable(dir.path());
+    assert_eq!(block_on(unseen.rows()).unwrap(), StoredRows::from([(Table::Queue, Vec::new())]));
+    unseen.taken_over();
+    store.write(batch(&[("a", Some(1))]));
+    wait(&store);
+    assert_eq!(metric(&registry, "watchfire_storage_up"), 1.0);
+    assert!(open(&dir.path().join("other")).unseen(&[Table::Queue]).is_none());
+    drop(store);
+    assert_eq!(rows(&open(dir.path())).len(), 1);
+}
+
 #[test]
 fn an_idle_store_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
