@@ -1,6 +1,7 @@
 //! An alert that alerting knows, and how it is kept over a restart.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ pub(super) struct Known {
     pub valid_for: Duration,
     /// What came with it, if it is from elsewhere; rules have nothing of that.
     pub posted: Option<Posted>,
+    /// The actions that its rule names; none after a restart until the rule tells again.
+    pub actions: Arc<[String]>,
     /// How many groups it is in.
     pub groups: usize,
 }
@@ -123,7 +126,7 @@ impl Known {
                 .map_or(resolve_timeout, Duration::from_millis)
         });
         let valid_for = left.unwrap_or(Duration::ZERO);
-        Known { alert, told: Mono::of(now.mono), updated: now.wall, valid_for, posted, groups: 0 }
+        Known { alert, told: Mono::of(now.mono), updated: now.wall, valid_for, posted, actions: Arc::default(), groups: 0 }
     }
 
     /// 1 if it fires, to be counted.

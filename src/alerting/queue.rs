@@ -266,6 +266,20 @@ impl Queue {
         tries
     }
 
+    /// What was taken to be tried is not: not before then.
+    pub fn postpone(&mut self, attempt: &Attempt, until: Mono) {
+        let Some(lanes) = self.targets.get_mut(&attempt.target) else { return };
+        let first = lanes.lanes.get_mut(&attempt.lane).and_then(VecDeque::front_mut);
+        let Some(first) = first.filter(|first| first.number == attempt.number && first.in_flight) else { return };
+        first.in_flight = false;
+        first.not_before = until;
+        lanes.in_flight -= 1;
+        lanes.tried.pop_back();
+        if !self.stopping {
+            lanes.ready.insert(first.key(&attempt.lane));
+        }
+    }
+
     /// When something can be tried next.
     pub fn next_try(&self) -> Option<Mono> {
         self.targets

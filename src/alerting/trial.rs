@@ -178,6 +178,7 @@ mod tests {
             expr: String::new(),
             threshold: None,
             top: Vec::new(),
+            actions: Arc::default(),
         }
     }
 

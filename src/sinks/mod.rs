@@ -65,13 +65,15 @@ pub use context::{Chart, Charts, SinkContext};
 pub use desktop::DesktopConfig;
 pub use discord::DiscordConfig;
 pub use email::{EmailConfig, Smarthost, ThreadingConfig};
-pub use exec::ExecConfig;
+pub(crate) use exec::{command_for, masked, tail};
+pub use exec::{ExecConfig, RunLimits};
 pub use global::GlobalConfig;
 pub use gotify::GotifyConfig;
 pub use http::{
     Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, Question, TlsConfig, TlsVersion, without_user,
 };
 pub(crate) use http::{Outgoing, is_http, is_set, one_of, secret};
+pub(crate) use message::check_timeout;
 pub use jira::JiraConfig;
 pub use journald::JournaldConfig;
 pub use log::LogConfig;
@@ -114,6 +116,11 @@ pub trait SinkConfig: fmt::Debug + Send + Sync {
 
     /// Makes relative paths start at `dir`, the directory of the configuration's file.
     fn resolve_paths(&mut self, _dir: &Path) {}
+
+    /// The command that delivers, and how often it may be run, where that is how it is done.
+    fn command(&self) -> Option<(&[String], RunLimits)> {
+        None
+    }
 
     /// What delivers to that place.
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink>;

@@ -99,6 +99,7 @@ impl Agent {
             expr: "up == 0".to_string(),
             threshold: Some(0.0),
             top: Vec::new(),
+            actions: Arc::default(),
         };
         self.handle(Event::Alerts(instances.iter().map(alert).collect()));
     }
@@ -134,6 +135,7 @@ impl Agent {
             expr: "up == 0".to_string(),
             threshold: None,
             top: Vec::new(),
+            actions: Arc::default(),
         };
         self.handle(Event::Alerts(vec![alert]));
     }
