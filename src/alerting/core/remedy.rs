@@ -140,13 +140,16 @@ impl Core {
         fires && !self.flaps.holds(fingerprint)
     }
 
+    fn is_for(&self, action: &ActionConfig, fingerprint: Fingerprint) -> bool {
+        self.alerts.get(&fingerprint).is_some_and(|known| action.is_for(&known.alert.labels, &known.actions))
+    }
+
     /// Decides what is to be done about alerts now.
     pub(super) fn act_upon(&mut self, now: Now, actions: &mut Actions) {
         let at = Mono::of(now.mono);
         for (fingerprint, trigger) in std::mem::take(&mut self.remedies.news) {
-            let Some(known) = self.alerts.get(&fingerprint) else { continue };
-            let is_for = |a: &&Arc<ActionConfig>| a.is_for(&known.alert.labels, &known.actions);
-            let all: Vec<Arc<ActionConfig>> = self.plan.actions.iter().filter(is_for).cloned().collect();
+            let all = self.plan.actions.iter().filter(|action| self.is_for(action, fingerprint));
+            let all: Vec<Arc<ActionConfig>> = all.cloned().collect();
             for action in all {
                 let key = (action.name.clone(), fingerprint);
                 if trigger == Trigger::Resolved {
@@ -167,7 +170,10 @@ impl Core {
         let due: Vec<Key> = self.remedies.repeats.iter().filter(|(_, due)| **due <= at).map(|(k, _)| k.clone()).collect();
         for key in due {
             self.remedies.repeats.remove(&key);
-            if let Some(action) = self.plan.action(&key.0).filter(|_| !self.remedies.waiting.contains_key(&key)) {
+            let wanted = |action: &Arc<ActionConfig>| {
+                !self.remedies.waiting.contains_key(&key) && self.is_for(action, key.1)
+            };
+            if let Some(action) = self.plan.action(&key.0).filter(wanted) {
                 self.consider(&action, key.1, Trigger::Repeat, now, actions);
             }
         }
@@ -197,6 +203,9 @@ impl Core {
         let alert = waiting.ended.or_else(|| Some(self.alerts.get(&key.1)?.alert.clone()));
         let (number, trigger) = (waiting.number, waiting.trigger);
         match (self.plan.action(&key.0), alert) {
+            (Some(action), Some(_)) if trigger != Trigger::Resolved && !self.is_for(&action, key.1) => {
+                self.not_run(number, key.1, "it is no longer for this alert", now, actions);
+            }
             (Some(action), Some(alert)) => {
                 self.decide(Case { action, fingerprint: key.1, trigger, alert, row: Some(number) }, now, actions);
             }

@@ -80,6 +80,7 @@ impl Core {
         let as_known = known.is_some_and(|known| {
             (known.alert.starts_at, known.alert.ends_at) == (alert.starts_at, alert.ends_at)
                 && known.alert.details.flapping == alert.details.flapping
+                && known.actions == actions
                 // A time-out need not be known after a restart.
                 && (known.posted == posted || posted.is_some_and(|p| p.timeout) && known.posted.is_some_and(|k| k.timeout))
         });

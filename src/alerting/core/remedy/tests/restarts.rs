@@ -38,11 +38,11 @@ fn what_was_under_way_when_the_agent_died_is_told_to_be_interrupted_and_is_not_r
 
 #[test]
 fn what_waited_waits_on_after_a_restart() {
-    let mut agent = Agent::new(RESTART);
+    let named = "[{name: restart, command: [x]}]";
+    let mut agent = Agent::new(named);
     agent.silence("alertname=Down", 600);
-    agent.fires("Down", 0);
-    agent.restart(5, ROUTE, RESTART);
-    agent.fires("Down", 0);
+    agent.tell_named("Down", 0, true, &["restart"]);
+    agent.restart(5, ROUTE, named);
     agent.until(599);
     assert!(agent.orders.is_empty());
     agent.until(606);
@@ -87,6 +87,9 @@ fn a_reload_lets_run_what_runs_and_forgets_what_waits_for_an_action_that_is_gone
             "firing waiting the alert is silenced"
         ]
     );
+    let otherwise = "[{name: b, command: [x], matchers: [alertname=Other]}]";
+    agent.handle(Event::Plan(Box::new(plan(ROUTE, otherwise))));
+    assert_eq!(agent.log()[3], "firing skipped it is no longer for this alert");
     // One that is new does not act upon what fires already.
     agent.handle(Event::Plan(Box::new(plan(ROUTE, "[{name: c, command: [x], matchers: [alertname=Down]}]"))));
     agent.until(6000);
