@@ -101,8 +101,8 @@ pub(super) fn need(entry: Option<&Entry>, now: &Told, send_resolved: bool, repea
 #[derive(Default, Debug)]
 pub(super) struct Came {
     pub all: BTreeSet<Fingerprint>,
-    /// Those that this run knew too, and has seen end.
-    pub ended: BTreeSet<Fingerprint>,
+    /// Those that this run knew already.
+    pub met: BTreeSet<Fingerprint>,
 }
 
 /// All entries.
@@ -129,18 +129,19 @@ impl Log {
         self.entries.insert(key, entry);
     }
 
-    /// Takes over an entry of an earlier run that this run has changed: what it says of the alerts that `came` with it. Of
-    /// others, what was told last is in the entry of this run, or in what it has forgotten.
+    /// Takes over an entry of an earlier run that this run has changed: what it says of the alerts that `came` with it, as
+    /// far as the entry of this run says nothing of them.
     pub fn restore_older(&mut self, key: String, mut older: Entry, came: &Came, now: Now, batch: &mut Batch) {
-        let known = self.entries.get(&key).map(|entry| entry.told.resolved.clone()).unwrap_or_default();
-        let cut = |told: &mut Told| told.firing.retain(|f| came.all.contains(f) && !known.contains(f));
+        let own = self.entries.get(&key).map(|entry| entry.told.clone()).unwrap_or_default();
+        let is_said = |f: &Fingerprint| own.firing.contains(f) || own.resolved.contains(f);
+        let cut = |told: &mut Told| told.firing.retain(|f| came.all.contains(f) && !is_said(f));
         cut(&mut older.told);
         older.confirmed.iter_mut().for_each(cut);
         if older.told.firing.is_empty() {
             return;
         }
-        // What this run has told of their ends is not known any more: should they fire again, that is news.
-        let ended: Vec<Fingerprint> = older.told.firing.intersection(&came.ended).copied().collect();
+        // Whether this run has told that they ended, and forgotten it, is not known: should they fire, that is news.
+        let met: Vec<Fingerprint> = older.told.firing.intersection(&came.met).copied().collect();
         if let Some(entry) = self.entries.get_mut(&key) {
             entry.told.firing.extend(older.told.firing);
             if let Some(confirmed) = older.confirmed {
@@ -150,7 +151,7 @@ impl Log {
             self.restore(key.clone(), older, now);
         }
         if let Some(entry) = self.entries.get_mut(&key) {
-            entry.lapsed.extend(ended);
+            entry.lapsed.extend(met);
             batch.put(Table::NotificationLog, key, entry);
         }
     }

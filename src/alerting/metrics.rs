@@ -36,14 +36,16 @@ pub(super) struct Metrics {
     actions: remedy::Metrics,
 }
 
+/// How many notifications wait for each target, and since when the oldest does.
+type Waiting = BTreeMap<Arc<Target>, (usize, Option<Instant>)>;
+
 /// What waits for each target. Made into series when it is asked for: the age of the oldest grows by itself, and targets
 /// go.
 #[derive(Clone)]
 struct Queues {
     length: IntGaugeVec,
     oldest: GaugeVec,
-    /// How many notifications wait, and since when the oldest does.
-    targets: Arc<Mutex<BTreeMap<Arc<Target>, (usize, Option<Instant>)>>>,
+    targets: Arc<Mutex<Waiting>>,
 }
 
 impl Queues {
@@ -65,7 +67,7 @@ impl Queues {
         })
     }
 
-    fn targets(&self) -> MutexGuard<'_, BTreeMap<Arc<Target>, (usize, Option<Instant>)>> {
+    fn targets(&self) -> MutexGuard<'_, Waiting> {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

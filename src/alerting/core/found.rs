@@ -65,6 +65,10 @@ impl Core {
         for (_, overtaken, stored) in read::<Stored>(&rows, Table::Alerts) {
             let mut known = Known::restore(stored, self.plan.resolve_timeout, now);
             let fingerprint = known.alert.fingerprint();
+            came.all.insert(fingerprint);
+            if overtaken || self.alerts.contains(&fingerprint) {
+                came.met.insert(fingerprint);
+            }
             if self.alerts.contains(&fingerprint) {
                 continue;
             }
@@ -72,9 +76,7 @@ impl Core {
                 // This run has seen it end, and need not have told those who knew from before that it fires.
                 known.alert.ends_at.get_or_insert(now.wall.max(known.alert.starts_at));
                 batch.put(Table::Alerts, fingerprint.to_string(), &known.row());
-                came.ended.insert(fingerprint);
             }
-            came.all.insert(fingerprint);
             self.alerts.insert(fingerprint, known);
         }
         for (key, overtaken, entry) in read::<Entry>(&rows, Table::NotificationLog) {
