@@ -326,7 +326,8 @@ fn flags_and_commands_that_the_readme_names_are_there() {
     let below = ["rules", "config"].map(|what| help(&["check", what])).concat()
         + &["rules", "notify", "route"].map(|what| help(&["test", what])).concat()
         + &["add", "list", "expire"].map(|what| help(&["silence", what])).concat();
-    let everywhere = all.clone() + &below + &["query", "backtest", "alerts", "actions"].map(|what| help(&[what])).concat();
+    let everywhere =
+        all.clone() + &below + &["query", "backtest", "alerts", "actions"].map(|what| help(&[what])).concat();
     let known: BTreeSet<&str> = regex(r"--[a-z][a-z.-]*").find_iter(&everywhere).map(|m| m.as_str()).collect();
     // Those of cargo, systemctl, promtool and a benchmark.
     let others = [
@@ -350,8 +351,8 @@ fn flags_and_commands_that_the_readme_names_are_there() {
         let flag = found.as_str().trim_end_matches('.').replace("--no-", "--").replace("NAME", "cpu");
         assert!(others.contains(&&*flag) || known.contains(&*flag), "{} is not a flag", found.as_str());
     }
-    for found in
-        regex(r"watchfire (run|scrape|query|check|test|backtest|alerts|actions|silence)(?: (\w+))?").captures_iter(&readme)
+    for found in regex(r"watchfire (run|scrape|query|check|test|backtest|alerts|actions|silence)(?: (\w+))?")
+        .captures_iter(&readme)
     {
         let (command, below) = (&found[1], found.get(2).map(|m| m.as_str()));
         assert!(all.contains(&format!("\n  {command} ")), "{command}");

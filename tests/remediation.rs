@@ -88,7 +88,7 @@ groups:
     rules:
       - alert: NginxDown
         expr: absent(namedprocess_namegroup_num_procs{{groupname="web"}} > 0)
-        for: 1s
+        for: 3s
         annotations: {{summary: nginx is not running}}
         actions: [start-nginx]
 alerting:
@@ -102,7 +102,8 @@ alerting:
     let agent = setup.start();
     let group = [("groupname", "web")];
     agent.wait_for("namedprocess_namegroup_num_procs", &group, |processes| processes == 1.0);
-    let counted = |result| agent.metrics().value("watchfire_actions_total", &[("action", "start-nginx"), ("result", result)]);
+    let counted =
+        |result| agent.metrics().value("watchfire_actions_total", &[("action", "start-nginx"), ("result", result)]);
     assert_eq!((counted("ok"), counted("failed")), (Some(0.0), Some(0.0)), "counters are there from the start");
     assert!(actions(&setup).is_empty() && hook.posts().is_empty());
 

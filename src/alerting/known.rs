@@ -128,7 +128,15 @@ impl Known {
                 .map_or(resolve_timeout, Duration::from_millis)
         });
         let valid_for = left.unwrap_or(Duration::ZERO);
-        Known { alert, told: Mono::of(now.mono), updated: now.wall, valid_for, posted, actions: actions.into(), groups: 0 }
+        Known {
+            alert,
+            told: Mono::of(now.mono),
+            updated: now.wall,
+            valid_for,
+            posted,
+            actions: actions.into(),
+            groups: 0,
+        }
     }
 
     /// 1 if it fires, to be counted.

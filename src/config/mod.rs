@@ -232,7 +232,7 @@ mod tests {
         for part in [
             "watchfire.yaml:3:10: warning: nothing leads to the action \"idle\"",
             "watchfire.yaml:4:10: there are two actions named \"mend\"",
-            "watchfire.yaml:5:61: the action \"mned\" is not defined, did you mean \"mend\"?",
+            "watchfire.yaml:5:59: the action \"mned\" is not defined, did you mean \"mend\"?",
         ] {
             assert!(said.contains(part), "{part}:\n{said}");
         }

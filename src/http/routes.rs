@@ -146,7 +146,10 @@ impl<A: App> Routes<A> {
             Handler::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "Watchfire is not ready.\n"),
             Handler::Chart => self.api.chart(&*self.app, &request).await,
             Handler::Graph => graph(request.uri.query().unwrap_or_default()),
-            Handler::Actions => actions::answer(self.app.alerting(), request.uri.query().unwrap_or_default()).await,
+            Handler::Actions => {
+                let whole = access.may_change(peer, host(&request), &request.headers).is_ok();
+                actions::answer(self.app.alerting(), request.uri.query().unwrap_or_default(), whole).await
+            }
             Handler::Reload => match access.may_change(peer, host(&request), &request.headers) {
                 Ok(()) => self.reload().await,
                 Err(why) => text(StatusCode::FORBIDDEN, why),

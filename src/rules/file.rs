@@ -187,7 +187,8 @@ impl Reader<'_> {
         let labels = self.templates(&alert, labels);
         let annotations = self.templates(&alert, &annotations);
         let actions = node.get("actions").map(|n| self.action_names(n)).unwrap_or_default();
-        let spec = AlertingSpec { alert, query: query?, hold, keep_firing, labels, annotations, actions: actions.into() };
+        let spec =
+            AlertingSpec { alert, query: query?, hold, keep_firing, labels, annotations, actions: actions.into() };
         Some(RuleSpec::Alerting(spec))
     }
 

@@ -14,12 +14,7 @@ use crate::yaml::{Document, Faults, Node, read_text};
 /// Reads all files that the `rule_files` of a configuration name, relative to `base`, the directory of the
 /// configuration file. `node` is the list, for the place of its faults; `faults` must have been told of its file.
 /// `actions`: the names of those that the configuration has.
-pub fn read_rule_files(
-    node: &Node,
-    base: &Path,
-    actions: &BTreeSet<&str>,
-    faults: &mut Faults,
-) -> Vec<GroupSpec> {
+pub fn read_rule_files(node: &Node, base: &Path, actions: &BTreeSet<&str>, faults: &mut Faults) -> Vec<GroupSpec> {
     let mut groups = Vec::new();
     let mut done: Vec<PathBuf> = Vec::new();
     // Faults within the files name those files; they are added when all is said about the list itself.
@@ -130,7 +125,7 @@ mod tests {
             "dir: not a regular file",
             "bad.yaml:2:3: unknown key \"nam\", did you mean \"name\"?",
             "bad.yaml:2:3: a group needs a name",
-            "acts.yaml:4:45: the action \"mned\" is not defined, did you mean \"mend\"?",
+            "acts.yaml:4:42: the action \"mned\" is not defined, did you mean \"mend\"?",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

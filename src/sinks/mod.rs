@@ -65,20 +65,20 @@ pub use context::{Chart, Charts, SinkContext};
 pub use desktop::DesktopConfig;
 pub use discord::DiscordConfig;
 pub use email::{EmailConfig, Smarthost, ThreadingConfig};
-pub(crate) use exec::{command_for, masked, tail};
 pub use exec::{ExecConfig, RunLimits};
+pub(crate) use exec::{command_for, masked, tail};
 pub use global::GlobalConfig;
 pub use gotify::GotifyConfig;
 pub use http::{
     Authorization, BasicAuth, Header, HttpClient, HttpConfig, OAuth2, Question, TlsConfig, TlsVersion, without_user,
 };
 pub(crate) use http::{Outgoing, is_http, is_set, one_of, secret};
-pub(crate) use message::check_timeout;
 pub use jira::JiraConfig;
 pub use journald::JournaldConfig;
 pub use log::LogConfig;
 pub use matrix::MatrixConfig;
 pub use mattermost::MattermostConfig;
+pub(crate) use message::check_timeout;
 pub use msteams::MsTeamsConfig;
 pub use msteamsv2::MsTeamsV2Config;
 #[cfg(test)]

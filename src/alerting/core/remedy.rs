@@ -167,12 +167,12 @@ impl Core {
         let waited = self.remedies.waiting.iter().filter(|(_, waiting)| waiting.look <= at);
         let waited: Vec<Key> = waited.map(|(key, _)| key.clone()).collect();
         waited.into_iter().for_each(|key| self.reconsider(key, now, actions));
-        let due: Vec<Key> = self.remedies.repeats.iter().filter(|(_, due)| **due <= at).map(|(k, _)| k.clone()).collect();
+        let due: Vec<Key> =
+            self.remedies.repeats.iter().filter(|(_, due)| **due <= at).map(|(k, _)| k.clone()).collect();
         for key in due {
             self.remedies.repeats.remove(&key);
-            let wanted = |action: &Arc<ActionConfig>| {
-                !self.remedies.waiting.contains_key(&key) && self.is_for(action, key.1)
-            };
+            let wanted =
+                |action: &Arc<ActionConfig>| !self.remedies.waiting.contains_key(&key) && self.is_for(action, key.1);
             if let Some(action) = self.plan.action(&key.0).filter(wanted) {
                 self.consider(&action, key.1, Trigger::Repeat, now, actions);
             }
@@ -335,13 +335,7 @@ impl Core {
     }
 
     /// Changes a row of the audit log, and what is told with the alert.
-    fn close(
-        &mut self,
-        number: u64,
-        fingerprint: Fingerprint,
-        change: impl FnOnce(&mut Entry),
-        actions: &mut Actions,
-    ) {
+    fn close(&mut self, number: u64, fingerprint: Fingerprint, change: impl FnOnce(&mut Entry), actions: &mut Actions) {
         let changed = self.remedies.audit.change(number, change, &mut actions.batch);
         if let Some((action, line)) = changed.map(|entry| (entry.action.clone(), entry.line())) {
             self.tell_line(fingerprint, &action, line, &mut actions.batch);
@@ -349,7 +343,8 @@ impl Core {
     }
 
     fn report(&self, number: u64, took: Option<Duration>, actions: &mut Actions) {
-        let deed = |entry: &Entry| Deed { action: entry.action.clone(), result: entry.result, took, line: entry.line() };
+        let deed =
+            |entry: &Entry| Deed { action: entry.action.clone(), result: entry.result, took, line: entry.line() };
         actions.deeds.extend(self.remedies.audit.get(number).map(deed));
     }
 

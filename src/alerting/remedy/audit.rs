@@ -85,7 +85,9 @@ impl Audit {
         }
         let mut gone = Vec::new();
         while self.entries.len() - gone.len() > MAX_ENTRIES {
-            let Some([not_run, ran]) = of.values_mut().max_by_key(|[not_run, ran]| not_run.len() + ran.len()) else { break };
+            let Some([not_run, ran]) = of.values_mut().max_by_key(|[not_run, ran]| not_run.len() + ran.len()) else {
+                break;
+            };
             let longer = if ran.len() >= not_run.len() { ran } else { not_run };
             gone.extend(longer.pop_front());
         }

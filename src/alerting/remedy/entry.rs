@@ -179,7 +179,10 @@ mod tests {
             line(Result::Failed, "exit 1", Some(52), "a\n no such unit \n\n"),
             "restart-nginx: exit 1 after 0.05 s: no such unit"
         );
-        assert_eq!(line(Result::Timeout, "timed out after 30s", Some(30_000), ""), "restart-nginx: timed out after 30s");
+        assert_eq!(
+            line(Result::Timeout, "timed out after 30s", Some(30_000), ""),
+            "restart-nginx: timed out after 30s"
+        );
         let limit = "3 runs in the last hour are the limit";
         assert_eq!(line(Result::Skipped, limit, None, ""), format!("restart-nginx: not run: {limit}"));
         let dry = "restart-nginx: dry run, would have run systemctl restart nginx";

@@ -28,8 +28,8 @@ mod run;
 
 pub(super) use audit::Audit;
 pub use config::{ActionConfig, ActionOn, check_actions};
-pub use entry::{Entry, Result, Trigger};
 pub(super) use entry::provisional;
+pub use entry::{Entry, Result, Trigger};
 pub(super) use ledger::{Decision, Ledger};
 pub(super) use metrics::Metrics;
 pub(super) use run::{Done, Order, run};

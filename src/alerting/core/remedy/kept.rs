@@ -13,7 +13,8 @@ impl Core {
     pub(in crate::alerting::core) fn settle_actions(&mut self, now: Now, actions: &mut Actions) {
         self.let_go_of_gone(actions);
         let runs: BTreeSet<u64> = self.remedies.running.values().map(|run| run.number).collect();
-        let runs: BTreeSet<u64> = runs.into_iter().chain(self.remedies.delivering.values().map(|(_, row)| *row)).collect();
+        let runs: BTreeSet<u64> =
+            runs.into_iter().chain(self.remedies.delivering.values().map(|(_, row)| *row)).collect();
         let is_open = |entry: &Entry| matches!(entry.result, Outcome::Running | Outcome::Waiting);
         let open = self.remedies.audit.iter().filter(|(number, entry)| is_open(entry) && !runs.contains(number));
         let open: Vec<(u64, Outcome, Trigger, Key)> = open

@@ -75,7 +75,7 @@ fn what_fires_again_within_the_cool_down_waits_for_its_end_if_it_fires_on() {
 
 #[test]
 fn more_often_in_an_hour_than_it_may_be_it_is_not_run_and_that_is_said() {
-    let actions = "[{name: restart, command: [x], matchers: [alertname=~'D.*'], cool_down: 0s, max_per_hour: 2}]";
+    let actions = "[{name: restart, command: [x], matchers: ['alertname=~\"D.*\"'], cool_down: 0s, max_per_hour: 2}]";
     let mut agent = Agent::new(actions);
     for (i, name) in ["D1", "D2", "D3"].into_iter().enumerate() {
         agent.until(i as u64);
@@ -169,7 +169,8 @@ fn what_flaps_is_acted_upon_only_as_often_as_the_cool_down_lets_it() {
 
 #[test]
 fn an_action_may_be_repeated_while_the_alert_fires() {
-    let actions = "[{name: tidy, command: [x], matchers: [alertname=Down], cool_down: 1m, repeat: 5m, max_per_hour: 4}]";
+    let actions =
+        "[{name: tidy, command: [x], matchers: [alertname=Down], cool_down: 1m, repeat: 5m, max_per_hour: 4}]";
     let mut agent = Agent::new(actions);
     agent.fires("Down", 0);
     let mut runs = Vec::new();
@@ -197,7 +198,7 @@ fn a_dry_run_is_decided_told_and_written_down_and_nothing_is_run() {
 
 #[test]
 fn one_run_of_an_action_at_a_time_and_an_end_is_not_forgotten_meanwhile() {
-    let actions = "[{name: a, command: [x], matchers: [alertname=~'D.*'], on: both, cool_down: 0s}]";
+    let actions = "[{name: a, command: [x], matchers: ['alertname=~\"D.*\"'], on: both, cool_down: 0s}]";
     let mut agent = Agent::new(actions);
     agent.fires("D1", 0);
     agent.fires("D2", 0);

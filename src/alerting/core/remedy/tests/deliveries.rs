@@ -74,7 +74,10 @@ fn a_dry_run_confirms_and_runs_nothing() {
     agent.fires("Down", 0);
     agent.until(5);
     assert!(agent.attempts.is_empty() && agent.core.waiting() == 0);
-    assert_eq!((agent.log(), agent.deeds[0].line.as_str()), (vec!["firing dry_run".to_string()], "ops/exec[0]: dry run, would have run notify me"));
+    assert_eq!(
+        (agent.log(), agent.deeds[0].line.as_str()),
+        (vec!["firing dry_run".to_string()], "ops/exec[0]: dry run, would have run notify me")
+    );
 }
 
 #[test]

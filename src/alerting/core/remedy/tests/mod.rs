@@ -56,14 +56,7 @@ impl Agent {
 
     fn with(alerting: &str, actions: &str) -> Agent {
         let (core, _) = Core::restore(plan(alerting, actions), 7, time(0), |_| Vec::new());
-        Agent {
-            core,
-            rows: BTreeMap::new(),
-            seconds: 0,
-            orders: Vec::new(),
-            attempts: Vec::new(),
-            deeds: Vec::new(),
-        }
+        Agent { core, rows: BTreeMap::new(), seconds: 0, orders: Vec::new(), attempts: Vec::new(), deeds: Vec::new() }
     }
 
     fn act(&mut self, actions: Actions) {
@@ -171,7 +164,7 @@ impl Agent {
         let load = |table: Table| {
             rows.iter().filter(|((t, _), _)| *t == table).map(|((_, k), row)| (k.clone(), row.clone())).collect()
         };
-        let (core, actions) = Core::restore(plan(alerting, actions), 8, time(self.seconds), load);
+        let (core, actions) = Core::restore(plan(alerting, actions), self.seconds, time(self.seconds), load);
         self.core = core;
         self.orders.clear();
         self.attempts.clear();

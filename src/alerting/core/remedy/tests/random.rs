@@ -7,9 +7,9 @@ use super::*;
 use crate::alerting::simulation::Random;
 
 const ACTIONS: [&str; 2] = [
-    "[{name: a, command: [x], matchers: [alertname=~'D.*'], cool_down: 1m, max_per_hour: 4, repeat: 2m},
+    "[{name: a, command: [x], matchers: ['alertname=~\"D.*\"'], cool_down: 1m, max_per_hour: 4, repeat: 2m},
       {name: b, command: [x], matchers: [alertname=D1], on: both, cool_down: 30s, max_per_hour: 3}]",
-    "[{name: a, command: [x], matchers: [alertname=~'D.*'], cool_down: 1m, max_per_hour: 4, on: both}]",
+    "[{name: a, command: [x], matchers: ['alertname=~\"D.*\"'], cool_down: 1m, max_per_hour: 4, on: both}]",
 ];
 const NAMES: [&str; 3] = ["D1", "D2", "D3"];
 
@@ -29,7 +29,8 @@ fn check(agent: &mut Agent, seen: &mut Seen, random: &mut Random, fires: &BTreeM
         let (name, now) = (order.action.name.clone(), agent.seconds);
         let alert = order.alert.alerts[0].labels.get("alertname").to_string();
         assert!(seen.numbers.insert(order.number), "{} is run twice", order.number);
-        assert!(seen.silenced_until.get(alert.as_str()).is_none_or(|until| *until <= now), "{alert} is silenced");
+        let silenced = seen.silenced_until.get(alert.as_str()).filter(|until| **until > now);
+        assert_eq!(silenced, None, "{alert} at {now}: {:#?}", agent.core.view_silences());
         assert!(!seen.under_way.iter().any(|(_, running, _)| *running == name), "{name} runs already");
         let resolved = order.trigger == crate::alerting::Trigger::Resolved;
         assert_eq!(fires[alert.as_str()].is_none(), resolved, "{alert}");
@@ -57,7 +58,8 @@ fn world(seed: u64) -> usize {
         let now = agent.seconds + 1;
         agent.until(now);
         check(&mut agent, &mut seen, &mut random, &fires);
-        let (ended, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut seen.under_way).into_iter().partition(|run| run.2 <= now);
+        let (ended, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut seen.under_way).into_iter().partition(|run| run.2 <= now);
         seen.under_way = rest;
         for (number, ..) in ended {
             agent.done(number, *random.one_of(&[Outcome::Ok, Outcome::Failed]), "exit");

@@ -40,12 +40,12 @@ fn what_was_under_way_when_the_agent_died_is_told_to_be_interrupted_and_is_not_r
 fn what_waited_waits_on_after_a_restart() {
     let named = "[{name: restart, command: [x]}]";
     let mut agent = Agent::new(named);
-    agent.silence("alertname=Down", 600);
+    agent.silence("alertname=Down", 100);
     agent.tell_named("Down", 0, true, &["restart"]);
     agent.restart(5, ROUTE, named);
-    agent.until(599);
+    agent.until(99);
     assert!(agent.orders.is_empty());
-    agent.until(606);
+    agent.until(106);
     assert_eq!(agent.ordered(), ["restart firing"]);
 }
 
@@ -66,7 +66,8 @@ fn what_is_repeated_goes_on_after_a_restart_where_it_was() {
 
 #[test]
 fn a_reload_lets_run_what_runs_and_forgets_what_waits_for_an_action_that_is_gone() {
-    let actions = "[{name: a, command: [x], matchers: [alertname=Down]}, {name: b, command: [x], matchers: [alertname=Down]}]";
+    let actions =
+        "[{name: a, command: [x], matchers: [alertname=Down]}, {name: b, command: [x], matchers: [alertname=Down]}]";
     let mut agent = Agent::new(actions);
     agent.silence("alertname=Down", 50);
     agent.fires("Down", 0);
