@@ -486,6 +486,7 @@ impl Service {
 /// What became of an action, for the log.
 fn say(deed: &Deed) {
     match deed.result {
+        _ if deed.delivers => {}
         ActionResult::Ok | ActionResult::DryRun => tracing::info!(action = deed.action, "{}", deed.line),
         _ => tracing::warn!(action = deed.action, "{}", deed.line),
     }

@@ -88,6 +88,8 @@ pub struct Deed {
     pub took: Option<Duration>,
     /// As it is told with the alert.
     pub line: String,
+    /// A delivery that was tried, of which the log says what it says of all deliveries.
+    pub delivers: bool,
 }
 
 impl Remedies {
@@ -343,9 +345,13 @@ impl Core {
     }
 
     fn report(&self, number: u64, took: Option<Duration>, actions: &mut Actions) {
-        let deed =
-            |entry: &Entry| Deed { action: entry.action.clone(), result: entry.result, took, line: entry.line() };
-        actions.deeds.extend(self.remedies.audit.get(number).map(deed));
+        actions.deeds.extend(self.deed(number, took));
+    }
+
+    fn deed(&self, number: u64, took: Option<Duration>) -> Option<Deed> {
+        let entry = self.remedies.audit.get(number)?;
+        let (action, line) = (entry.action.clone(), entry.line());
+        Some(Deed { action, result: entry.result, took, line, delivers: false })
     }
 
     /// Tells something with an alert from its next notification on, if it is still known.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::millis;
+use super::{Deed, millis};
 use crate::alerting::core::{Actions, Core, Ended, Mono, Now};
 use crate::alerting::plan::Commanded;
 use crate::alerting::queue::Attempt;
@@ -46,7 +46,7 @@ impl Core {
             (entry.result, entry.said, entry.took) = (result, said, Some(millis(took)));
         };
         self.remedies.audit.change(number, change, &mut actions.batch);
-        self.report(number, Some(took), actions);
+        actions.deeds.extend(self.deed(number, Some(took)).map(|deed| Deed { delivers: true, ..deed }));
     }
 }
 

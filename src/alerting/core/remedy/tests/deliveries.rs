@@ -44,10 +44,17 @@ fn what_comes_within_the_cool_down_waits_and_is_then_told() {
     agent.ends("Down", 0);
     agent.fires("Other", 10);
     assert_eq!(delivered(&mut agent), ["firing"], "another group does not wait");
+    agent.until(40);
+    agent.fires("Down", 40);
     agent.until(59);
     assert!(agent.attempts.is_empty());
+    let oldest = |agent: &Agent| agent.core.queues().next().unwrap().2;
+    assert_eq!(oldest(&agent), Some(Duration::from_secs(60)), "what may not be told yet is not late");
+    agent.core.assert_counted();
     agent.until(60);
     assert_eq!(delivered(&mut agent), ["resolved"]);
+    agent.until(120);
+    assert_eq!(delivered(&mut agent), ["firing"]);
     assert_eq!(agent.core.waiting(), 0);
 }
 
