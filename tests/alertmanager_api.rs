@@ -43,7 +43,7 @@ const SILENCES: [&str; 4] = [
 fn normal(value: &Value, ids: &BTreeMap<String, String>) -> Value {
     match value {
         Value::Object(entries) => {
-            let ours = ["mutedBy", "value", "flapping", "updatedAt"];
+            let ours = ["mutedBy", "value", "flapping", "actions", "updatedAt"];
             // A silence that has begun begins when it was set.
             let began = value["status"]["state"] == "active" && value.get("matchers").is_some();
             let kept = entries.iter().filter(|(key, _)| !(ours.contains(&key.as_str()) || began && *key == "startsAt"));

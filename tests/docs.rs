@@ -276,7 +276,7 @@ fn the_readmes_snippets_are_valid_files() {
             other => panic!("the README shows a file that is not checked: {other}"),
         }
     }
-    assert_eq!(snippets.len(), 14, "{:?}", snippets.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    assert_eq!(snippets.len(), 15, "{:?}", snippets.iter().map(|(name, _)| name).collect::<Vec<_>>());
 }
 
 #[test]
@@ -329,7 +329,8 @@ fn flags_and_commands_that_the_readme_names_are_there() {
     let below = ["rules", "config"].map(|what| help(&["check", what])).concat()
         + &["rules", "notify", "route"].map(|what| help(&["test", what])).concat()
         + &["add", "list", "expire"].map(|what| help(&["silence", what])).concat();
-    let everywhere = all.clone() + &below + &["query", "backtest", "alerts"].map(|what| help(&[what])).concat();
+    let everywhere =
+        all.clone() + &below + &["query", "backtest", "alerts", "actions"].map(|what| help(&[what])).concat();
     let known: BTreeSet<&str> = regex(r"--[a-z][a-z.-]*").find_iter(&everywhere).map(|m| m.as_str()).collect();
     // Those of cargo, systemctl, promtool and a benchmark.
     let others = [
@@ -353,8 +354,8 @@ fn flags_and_commands_that_the_readme_names_are_there() {
         let flag = found.as_str().trim_end_matches('.').replace("--no-", "--").replace("NAME", "cpu");
         assert!(others.contains(&&*flag) || known.contains(&*flag), "{} is not a flag", found.as_str());
     }
-    for found in
-        regex(r"watchfire (run|scrape|query|check|test|backtest|alerts|silence)(?: (\w+))?").captures_iter(&readme)
+    for found in regex(r"watchfire (run|scrape|query|check|test|backtest|alerts|actions|silence)(?: (\w+))?")
+        .captures_iter(&readme)
     {
         let (command, below) = (&found[1], found.get(2).map(|m| m.as_str()));
         assert!(all.contains(&format!("\n  {command} ")), "{command}");

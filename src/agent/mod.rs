@@ -319,6 +319,7 @@ fn alerting_options(config: &Config, shared: &Shared) -> crate::alerting::Option
         external_labels: config.file.global.external_labels.clone(),
         external_url: external_url(&config.file),
         charts: Some(Arc::new(OfAlerts(shared.charts()))),
+        actions: config.file.actions.clone(),
     }
 }
 

@@ -12,16 +12,26 @@ use super::known::{Alerts, Known, Stored};
 use super::log::{Entry, Log, Told, log_key};
 use super::plan::{Plan, Target};
 use super::queue::{Attempt, Queue, Row, Verdict};
+use super::remedy::{Done, Order};
 use super::route::Route;
 use super::silence::Silences;
 use crate::model::{Labels, Timestamp};
 use crate::rules::Alert;
 use crate::sinks::{DeliveryError, Fingerprint, Status};
 use crate::state::{Batch, StoredRows, Table};
+pub use remedy::Deed;
+use remedy::Remedies;
 
 /// The tables in which alerting keeps what has to survive a restart.
-pub(super) const TABLES: [Table; 6] =
-    [Table::NotificationLog, Table::Queue, Table::Alerts, Table::Silences, Table::Flapping, Table::DeadLetters];
+pub(super) const TABLES: [Table; 7] = [
+    Table::NotificationLog,
+    Table::Queue,
+    Table::Alerts,
+    Table::Silences,
+    Table::Flapping,
+    Table::DeadLetters,
+    Table::Actions,
+];
 
 /// The time: everything is counted by the monotonic clock; the wall clock is for messages, and for what is stored.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -76,11 +86,14 @@ pub enum Event {
     Alerts(Vec<Alert>),
     /// A delivery that was tried has ended.
     Ended(Ended),
+    /// The command of an action has ended: its number, and how.
+    Done(u64, Done),
     /// The store can be read at last: what lies in it from before ([`Core::unread`]).
     Read(StoredRows),
     /// Another configuration is in force.
     Plan(Box<Plan>),
-    /// The agent ends: what is due is tried a last time. After it, only [`Event::Ended`] counts.
+    /// The agent ends: what is due is tried a last time. After it, only [`Event::Ended`] and
+    /// [`Event::Done`] count.
     Stop,
     /// Nothing but time has passed.
     Time,
@@ -98,6 +111,10 @@ pub struct Ended {
 pub struct Actions {
     pub batch: Batch,
     pub attempts: Vec<Attempt>,
+    /// Actions to run, as the deliveries once the rows are stored.
+    pub orders: Vec<Order>,
+    /// What became of actions, for metrics and the log.
+    pub deeds: Vec<Deed>,
     /// What became of notifications, for metrics and the log.
     pub endings: Vec<Report>,
     /// Alerts that were not taken because too many are known.
@@ -165,6 +182,7 @@ pub struct Core {
     log: Log,
     queue: Queue,
     dead: DeadLetters,
+    remedies: Remedies,
     /// No alert has to be given up on, and no log entry forgotten, before.
     next_look: Mono,
     /// When groups that have become empty are forgotten.
@@ -192,6 +210,7 @@ impl Core {
             log: Log::default(),
             queue: Queue::default(),
             dead: DeadLetters::default(),
+            remedies: Remedies::default(),
             next_look: Mono::default(),
             next_sweep: Mono::default(),
             has_empty_groups: false,
@@ -225,8 +244,13 @@ impl Core {
             core.queue.skip(number);
             core.dead.restore(number, letter);
         }
+        for (key, entry) in read(Table::Actions, &load) {
+            let Ok(number) = key.parse() else { continue };
+            core.remedies.restore(number, entry, now);
+        }
         core.first_number = core.queue.next_number();
         let mut actions = Actions::default();
+        core.settle_actions(now, &mut actions);
         core.regroup(&HashMap::new(), now, &mut actions);
         core.finish(now, &mut actions);
         (core, actions)
@@ -238,6 +262,7 @@ impl Core {
         match event {
             Event::Alerts(alerts) => actions.refused = self.told_by_rules(alerts, now, &mut actions.batch),
             Event::Ended(ended) => self.ended(ended, now, &mut actions),
+            Event::Done(number, done) => self.done(number, done, now, &mut actions),
             Event::Read(rows) => self.take_over(rows, now, &mut actions),
             Event::Plan(plan) => self.replan(*plan, now, &mut actions),
             Event::Stop => {
@@ -257,10 +282,12 @@ impl Core {
             && self.log.is_empty()
             && self.silences.is_empty()
             && self.flaps.is_empty()
-            && self.dead.is_empty();
+            && self.dead.is_empty()
+            && self.remedies.is_empty();
         let look = (!nothing).then_some(self.next_look);
         let sweep = self.has_empty_groups.then_some(self.next_sweep);
-        [look, sweep, self.groups.next_flush(), self.queue.next_try()]
+        let decision = self.remedies.next().filter(|_| !self.queue.is_stopping());
+        [look, sweep, decision, self.groups.next_flush(), self.queue.next_try()]
             .into_iter()
             .flatten()
             .min()
@@ -371,6 +398,7 @@ impl Core {
     fn replan(&mut self, plan: Plan, now: Now, actions: &mut Actions) {
         let before = self.looks();
         self.plan = plan;
+        self.settle_actions(now, actions);
         self.regroup(&before, now, actions);
     }
 
@@ -382,6 +410,7 @@ impl Core {
     }
 
     fn ended(&mut self, ended: Ended, now: Now, actions: &mut Actions) {
+        self.delivered(&ended, now, actions);
         let Ended { attempt, result } = ended;
         let batch = &mut actions.batch;
         let ending = match result {
@@ -452,6 +481,7 @@ mod ask;
 mod flush;
 mod found;
 mod given_up;
+mod remedy;
 mod told;
 
 #[cfg(test)]

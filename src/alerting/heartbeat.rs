@@ -338,6 +338,7 @@ mod tests {
             expr: "vector(1)".to_string(),
             threshold: None,
             top: Default::default(),
+            actions: Default::default(),
         }
     }
 

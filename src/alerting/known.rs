@@ -1,6 +1,7 @@
 //! An alert that alerting knows, and how it is kept over a restart.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ pub(super) struct Known {
     pub valid_for: Duration,
     /// What came with it, if it is from elsewhere; rules have nothing of that.
     pub posted: Option<Posted>,
+    /// The actions that its rule names.
+    pub actions: Arc<[String]>,
     /// How many groups it is in.
     pub groups: usize,
 }
@@ -99,6 +102,8 @@ struct Row<A> {
     alert: A,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     posted: Option<Posted>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    actions: Vec<String>,
 }
 
 /// As [`Known`] is read from the store.
@@ -113,7 +118,7 @@ impl<'de> Deserialize<'de> for Stored {
 impl Known {
     /// After a restart: what was told before it holds for the time that everybody has to tell again.
     pub fn restore(stored: Stored, resolve_timeout: Duration, now: Now) -> Known {
-        let Row { alert, posted } = stored.0;
+        let Row { alert, posted, actions } = stored.0;
         let left = posted.map(|posted| {
             let left = Timestamp::from_millis(posted.until).millis_since(now.wall);
             // Nobody could tell it while the agent was away.
@@ -123,7 +128,15 @@ impl Known {
                 .map_or(resolve_timeout, Duration::from_millis)
         });
         let valid_for = left.unwrap_or(Duration::ZERO);
-        Known { alert, told: Mono::of(now.mono), updated: now.wall, valid_for, posted, groups: 0 }
+        Known {
+            alert,
+            told: Mono::of(now.mono),
+            updated: now.wall,
+            valid_for,
+            posted,
+            actions: actions.into(),
+            groups: 0,
+        }
     }
 
     /// 1 if it fires, to be counted.
@@ -133,7 +146,7 @@ impl Known {
 
     /// What the store keeps.
     pub fn row(&self) -> impl Serialize + use<'_> {
-        Row { alert: &self.alert, posted: self.posted }
+        Row { alert: &self.alert, posted: self.posted, actions: self.actions.to_vec() }
     }
 
     /// Until when what was told holds.

@@ -10,8 +10,9 @@ use prometheus::{
     GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use super::core::{Ending, Suppressed};
-use super::plan::{Plan, Target};
+use super::core::{Deed, Ending, Suppressed};
+use super::plan::{Plan, Recipient, Target};
+use super::remedy;
 use crate::sinks::Reason;
 
 /// As Alertmanager's, finer at the lower end, where local commands and files are.
@@ -32,6 +33,7 @@ pub(super) struct Metrics {
     suppressed: IntCounterVec,
     dead_letters: IntGauge,
     queues: Queues,
+    actions: remedy::Metrics,
 }
 
 /// How many notifications wait for each target, and since when the oldest does.
@@ -148,6 +150,7 @@ impl Metrics {
                 "Notifications given up and kept, to be tried again or thrown away.",
             )?,
             queues: Queues::new()?,
+            actions: remedy::Metrics::register(registry)?,
         };
         registry.register(Box::new(metrics.dropped.clone()))?;
         registry.register(Box::new(metrics.alerts.clone()))?;
@@ -166,7 +169,11 @@ impl Metrics {
 
     /// Makes the series of all targets of a plan be there, so that rate() sees the first increment of a counter.
     pub(super) fn begin(&self, plan: &Plan) {
-        for target in plan.recipients.values().flatten().map(|recipient| &recipient.target) {
+        plan.actions.iter().for_each(|action| self.actions.begin(&action.name));
+        for Recipient { target, command, .. } in plan.recipients.values().flatten() {
+            if command.is_some() {
+                self.actions.begin(&target.to_string());
+            }
             self.queues.targets().entry(Arc::clone(target)).or_default();
             let (receiver, integration) = (target.receiver.as_str(), target.integration.as_str());
             self.notifications.with_label_values(&[receiver, integration]).inc_by(0);
@@ -177,6 +184,10 @@ impl Metrics {
                 self.retried.with_label_values(&[receiver, integration, reason.as_str()]).inc_by(0);
             }
         }
+    }
+
+    pub(super) fn acted(&self, deed: &Deed) {
+        self.actions.ended(&deed.action, deed.result, deed.took);
     }
 
     pub(super) fn received(&self, resolved: bool) {

@@ -20,14 +20,16 @@
 //!
 //! [path] says of one alert where it would go, and [trial] takes one the whole way to a receiver.
 //!
-//! Beside it stands [heartbeat], which hears of one alert that fires always, and has an outside service know it.
+//! Beside it, [remedy] runs commands when alerts fire or end, and has what came of it told with them.
+//!
+//! Beside it stands [heartbeat] too, which hears of one alert that fires always, and has an outside service know it.
 //!
 //! The semantics are Alertmanager's. All of the logic is [`Core`]: alerts, outcomes of deliveries and the time go in, rows
 //! to store and deliveries to try come out. It does no input or output and asks no clock, so the simulation test runs it
 //! through thousands of faults. [`Alerting`] is the thin shell around it that has a clock, a store and sinks.
 //!
-//! What has to survive a restart are rows in `state/`: the alerts that are known and which of them flap, silences, the log
-//! of what was notified, and every notification from the moment it is due until a sink confirms it. Where the store
+//! What has to survive a restart are rows in `state/`: the alerts that are known and which of them flap, silences, what was
+//! run, the log of what was notified, and every notification from the moment it is due until a sink confirms it. Where the store
 //! cannot be read at the start, the core begins without them and takes them over when it can be ([`Event::Read`]).
 
 mod as_alertmanager;
@@ -47,6 +49,7 @@ mod outage;
 mod path;
 mod plan;
 mod queue;
+mod remedy;
 mod route;
 mod service;
 mod silence;
@@ -56,7 +59,7 @@ mod trial;
 mod view;
 
 pub use config::{AlertingConfig, GroupBy, RouteConfig, Routes};
-pub use core::{Actions, Core, Ended, Ending, Event, Now, Report, Suppressed};
+pub use core::{Actions, Core, Deed, Ended, Ending, Event, Now, Report, Suppressed};
 pub use flapping::FlappingConfig;
 pub use heartbeat::{HeartbeatConfig, HeartbeatMethod};
 pub use inhibit::{InhibitRule, InhibitRuleConfig};
@@ -67,6 +70,7 @@ pub use matcher::{MatchOp, Matcher, Matchers, parse_matchers};
 pub use path::{Inhibition, Path, Stand, Step, Times};
 pub use plan::{Plan, Recipient, Target};
 pub use queue::{Attempt, Rate};
+pub use remedy::{ActionConfig, ActionOn, Entry as ActionEntry, Result as ActionResult, Trigger, check_actions};
 pub use route::Route;
 pub use service::{Alerting, Options};
 pub use trial::{Trial, Tried};

@@ -12,8 +12,10 @@ use super::flapping::FlappingConfig;
 use super::inhibit::InhibitRule;
 use super::interval::TimeInterval;
 use super::queue::Rate;
+use super::remedy::ActionConfig;
 use super::route::Route;
 use crate::model::{Labels, Timestamp};
+use crate::sinks::RunLimits;
 
 /// One way of telling one receiver: its second webhook, for instance.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -40,6 +42,15 @@ pub struct Recipient {
     pub rate: Option<Rate>,
     /// How often what fires is told again at least.
     pub resend: Option<Duration>,
+    /// The command that tells, where one does.
+    pub command: Option<Arc<Commanded>>,
+}
+
+/// A command that delivers notifications.
+#[derive(Clone, Debug)]
+pub struct Commanded {
+    pub argv: Vec<String>,
+    pub limits: RunLimits,
 }
 
 /// Routes, receivers and what goes into every notification.
@@ -55,6 +66,8 @@ pub struct Plan {
     /// By name.
     pub(super) intervals: BTreeMap<String, Vec<TimeInterval>>,
     pub flapping: FlappingConfig,
+    /// What is run when alerts fire or end.
+    pub(super) actions: Vec<Arc<ActionConfig>>,
     /// How often groups that have become empty are forgotten; until then one that comes to life again keeps its interval.
     /// As in Alertmanager, each multiple of it since the start.
     pub sweep_interval: Duration,
@@ -77,6 +90,7 @@ impl Plan {
                 send_resolved: sink.send_resolved(),
                 rate: receiver.rate_limit.as_ref().map(|r| Rate { tries: r.notifications, per: r.per }),
                 resend: sink.resend(),
+                command: sink.command().map(|(argv, limits)| Arc::new(Commanded { argv: argv.to_vec(), limits })),
             });
             recipients.insert(receiver.name.clone(), sinks.collect());
         }
@@ -94,10 +108,28 @@ impl Plan {
                 .map(|named| (named.name.clone(), named.time_intervals.clone()))
                 .collect(),
             flapping: config.flapping.clone(),
+            actions: Vec::new(),
             sweep_interval: SWEEP_INTERVAL,
             external_labels,
             external_url: external_url.trim_end_matches('/').to_string(),
         }
+    }
+
+    /// With what is run when alerts fire or end.
+    #[must_use]
+    pub fn acting(self, actions: &[ActionConfig]) -> Plan {
+        Plan { actions: actions.iter().cloned().map(Arc::new).collect(), ..self }
+    }
+
+    /// The action of this name.
+    pub(super) fn action(&self, name: &str) -> Option<Arc<ActionConfig>> {
+        self.actions.iter().find(|action| action.name == name).cloned()
+    }
+
+    /// The command that delivers to a target, where one does.
+    pub(super) fn command(&self, target: &Target) -> Option<Arc<Commanded>> {
+        let recipients = self.recipients.get(&target.receiver)?;
+        recipients.iter().find(|recipient| *recipient.target == *target)?.command.clone()
     }
 
     pub(super) fn has(&self, target: &Target) -> bool {

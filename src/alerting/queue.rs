@@ -224,10 +224,12 @@ impl Queue {
             row_key(number),
             &Row { target: target.clone(), notification: Arc::clone(&notification) },
         );
+        // Behind one that may not be tried yet it does not wait any longer than that one.
+        let since = rows.front().filter(|first| !first.in_flight).map_or(now, |first| first.since.max(now));
         let waiting = match replaced {
             // It takes over the tries and the backoff.
             Some(old) => Waiting { number, notification, ..old },
-            None => Waiting::new(number, notification, now),
+            None => Waiting { since, ..Waiting::new(number, notification, now) },
         };
         lanes.append(lane, waiting);
         dropped
@@ -264,6 +266,27 @@ impl Queue {
             }
         }
         tries
+    }
+
+    /// What was taken to be tried may not be before then; it waits from then on.
+    pub fn postpone(&mut self, attempt: &Attempt, until: Mono) {
+        let Some(lanes) = self.targets.get_mut(&attempt.target) else { return };
+        let Some(rows) = lanes.lanes.get_mut(&attempt.lane) else { return };
+        let Some(first) = rows.front_mut().filter(|first| first.number == attempt.number && first.in_flight) else {
+            return;
+        };
+        first.in_flight = false;
+        first.not_before = until;
+        if !self.stopping {
+            lanes.ready.insert(first.key(&attempt.lane));
+        }
+        lanes.in_flight -= 1;
+        lanes.tried.pop_back();
+        for waiting in rows {
+            lanes.ages.remove(&waiting.age());
+            waiting.since = waiting.since.max(until);
+            lanes.ages.insert(waiting.age());
+        }
     }
 
     /// When something can be tried next.

@@ -12,15 +12,16 @@ use prometheus::Registry;
 use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{self, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::config::AlertingConfig;
-use super::core::{Actions, Core, Ended, Event, Now, TABLES};
+use super::core::{Actions, Core, Deed, Ended, Event, Now, TABLES};
 use super::heartbeat::Heartbeat;
 use super::metrics::Metrics;
 use super::outage::Outages;
 use super::plan::{Plan, Target};
 use super::queue::Attempt;
+use super::remedy::{self, ActionConfig, Done, Entry, Result as ActionResult};
 use super::view::{AlertView, GroupView, PostedAlert, Silence, SilenceError, Undelivered};
 use crate::model::{Labels, Timestamp};
 use crate::pool::Pool;
@@ -44,6 +45,8 @@ pub struct Options {
     pub external_url: String,
     /// Draws pictures of what alerts are about.
     pub charts: Option<Arc<dyn Charts>>,
+    /// What is run when alerts fire or end.
+    pub actions: Vec<ActionConfig>,
 }
 
 /// Alerting as the agent sees it. Clones are the same.
@@ -82,7 +85,7 @@ impl Alerting {
     ) -> prometheus::Result<Alerting> {
         let metrics = Metrics::register(registry)?;
         let context = SinkContext { pool, texts: config.templates.texts(), charts: options.charts.clone() };
-        let plan = Plan::new(config, options.external_labels, &options.external_url);
+        let plan = Plan::new(config, options.external_labels, &options.external_url).acting(&options.actions);
         metrics.begin(&plan);
         let heartbeat = Heartbeat::new(registry);
         heartbeat.configure(config.heartbeat.as_ref(), config.route.as_ref(), runtime)?;
@@ -101,12 +104,14 @@ impl Alerting {
             sinks: sinks(config, &context),
             store,
             store_hangs: false,
+            pool: context.pool.clone(),
             metrics: metrics.clone(),
             outages: Outages::default(),
             heartbeat: heartbeat.clone(),
             inbox,
             running: JoinSet::new(),
             attempts: HashMap::new(),
+            acting: JoinSet::new(),
         };
         runtime.spawn(service.run(first));
         Ok(Alerting { commands, metrics, pool: context.pool, heartbeat })
@@ -185,6 +190,11 @@ impl Alerting {
         self.ask(|core, _| (core.view_undelivered(), Actions::default())).await.unwrap_or_default()
     }
 
+    /// The audit log of actions, the newest first, with the rows' numbers.
+    pub async fn actions(&self) -> Vec<(u64, Entry)> {
+        self.ask(|core, _| (core.view_actions(), Actions::default())).await.unwrap_or_default()
+    }
+
     /// Puts a notification that was given up into the queue again. `false`: there is none of this number, or its target is
     /// no longer configured.
     pub async fn retry(&self, number: u64) -> bool {
@@ -208,7 +218,7 @@ impl Alerting {
 
     /// Puts another configuration in force. What waits for a receiver that is no longer there is given up.
     pub async fn reload(&self, config: &AlertingConfig, options: Options) {
-        let plan = Plan::new(config, options.external_labels, &options.external_url);
+        let plan = Plan::new(config, options.external_labels, &options.external_url).acting(&options.actions);
         self.metrics.begin(&plan);
         let context =
             SinkContext { pool: self.pool.clone(), texts: config.templates.texts(), charts: options.charts.clone() };
@@ -264,6 +274,8 @@ struct Service {
     unseen: Option<Unseen>,
     /// It did not answer in time the last time.
     store_hangs: bool,
+    /// Where actions are run.
+    pool: Pool,
     metrics: Metrics,
     outages: Outages,
     heartbeat: Heartbeat,
@@ -271,6 +283,8 @@ struct Service {
     running: JoinSet<Result<(), DeliveryError>>,
     /// What each running task tries, and since when.
     attempts: HashMap<task::Id, Running>,
+    /// Actions under way: each gives its number and how it ended.
+    acting: JoinSet<(u64, Done)>,
 }
 
 /// A delivery under way.
@@ -309,6 +323,7 @@ impl Service {
                     None => return,
                 },
                 Some(finished) = self.running.join_next_with_id() => self.finished(finished).await,
+                Some(done) = self.acting.join_next() => self.acted(done).await,
                 rows = found(&mut self.unseen), if self.unseen.is_some() => self.take_over(rows).await,
                 () = sleep_until(due.unwrap_or(self.began)), if due.is_some() => self.handle(Event::Time).await,
             }
@@ -330,12 +345,16 @@ impl Service {
             }
         }
         self.handle(Event::Stop).await;
-        while Instant::now() < deadline
-            && let Ok(Some(finished)) = timeout_at(deadline, self.running.join_next_with_id()).await
-        {
-            self.finished(finished).await;
+        while Instant::now() < deadline && !(self.running.is_empty() && self.acting.is_empty()) {
+            tokio::select! {
+                Some(finished) = self.running.join_next_with_id() => self.finished(finished).await,
+                Some(done) = self.acting.join_next() => self.acted(done).await,
+                () = sleep_until(deadline) => {}
+            }
         }
         self.running.shutdown().await;
+        // The pool ends their commands; the next start says that they were interrupted.
+        self.acting.shutdown().await;
         // Who ends the agent wants to know that it is on the disk.
         let _ = timeout(STORE_LIMIT, self.store.settled()).await;
         self.core.waiting()
@@ -365,6 +384,13 @@ impl Service {
         let Some(Running { attempt, since, .. }) = self.attempts.remove(&id) else { return };
         self.metrics.tried(&attempt.target, since.elapsed());
         self.handle(Event::Ended(Ended { attempt, result })).await;
+    }
+
+    /// The command of an action has ended. (Waiting for it does not panic.)
+    async fn acted(&mut self, done: Result<(u64, Done), task::JoinError>) {
+        if let Ok((number, done)) = done {
+            self.handle(Event::Done(number, done)).await;
+        }
     }
 
     async fn handle(&mut self, event: Event) {
@@ -421,6 +447,10 @@ impl Service {
             tracing::error!(alerts = actions.refused, "too many alerts are known: refused");
             self.metrics.dropped(actions.refused);
         }
+        for deed in &actions.deeds {
+            self.metrics.acted(deed);
+            say(deed);
+        }
         actions.suppressed.iter().for_each(|(why, alerts)| self.metrics.suppressed(*why, *alerts));
         self.metrics.dead_letters(self.core.dead_letters());
         let queues = self
@@ -429,10 +459,15 @@ impl Service {
             .map(|(target, waiting, oldest)| (target, waiting, oldest.map(|since| (self.began + since).into_std())));
         self.metrics.stand(self.core.alerts(), queues);
         self.store.write(actions.batch);
-        if actions.attempts.is_empty() {
+        if actions.attempts.is_empty() && actions.orders.is_empty() {
             return;
         }
         self.settle().await;
+        for order in actions.orders {
+            tracing::info!(action = order.action.name, alert = %order.alert.group_labels, "action is run");
+            let (number, pool) = (order.number, self.pool.clone());
+            self.acting.spawn(async move { (number, remedy::run(pool, order).await) });
+        }
         for attempt in actions.attempts {
             let sink = self.sinks.get(&attempt.target).cloned();
             let notification = Arc::clone(&attempt.notification);
@@ -445,6 +480,15 @@ impl Service {
             let task = self.running.spawn(delivery);
             self.attempts.insert(task.id(), Running { attempt, since: Instant::now(), task });
         }
+    }
+}
+
+/// What became of an action, for the log.
+fn say(deed: &Deed) {
+    match deed.result {
+        _ if deed.delivers => {}
+        ActionResult::Ok | ActionResult::DryRun => tracing::info!(action = deed.action, "{}", deed.line),
+        _ => tracing::warn!(action = deed.action, "{}", deed.line),
     }
 }
 

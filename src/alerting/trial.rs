@@ -163,6 +163,7 @@ mod tests {
             external_labels: Labels::from_pairs([("site", "north")]),
             external_url: "http://web-1:9100".to_string(),
             charts: None,
+            actions: Vec::new(),
         };
         Trial::new(&config, options, context().pool)
     }
@@ -178,6 +179,7 @@ mod tests {
             expr: String::new(),
             threshold: None,
             top: Vec::new(),
+            actions: Arc::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod actions;
 mod alerts;
 mod api2;
 mod backtest;
@@ -79,6 +80,8 @@ enum Sub {
     Query(Box<query::QueryFlags>),
     /// List alerts that fire, and notifications that are not delivered, of a running agent or an Alertmanager.
     Alerts(Box<alerts::AlertsFlags>),
+    /// List what a running agent has run because of alerts, and what came of it.
+    Actions(Box<actions::ActionsFlags>),
     /// Keep alerts of a running agent from being told for a time: add, list and end silences.
     #[command(subcommand)]
     Silence(silence::Silence),
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Some(Sub::Check(check)) => check.run(),
         Some(Sub::Query(flags)) => query::run(&flags),
         Some(Sub::Alerts(flags)) => alerts::run(&flags),
+        Some(Sub::Actions(flags)) => actions::run(&flags),
         Some(Sub::Silence(silence)) => silence.run(),
         Some(Sub::Checks(flags)) => checks::run(&flags),
         Some(Sub::Pool(pool)) => pool.run(),

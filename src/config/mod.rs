@@ -3,10 +3,11 @@
 //! [`Config::load`] reads the file and the rule files it names, and gives either a whole valid configuration or all that
 //! is wrong with it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::alerting::AlertingConfig;
+use crate::alerting::{ActionConfig, AlertingConfig, check_actions};
 use crate::checks::Checks;
 use crate::collect::CollectorsConfig;
 use crate::collect::process::ProcessesConfig;
@@ -14,7 +15,7 @@ use crate::history::HistoryConfig;
 use crate::http::{QueryConfig, WebConfig};
 use crate::model::Labels;
 use crate::pool::PoolConfig;
-use crate::rules::{self, GroupSpec};
+use crate::rules::{self, GroupSpec, RuleSpec};
 use crate::yaml::{Document, Faults, Node};
 
 crate::section! {
@@ -83,6 +84,8 @@ crate::section! {
         pub alerting: AlertingConfig = AlertingConfig::default(),
         /// What is looked at from time to time.
         pub checks: Checks = Checks::default(),
+        /// Commands that are run when alerts fire or end.
+        pub actions: Vec<ActionConfig> = Vec::new(),
         /// How commands are run.
         pub pool: PoolConfig = PoolConfig::default(),
     }
@@ -144,8 +147,10 @@ impl Config {
         if file.alerting.heartbeat.is_some() {
             groups.extend(rules::watchdog_groups(&mut Faults::default()));
         }
-        groups.extend(rules::read_groups(&file.groups, &document.source, &mut faults));
-        groups.extend(rules::read_rule_files(&file.rule_files, base, &mut faults));
+        let actions: BTreeSet<&str> = file.actions.iter().map(|action| action.name.as_str()).collect();
+        groups.extend(rules::read_groups(&file.groups, &document.source, Some(&actions), &mut faults));
+        groups.extend(rules::read_rule_files(&file.rule_files, base, &actions, &mut faults));
+        check_actions(&file.actions, document.root.get("actions"), &named_actions(&groups), &mut faults);
         if let Some(textfile) = document.root.get("collectors").and_then(|c| c.get("textfile")) {
             warn_of_missing(textfile, base, &mut faults);
         }
@@ -159,6 +164,15 @@ impl Config {
     pub fn rule_count(&self) -> usize {
         self.rules.iter().map(|g| g.rules.len()).sum()
     }
+}
+
+/// The actions that rules name.
+fn named_actions(groups: &[GroupSpec]) -> BTreeSet<&str> {
+    let named = groups.iter().flat_map(|group| &group.rules).filter_map(|rule| match rule {
+        RuleSpec::Alerting(rule) => Some(&*rule.actions),
+        RuleSpec::Recording(_) => None,
+    });
+    named.flatten().map(String::as_str).collect()
 }
 
 /// Names the folders that `collectors.textfile.directory` gives by name and that are not there: most are slips, and the
@@ -211,6 +225,24 @@ mod tests {
         ] {
             assert!(said.contains(part), "{part}:\n{said}");
         }
+    }
+
+    #[test]
+    fn actions_and_the_rules_that_name_them_are_held_against_each_other() {
+        let action = |name: &str, more: &str| format!("- {{name: {name}, command: [\"true\"]{more}}}\n");
+        let rule = |name: &str| format!("groups: [{{name: g, rules: [{{alert: A, expr: up, actions: [{name}]}}]}}]\n");
+        let text = format!("actions:\n{}{}{}", action("mend", ""), action("idle", ""), action("mend", ""));
+        let said = load(&format!("{text}{}", rule("mned"))).err().unwrap();
+        for part in [
+            "watchfire.yaml:3:10: warning: nothing leads to the action \"idle\"",
+            "watchfire.yaml:4:10: there are two actions named \"mend\"",
+            "watchfire.yaml:5:59: the action \"mned\" is not defined, did you mean \"mend\"?",
+        ] {
+            assert!(said.contains(part), "{part}:\n{said}");
+        }
+        let text = format!("actions:\n{}{}", action("a", ""), action("b", ", matchers: [x=y]"));
+        let config = load(&format!("{text}{}", rule("a"))).unwrap();
+        assert!(config.warnings.is_empty(), "{}", config.warnings);
     }
 
     #[test]
@@ -274,7 +306,7 @@ mod tests {
             let mut faults = Faults::default();
             let document = Document::parse("c.yaml", text, &mut faults);
             let file: ConfigFile = document.read(&mut faults);
-            rules::read_groups(&file.groups, &document.source, &mut faults);
+            rules::read_groups(&file.groups, &document.source, None, &mut faults);
             let _ = faults.to_string();
         });
     }

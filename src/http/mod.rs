@@ -12,6 +12,7 @@
 //! too old, and nothing in a tick waits for anything here.
 
 mod access;
+mod actions;
 mod api;
 mod api2;
 mod app;

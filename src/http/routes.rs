@@ -17,7 +17,7 @@ use super::instruments::Instruments;
 use super::reply::{Reply, reply, text};
 use super::scrape::Scrape;
 use super::users::Login;
-use super::{Access, App, WebConfig, front, standing};
+use super::{Access, App, WebConfig, actions, front, standing};
 use crate::model::Timestamp;
 use crate::yaml::Pattern;
 
@@ -37,6 +37,7 @@ enum Handler {
     Reload,
     Chart,
     Graph,
+    Actions,
 }
 
 #[derive(Debug)]
@@ -73,6 +74,7 @@ impl<A: App> Routes<A> {
             route("/-/reload", CHANGE, Handler::Reload),
             route("/chart.png", READ, Handler::Chart),
             route("/graph", READ, Handler::Graph),
+            route(actions::PATH, READ, Handler::Actions),
         ];
         Routes {
             app,
@@ -149,6 +151,10 @@ impl<A: App> Routes<A> {
             Handler::Ready => text(StatusCode::SERVICE_UNAVAILABLE, "Watchfire is not ready.\n"),
             Handler::Chart => self.api.chart(&*self.app, &request).await,
             Handler::Graph => graph(request.uri.query().unwrap_or_default()),
+            Handler::Actions => {
+                let whole = access.may_change(peer, host(&request), &request.headers).is_ok();
+                actions::answer(self.app.alerting(), request.uri.query().unwrap_or_default(), whole).await
+            }
             Handler::Reload => match access.may_change(peer, host(&request), &request.headers) {
                 Ok(()) => self.reload().await,
                 Err(why) => text(StatusCode::FORBIDDEN, why),

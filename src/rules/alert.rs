@@ -108,6 +108,8 @@ pub struct Alerts {
     timing: Timing,
     /// What the rule's expression compares with.
     threshold: Option<f64>,
+    /// The actions that the rule names.
+    actions: Arc<[String]>,
     active: BTreeMap<Labels, ActiveAlert>,
     /// Numbers under which alerts were kept that are gone.
     gone: Vec<u64>,
@@ -125,6 +127,11 @@ impl Alerts {
     /// Those of a rule whose expression compares with this number.
     pub fn over(self, threshold: Option<f64>) -> Alerts {
         Alerts { threshold, ..self }
+    }
+
+    /// Those of a rule that names these actions.
+    pub fn acted_upon(self, actions: Arc<[String]>) -> Alerts {
+        Alerts { actions, ..self }
     }
 
     /// Takes over the alerts of a rule that this one replaces.
@@ -253,6 +260,7 @@ impl Alerts {
                 expr: expr.to_string(),
                 threshold: self.threshold,
                 top: alert.top.to_vec(),
+                actions: self.actions.clone(),
             });
         }
         due

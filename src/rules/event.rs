@@ -32,6 +32,8 @@ pub struct Alert {
     pub threshold: Option<f64>,
     /// The processes that used most of the host when it began to fire, as [`Culprits`] named them.
     pub top: Vec<TopProcess>,
+    /// The names of the actions that the rule wants run.
+    pub actions: Arc<[String]>,
 }
 
 /// Names the processes that use most of the host at this moment; asked only when an alert begins to fire.

@@ -1,7 +1,7 @@
 //! Reads groups of rules, in Prometheus' format, and finds everything that is wrong with them.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use super::rule::ALERT_NAME;
@@ -9,11 +9,12 @@ use super::spec::{AlertingSpec, GroupSpec, RecordingSpec, RuleSpec};
 use crate::model::METRIC_NAME;
 use crate::promql::{Query, Type};
 use crate::template::prometheus::parse_rule_text;
-use crate::yaml::{Document, Faults, FromYaml, Key, Node, Position, Source, Value};
+use crate::yaml::{Document, Faults, FromYaml, Key, Node, Position, Source, Value, nearest};
 
 const FILE_KEYS: &[&str] = &["groups"];
 const GROUP_KEYS: &[&str] = &["name", "interval", "query_offset", "limit", "labels", "rules"];
-const RULE_KEYS: &[&str] = &["record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations"];
+/// `actions` is ours.
+const RULE_KEYS: &[&str] = &["record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations", "actions"];
 
 /// Reads a rule file from its text. What is wrong is added to `faults`; rules with a fault are not in the result.
 pub fn read_file(name: &str, text: &str, faults: &mut Faults) -> Vec<GroupSpec> {
@@ -22,6 +23,15 @@ pub fn read_file(name: &str, text: &str, faults: &mut Faults) -> Vec<GroupSpec> 
 
 /// Reads a rule file that was parsed, and that `faults` has been told of.
 pub fn read_document(document: &Document, faults: &mut Faults) -> Vec<GroupSpec> {
+    read_document_for(document, None, faults)
+}
+
+/// As [`read_document`], for a configuration that has these actions.
+pub(super) fn read_document_for(
+    document: &Document,
+    actions: Option<&BTreeSet<&str>>,
+    faults: &mut Faults,
+) -> Vec<GroupSpec> {
     let root = &document.root;
     if !matches!(root.value, Value::Mapping(_) | Value::Null) {
         faults.unexpected(root, "a mapping with the key groups");
@@ -31,12 +41,18 @@ pub fn read_document(document: &Document, faults: &mut Faults) -> Vec<GroupSpec>
             faults.unknown_key(key.at, &key.name, FILE_KEYS);
         }
     }
-    root.get("groups").map(|groups| read_groups(groups, &document.source, faults)).unwrap_or_default()
+    root.get("groups").map(|groups| read_groups(groups, &document.source, actions, faults)).unwrap_or_default()
 }
 
 /// Reads the list of groups of a rule file, or of the main configuration. `source` is the file it stands in, and the
-/// one that `faults` has been told of.
-pub fn read_groups(groups: &Node, source: &Source, faults: &mut Faults) -> Vec<GroupSpec> {
+/// one that `faults` has been told of. `actions`: the names of those that there are; where that is not known, rules may
+/// name any.
+pub fn read_groups(
+    groups: &Node,
+    source: &Source,
+    actions: Option<&BTreeSet<&str>>,
+    faults: &mut Faults,
+) -> Vec<GroupSpec> {
     if groups.is_null() {
         return Vec::new();
     }
@@ -44,13 +60,15 @@ pub fn read_groups(groups: &Node, source: &Source, faults: &mut Faults) -> Vec<G
         faults.unexpected(groups, "a list of groups");
         return Vec::new();
     };
-    let mut reader = Reader { source, faults, seen: HashMap::new() };
+    let mut reader = Reader { source, actions, faults, seen: HashMap::new() };
     let mut names = HashSet::new();
     items.iter().enumerate().filter_map(|(i, item)| reader.group(item, i, &mut names)).collect()
 }
 
 struct Reader<'a> {
     source: &'a Source,
+    /// The actions that there are, where that is known.
+    actions: Option<&'a BTreeSet<&'a str>>,
     faults: &'a mut Faults,
     /// By kind, name and labels: the first such rule.
     seen: HashMap<(String, BTreeMap<String, String>), First>,
@@ -148,6 +166,7 @@ impl Reader<'_> {
             let empty = match key.name.as_str() {
                 "for" | "keep_firing_for" => self.read::<Duration>(value).is_none_or(|d| d.is_zero()),
                 "annotations" => value.entries().is_empty(),
+                "actions" => value.items().is_empty(),
                 _ => true,
             };
             if !empty {
@@ -167,7 +186,25 @@ impl Reader<'_> {
         let annotations = node.get("annotations").map(|n| self.pairs(n, true)).unwrap_or_default();
         let labels = self.templates(&alert, labels);
         let annotations = self.templates(&alert, &annotations);
-        Some(RuleSpec::Alerting(AlertingSpec { alert, query: query?, hold, keep_firing, labels, annotations }))
+        let actions = node.get("actions").map(|n| self.action_names(n)).unwrap_or_default();
+        let spec =
+            AlertingSpec { alert, query: query?, hold, keep_firing, labels, annotations, actions: actions.into() };
+        Some(RuleSpec::Alerting(spec))
+    }
+
+    /// The names of the actions of a rule.
+    fn action_names(&mut self, node: &Node) -> Vec<String> {
+        let names: Vec<String> = self.read(node).unwrap_or_default();
+        let Some(known) = self.actions else { return names };
+        for (name, node) in names.iter().zip(node.items()).filter(|(name, _)| !known.contains(name.as_str())) {
+            let hint = match nearest(name, known.iter().copied()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None if known.is_empty() => "there are no actions".to_string(),
+                None => format!("there are: {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
+            };
+            self.faults.error(node.at, format!("the action {name:?} is not defined, {hint}"));
+        }
+        names
     }
 
     fn templates(&mut self, alert: &str, pairs: &[Pair<'_>]) -> Vec<(String, crate::template::Template)> {

@@ -1,18 +1,20 @@
 //! Finds rule files by pattern.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::file::read_file;
+use super::file::read_document_for;
 use super::spec::GroupSpec;
 use crate::glob::{has_meta, matches};
 use crate::yaml::{Document, Faults, Node, read_text};
 
 /// Reads all files that the `rule_files` of a configuration name, relative to `base`, the directory of the
 /// configuration file. `node` is the list, for the place of its faults; `faults` must have been told of its file.
-pub fn read_rule_files(node: &Node, base: &Path, faults: &mut Faults) -> Vec<GroupSpec> {
+/// `actions`: the names of those that the configuration has.
+pub fn read_rule_files(node: &Node, base: &Path, actions: &BTreeSet<&str>, faults: &mut Faults) -> Vec<GroupSpec> {
     let mut groups = Vec::new();
     let mut done: Vec<PathBuf> = Vec::new();
     // Faults within the files name those files; they are added when all is said about the list itself.
@@ -38,7 +40,10 @@ pub fn read_rule_files(node: &Node, base: &Path, faults: &mut Faults) -> Vec<Gro
                 continue;
             }
             match read_text(&path) {
-                Ok(text) => groups.extend(read_file(&path.display().to_string(), &text, &mut within)),
+                Ok(text) => {
+                    let document = Document::parse(&path.display().to_string(), &text, &mut within);
+                    groups.extend(read_document_for(&document, Some(actions), &mut within));
+                }
                 Err(e) => faults.error(item.at, format!("rule file {}: {e}", path.display())),
             }
             done.push(path);
@@ -102,14 +107,16 @@ mod tests {
         let rule = |name: &str| format!("groups: [{{name: {name}, rules: [{{record: a, expr: up}}]}}]\n");
         fs::write(dir.path().join("a.yml"), rule("a")).unwrap();
         fs::write(dir.path().join("b.yml"), rule("b")).unwrap();
+        let acts = "groups:\n- name: c\n  rules:\n  - {alert: A, expr: up, actions: [mend, mned]}\n";
+        fs::write(dir.path().join("acts.yaml"), acts).unwrap();
         fs::write(dir.path().join("bad.yaml"), "groups:\n- nam: x\n").unwrap();
         fs::create_dir(dir.path().join("dir")).unwrap();
         let mut faults = Faults::default();
-        let list = "[\"*.yml\", b.yml, bad.yaml, missing.yml, none*.yml, \"x*/y.yml\", dir]\n";
+        let list = "[\"*.yml\", b.yml, bad.yaml, missing.yml, none*.yml, \"x*/y.yml\", dir, acts.yaml]\n";
         let document = Document::parse("main.yaml", list, &mut faults);
-        let groups = read_rule_files(&document.root, dir.path(), &mut faults);
+        let groups = read_rule_files(&document.root, dir.path(), &BTreeSet::from(["mend"]), &mut faults);
         let names: Vec<_> = groups.iter().map(|g| g.name.as_str()).collect();
-        assert_eq!(names, ["a", "b", ""]);
+        assert_eq!(names, ["a", "b", "", "c"]);
         let text = faults.to_string();
         for part in [
             "main.yaml:1:28: rule file ",
@@ -118,6 +125,7 @@ mod tests {
             "dir: not a regular file",
             "bad.yaml:2:3: unknown key \"nam\", did you mean \"name\"?",
             "bad.yaml:2:3: a group needs a name",
+            "acts.yaml:4:42: the action \"mned\" is not defined, did you mean \"mend\"?",
         ] {
             assert!(text.contains(part), "{part}\n{text}");
         }

@@ -94,13 +94,13 @@ impl Rule {
             RuleSpec::Recording(_) => Timing::default(),
             RuleSpec::Alerting(a) => Timing { hold: a.hold, keep_firing: a.keep_firing, slack },
         };
-        let threshold = match &spec {
-            RuleSpec::Recording(_) => None,
-            RuleSpec::Alerting(a) => a.query.compared().threshold,
+        let (threshold, actions) = match &spec {
+            RuleSpec::Recording(_) => (None, Arc::default()),
+            RuleSpec::Alerting(a) => (a.query.compared().threshold, a.actions.clone()),
         };
         Rule {
             spec: Arc::new(spec),
-            alerts: Alerts::new(timing).over(threshold),
+            alerts: Alerts::new(timing).over(threshold).acted_upon(actions),
             outputs: Outputs::default(),
             error: None,
             failed: false,

@@ -1,5 +1,6 @@
 //! Rules as they stand in a file, checked: what could not be evaluated is not here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::promql::Query;
@@ -49,6 +50,8 @@ pub struct AlertingSpec {
     pub keep_firing: Duration,
     pub labels: Vec<(String, Template)>,
     pub annotations: Vec<(String, Template)>,
+    /// `actions`: the names of what is run when an alert fires or ends. Ours: Prometheus has no such key.
+    pub actions: Arc<[String]>,
 }
 
 impl RuleSpec {

@@ -165,6 +165,7 @@ fn an_alert_is_pending_then_firing_then_resolved() {
         expr: "temperature > 80".into(),
         threshold: Some(80.0),
         top: vec![],
+        actions: Arc::default(),
     };
     assert_eq!(firing, Evaluation { alerts: vec![expected.clone()], changed: true });
     assert_eq!(host.value("ALERTS"), BTreeMap::from([(alert("ALERTS", "firing"), 1.0)]));

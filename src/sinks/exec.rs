@@ -21,6 +21,9 @@
 //! a host that lacks what a start takes (processes, memory, descriptors) are tried again until they go well. Any other
 //! code, and a command that is not there or cannot be executed, is tried a few more times and then given up, as a webhook
 //! that answers 400 is.
+//!
+//! How often it may be run, and whether it is run at all, is decided by `alerting/` before a delivery is tried: what
+//! comes too early waits, and is then told together. Each run is in the audit log of actions.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -50,6 +53,41 @@ section! {
         pub env: BTreeMap<String, String> = BTreeMap::new(),
         /// Whether it is run for resolved alerts too.
         pub send_resolved: bool = true,
+        /// How long after a run for a group it is not run for that group again: what comes meanwhile waits.
+        pub cool_down: Duration = Duration::ZERO,
+        /// How often it is run in an hour at most, what failed included; what is over waits. 0: no limit.
+        pub max_per_hour: usize = 0,
+        /// Whether it is only said, in the log and in the audit log, what would have been run.
+        pub dry_run: bool = false,
+    }
+}
+
+/// How often a command may be run.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RunLimits {
+    /// The least time between two runs for the same alert or group.
+    pub cool_down: Duration,
+    /// The most runs in any hour; 0: no limit.
+    pub max_per_hour: usize,
+    /// It is decided and told, but nothing is run.
+    pub dry_run: bool,
+}
+
+/// A week: what was run longer ago is not remembered for this.
+const LONGEST_COOL_DOWN: Duration = Duration::from_secs(7 * 24 * 3600);
+/// More than one a second is no limit.
+const MOST_PER_HOUR: usize = 3600;
+
+impl RunLimits {
+    /// Says what is wrong with them; `node` is where they stand.
+    pub(crate) fn check(&self, node: &Node, faults: &mut Faults) {
+        let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+        if self.cool_down > LONGEST_COOL_DOWN {
+            faults.error(at("cool_down"), "cool_down is longer than 7d");
+        }
+        if self.max_per_hour > MOST_PER_HOUR {
+            faults.error(at("max_per_hour"), format!("max_per_hour is more than {MOST_PER_HOUR}; 0 is no limit"));
+        }
     }
 }
 
@@ -59,11 +97,22 @@ fn check(config: &mut ExecConfig, node: &Node, faults: &mut Faults) {
         faults.error(at, "exec_configs needs a command: a list of the program and its arguments");
     }
     check_timeout(node, faults, &mut config.timeout, TIMEOUT);
+    config.limits().check(node, faults);
+}
+
+impl ExecConfig {
+    fn limits(&self) -> RunLimits {
+        RunLimits { cool_down: self.cool_down, max_per_hour: self.max_per_hour, dry_run: self.dry_run }
+    }
 }
 
 impl SinkConfig for ExecConfig {
     fn send_resolved(&self) -> bool {
         self.send_resolved
+    }
+
+    fn command(&self) -> Option<(&[String], RunLimits)> {
+        Some((&self.command, self.limits()))
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
@@ -77,6 +126,10 @@ const EX_TEMPFAIL: i32 = 75;
 const MAX_VALUE: usize = 16 * 1024;
 /// The characters of the command's standard error that an error message shows.
 const TAIL: usize = 400;
+/// Shorter values of variables are no secrets, and words of any output.
+const LEAST_SECRET: usize = 4;
+/// What stands in place of a secret.
+const MASK: &str = "***";
 
 struct ExecSink {
     config: ExecConfig,
@@ -90,23 +143,16 @@ impl ExecSink {
 
     async fn run(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
         let name = format!("exec:{}", notification.receiver);
-        let mut task = Task::command(&self.config.command)
+        let task = command_for(notification, &self.config.command, &self.config.env)
             .name(name.as_str())
             .class(Class::Sink)
-            .timeout(self.config.timeout)
-            .stdin(webhook_version_4(notification, 0));
-        for (variable, value) in &self.config.env {
-            task = task.env(variable, value);
-        }
-        for (variable, value) in environment(notification) {
-            task = task.env(variable, value);
-        }
+            .timeout(self.config.timeout);
         let handle = self
             .pool
             .submit(task)
             .map_err(|e| DeliveryError::passing(Reason::Other, format!("{name} was not run: {e}")))?;
         let outcome = handle.wait().await;
-        judge(&name, &outcome)
+        judge(&name, &outcome, &self.config.env)
     }
 }
 
@@ -116,9 +162,30 @@ impl Sink for ExecSink {
     }
 }
 
+/// A command that is told of a notification: JSON on standard input, variables in the environment beside its own.
+pub(crate) fn command_for(notification: &Notification, argv: &[String], env: &BTreeMap<String, String>) -> Task {
+    let mut task = Task::command(argv).stdin(webhook_version_4(notification, 0));
+    for (variable, value) in env {
+        task = task.env(variable, value);
+    }
+    for (variable, value) in environment(notification) {
+        task = task.env(variable, value);
+    }
+    task
+}
+
+/// What a command wrote, without the values of the variables that it was given: they may be secrets, and a command that
+/// traces itself prints them.
+pub(crate) fn masked(text: &str, env: &BTreeMap<String, String>) -> String {
+    let mut values: Vec<&str> = env.values().map(|v| v.trim()).filter(|v| v.len() >= LEAST_SECRET).collect();
+    // Of two of which one is the beginning of the other, nothing is left over.
+    values.sort_unstable_by_key(|value| std::cmp::Reverse(value.len()));
+    values.iter().fold(text.to_string(), |text, value| text.replace(value, MASK))
+}
+
 /// What the command's end means for the notification.
-fn judge(name: &str, outcome: &Outcome) -> Result<Delivered, DeliveryError> {
-    let tail = tail(&outcome.stderr.text());
+fn judge(name: &str, outcome: &Outcome, env: &BTreeMap<String, String>) -> Result<Delivered, DeliveryError> {
+    let tail = tail(&masked(&outcome.stderr.text(), env), TAIL);
     let said = if tail.is_empty() { String::new() } else { format!("; it wrote: {tail}") };
     let message = format!("{name} {}{said}", outcome.status);
     match &outcome.status {
@@ -193,10 +260,10 @@ fn environment(n: &Notification) -> Vec<(&'static str, String)> {
     all
 }
 
-/// The end of what the command wrote, on one line.
-fn tail(text: &str) -> String {
+/// The end of what a command wrote, on one line: at most so many characters.
+pub(crate) fn tail(text: &str, most: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let skip = line.chars().count().saturating_sub(TAIL);
+    let skip = line.chars().count().saturating_sub(most);
     if skip == 0 { line } else { format!("...{}", line.chars().skip(skip).collect::<String>()) }
 }
 
@@ -214,7 +281,7 @@ mod tests {
             command: ["sh", "-c", script].map(String::from).to_vec(),
             timeout,
             env: BTreeMap::from([("ROOM".to_string(), "cellar".to_string())]),
-            send_resolved: true,
+            ..ExecConfig::default()
         };
         ExecSink::new(&config, pool).deliver(&example()).await
     }
@@ -253,6 +320,14 @@ mod tests {
         let error = run("exit 3", LONG).await.unwrap_err();
         assert!(!error.retry);
         assert_eq!(error.message, "exec:ops.team exited with code 3");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_prints_its_variables_gives_no_secret_away() {
+        let error = run("echo \"the $ROOM's door, in /cellars\" >&2; exit 1", LONG).await.unwrap_err();
+        assert!(error.message.ends_with("it wrote: the ***'s door, in /***s"), "{error}");
+        let env = BTreeMap::from([("A".to_string(), "abcd".to_string()), ("B".to_string(), "abcdef".to_string())]);
+        assert_eq!(masked("abcdef abcd abc", &env), "*** *** abc");
     }
 
     #[tokio::test]
@@ -304,7 +379,7 @@ mod tests {
 
     #[test]
     fn of_a_long_output_the_end_is_shown() {
-        let shown = tail(&format!("{} the end", "x".repeat(1000)));
+        let shown = tail(&format!("{} the end", "x".repeat(1000)), TAIL);
         assert!(shown.starts_with("...x") && shown.ends_with("x the end") && shown.chars().count() == TAIL + 3);
     }
 }

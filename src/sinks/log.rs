@@ -131,6 +131,8 @@ struct Line<'a> {
     flapping: Option<u32>,
     #[serde(skip_serializing_if = "<[TopProcess]>::is_empty")]
     top: &'a [TopProcess],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    actions: &'a [String],
 }
 
 fn lines(notification: &Notification) -> Vec<u8> {
@@ -148,6 +150,7 @@ fn lines(notification: &Notification) -> Vec<u8> {
             ends_at: alert.ends_at.map(|t| t.to_string()),
             flapping: alert.details.flapping,
             top: &alert.details.top,
+            actions: &alert.details.actions,
         };
         // Texts and numbers always have a JSON form, and a vector takes all that is written.
         let _ = serde_json::to_writer(&mut out, &line);
@@ -195,14 +198,15 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_the_threshold_the_flapping_and_the_processes_where_they_are_known() {
+    fn a_line_has_the_threshold_the_flapping_the_processes_and_the_actions_where_they_are_known() {
         let mut n = example();
         let top = vec![TopProcess { pid: 7, name: "make".to_string(), cpu: 1.5, memory: 1 << 20 }];
-        n.alerts[0].details = Details { threshold: Some(0.9), top, flapping: Some(6) };
+        let actions = vec!["a: exit 0 after 1.0 s".to_string()];
+        n.alerts[0].details = Details { threshold: Some(0.9), top, flapping: Some(6), actions };
         let text = String::from_utf8(lines(&n)).unwrap();
         let expected = concat!(
             r#""value":0.97,"threshold":0.9,"startsAt":"2023-11-14T22:13:20.5Z","flapping":6,"#,
-            r#""top":[{"pid":7,"name":"make","cpu":1.5,"memory":1048576}]}"#
+            r#""top":[{"pid":7,"name":"make","cpu":1.5,"memory":1048576}],"actions":["a: exit 0 after 1.0 s"]}"#
         );
         assert!(text.lines().next().unwrap().ends_with(expected), "{text}");
     }

@@ -290,7 +290,7 @@ pub(super) fn check_url(node: &Node, faults: &mut Faults, key: &str, url: &str) 
 
 /// Takes a timeout of 0, which in Alertmanager's configurations says that there is none, for the default: a delivery
 /// without end would hold up all that wait behind it.
-pub(super) fn check_timeout(node: &Node, faults: &mut Faults, timeout: &mut Duration, default: Duration) {
+pub(crate) fn check_timeout(node: &Node, faults: &mut Faults, timeout: &mut Duration, default: Duration) {
     if timeout.is_zero() {
         *timeout = default;
         let shown = crate::model::format_duration(default);

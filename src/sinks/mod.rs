@@ -65,7 +65,8 @@ pub use context::{Chart, Charts, SinkContext};
 pub use desktop::DesktopConfig;
 pub use discord::DiscordConfig;
 pub use email::{EmailConfig, Smarthost, ThreadingConfig};
-pub use exec::ExecConfig;
+pub use exec::{ExecConfig, RunLimits};
+pub(crate) use exec::{command_for, masked, tail};
 pub use global::GlobalConfig;
 pub use gotify::GotifyConfig;
 pub use http::{
@@ -77,6 +78,7 @@ pub use journald::JournaldConfig;
 pub use log::LogConfig;
 pub use matrix::MatrixConfig;
 pub use mattermost::MattermostConfig;
+pub(crate) use message::check_timeout;
 pub use msteams::MsTeamsConfig;
 pub use msteamsv2::MsTeamsV2Config;
 #[cfg(test)]
@@ -114,6 +116,11 @@ pub trait SinkConfig: fmt::Debug + Send + Sync {
 
     /// Makes relative paths start at `dir`, the directory of the configuration's file.
     fn resolve_paths(&mut self, _dir: &Path) {}
+
+    /// The command that delivers, and how often it may be run, where that is how it is done.
+    fn command(&self) -> Option<(&[String], RunLimits)> {
+        None
+    }
 
     /// What delivers to that place.
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink>;

@@ -61,6 +61,9 @@ pub struct Details {
     pub top: Vec<TopProcess>,
     /// How often it has begun to fire of late, where that is so often that its ends are not told one by one.
     pub flapping: Option<u32>,
+    /// What has been done about it, a line each: `restart-nginx: exit 0 after 1.2 s`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -44,6 +44,9 @@ struct MessageAlert<'a> {
     #[serde(rename = "generatorURL")]
     generator_url: &'a str,
     fingerprint: String,
+    /// Ours: what has been done about it; those who have no actions get Alertmanager's bytes.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    actions: &'a [String],
 }
 
 /// The message, with a line feed at its end. At most `max_alerts` alerts are in it (0: all); how many are not, it says.
@@ -82,6 +85,7 @@ fn message_alert(alert: &NotifiedAlert) -> MessageAlert<'_> {
         ends_at: alert.ends_at.as_ref().map_or_else(|| NO_END.to_string(), Timestamp::to_string),
         generator_url: &alert.generator_url,
         fingerprint: alert.fingerprint().to_string(),
+        actions: &alert.details.actions,
     }
 }
 
@@ -145,6 +149,15 @@ mod tests {
             b = example().alerts[1].fingerprint(),
         );
         assert_eq!(String::from_utf8(webhook_version_4(&example(), 0)).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_was_done_about_an_alert_is_said_of_it_and_of_no_other() {
+        let mut n = example();
+        n.alerts[0].details.actions = vec!["restart-nginx: exit 0 after 1.2 s".to_string()];
+        let json: serde_json::Value = serde_json::from_slice(&webhook_version_4(&n, 0)).unwrap();
+        assert_eq!(json["alerts"][0]["actions"], serde_json::json!(["restart-nginx: exit 0 after 1.2 s"]));
+        assert!(json["alerts"][1].get("actions").is_none());
     }
 
     #[test]

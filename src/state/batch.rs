@@ -19,13 +19,15 @@ pub enum Table {
     Flapping,
     /// Notifications that were given up, by their number.
     DeadLetters,
+    /// What was decided about actions and what came of it, by number.
+    Actions,
     /// The store's own: its format, its identity, counters.
     Meta,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Table; 8] = [
+    pub const ALL: [Table; 9] = [
         Table::AlertStates,
         Table::Alerts,
         Table::Queue,
@@ -33,6 +35,7 @@ impl Table {
         Table::Silences,
         Table::Flapping,
         Table::DeadLetters,
+        Table::Actions,
         Table::Meta,
     ];
 
@@ -46,6 +49,7 @@ impl Table {
             Table::Silences => "silences",
             Table::Flapping => "flapping",
             Table::DeadLetters => "dead_letters",
+            Table::Actions => "actions",
             Table::Meta => "meta",
         }
     }

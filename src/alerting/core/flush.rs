@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Actions, Core, Ending, Mono, Now, Report, Suppressed};
 use crate::alerting::group::{GroupId, alert_order};
 use crate::alerting::log::{Need, Told, log_key, need};
+use crate::alerting::remedy::Trigger;
 use crate::alerting::route::Route;
 use crate::model::{Labels, Timestamp};
 use crate::sinks::{Fingerprint, Notification, NotifiedAlert, Status};
@@ -27,6 +28,8 @@ impl Core {
             if self.next_look <= at {
                 self.look(now, &mut actions.batch);
             }
+            // Before anybody is told, so that it is told too.
+            self.act_upon(now, actions);
             while let Some(id) = self.groups.due(at) {
                 self.flush(&id, now, actions);
             }
@@ -36,7 +39,9 @@ impl Core {
                 self.next_sweep = at.next_multiple_of(self.plan.sweep_interval);
             }
         }
-        actions.attempts.extend(self.queue.tries(at));
+        for attempt in self.queue.tries(at) {
+            self.admit(attempt, now, actions);
+        }
     }
 
     /// Resolves alerts that nobody has told of for too long, lets go what has become calm, and forgets what is old.
@@ -45,6 +50,7 @@ impl Core {
         self.log.purge(at, |fingerprint| self.alerts.contains(fingerprint), batch);
         self.silences.purge(now.wall, batch);
         self.dead.purge(now.wall, batch);
+        self.remedies.purge(now, batch);
         let mut next = at.after(PURGE_INTERVAL);
         for (fingerprint, end) in self.flaps.calmed(&self.plan.flapping, at, &mut next, batch) {
             self.calmed(fingerprint, end, batch);
@@ -74,6 +80,7 @@ impl Core {
                 known.alert.ends_at = Some(end);
                 batch.put(Table::Alerts, fingerprint.to_string(), &known.row());
             });
+            self.notice_end(fingerprint);
             self.index(fingerprint);
         }
         self.next_look = next;
@@ -89,7 +96,17 @@ impl Core {
             }
             batch.put(Table::Alerts, fingerprint.to_string(), &known.row());
         });
+        if end.is_some() {
+            self.notice_end(fingerprint);
+        }
         self.index(fingerprint);
+    }
+
+    /// An alert of a rule has ended without being told to have.
+    fn notice_end(&mut self, fingerprint: Fingerprint) {
+        if self.alerts.get(&fingerprint).is_some_and(|known| known.posted.is_none()) {
+            self.remedies.notice(fingerprint, Trigger::Resolved);
+        }
     }
 
     /// Looks at a group: whom is it news? Mostly it is to nobody, so alerts are copied only where it is.

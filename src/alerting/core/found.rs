@@ -51,6 +51,7 @@ impl Core {
         // other numbers.
         let micros = u64::try_from(now.wall.as_millis()).unwrap_or(0).saturating_mul(1000);
         core.queue.skip(micros.max(LEAST_FIRST_NUMBER));
+        core.remedies.skip(micros.max(LEAST_FIRST_NUMBER));
         core.first_number = core.queue.next_number();
         (core, actions)
     }
@@ -91,6 +92,11 @@ impl Core {
         for (key, _, row) in read(&rows, Table::Flapping).filter(|(_, overtaken, _)| !overtaken) {
             self.flaps.restore_older(key, row, now);
         }
+        for (key, _, entry) in read(&rows, Table::Actions).filter(|(_, overtaken, _)| !overtaken) {
+            let Ok(number) = key.parse() else { continue };
+            self.remedies.restore(number, entry, now);
+        }
+        self.settle_actions(now, actions);
         self.regroup(&before, now, actions);
         for (lane, row) in late {
             self.tell_ends_after(&row.target, &lane, &row.notification, now, &mut actions.batch);

@@ -53,6 +53,7 @@ impl Core {
                     updated: alert.ends_at.unwrap_or_default(),
                     valid_for: Duration::ZERO,
                     posted: None,
+                    actions: Arc::default(),
                     groups: 0,
                 };
                 batch.put(Table::Alerts, fingerprint.to_string(), &known.row());

@@ -115,6 +115,7 @@ impl Agent {
             expr: "up == 0".to_string(),
             threshold: Some(0.0),
             top: Vec::new(),
+            actions: Arc::default(),
         };
         self.handle(Event::Alerts(instances.iter().map(alert).collect()));
     }
@@ -150,6 +151,7 @@ impl Agent {
             expr: "up == 0".to_string(),
             threshold: None,
             top: Vec::new(),
+            actions: Arc::default(),
         };
         self.handle(Event::Alerts(vec![alert]));
     }

@@ -1,10 +1,12 @@
 //! Alerts as rules and others tell them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Core, Mono, Now};
 use crate::alerting::known::{Known, Posted};
 use crate::alerting::log::log_key;
+use crate::alerting::remedy::Trigger;
 use crate::alerting::view::PostedAlert;
 use crate::model::{Labels, Timestamp};
 use crate::rules::Alert;
@@ -20,6 +22,8 @@ struct Telling {
     /// For how long that holds at least.
     valid_for: Duration,
     posted: Option<Posted>,
+    /// The actions that its rule names.
+    actions: Arc<[String]>,
 }
 
 impl Core {
@@ -27,7 +31,8 @@ impl Core {
     pub(super) fn told_by_rules(&mut self, alerts: Vec<Alert>, now: Now, batch: &mut Batch) -> usize {
         let mut refused = 0;
         for alert in alerts {
-            let telling = Telling { valid_for: alert.valid_for, posted: None, alert: self.complete_rules(alert) };
+            let (valid_for, actions) = (alert.valid_for, Arc::clone(&alert.actions));
+            let telling = Telling { alert: self.complete_rules(alert), valid_for, posted: None, actions };
             refused += usize::from(!self.told(telling, now, batch));
         }
         refused
@@ -46,7 +51,7 @@ impl Core {
 
     /// Takes an alert in; `false`: it is refused.
     fn told(&mut self, telling: Telling, now: Now, batch: &mut Batch) -> bool {
-        let Telling { mut alert, valid_for, posted } = telling;
+        let Telling { mut alert, valid_for, posted, actions } = telling;
         let fingerprint = alert.fingerprint();
         let known = self.alerts.get(&fingerprint);
         if known.is_none() {
@@ -58,6 +63,9 @@ impl Core {
                 return false;
             }
         }
+        let fired = known.is_some_and(|known| known.alert.status() == Status::Firing);
+        // The end of one that flaps may be held back: to others it has fired all the time.
+        let is_news = fired != alert.ends_at.is_none() || (fired && self.flaps.holds(fingerprint));
         if self.damp(fingerprint, &mut alert, now, batch) {
             // It is told as firing; that the rule, or who posts it, is still there counts.
             self.alerts.change(&fingerprint, |known| {
@@ -72,13 +80,22 @@ impl Core {
         let as_known = known.is_some_and(|known| {
             (known.alert.starts_at, known.alert.ends_at) == (alert.starts_at, alert.ends_at)
                 && known.alert.details.flapping == alert.details.flapping
+                && known.actions == actions
                 // A time-out need not be known after a restart.
                 && (known.posted == posted || posted.is_some_and(|p| p.timeout) && known.posted.is_some_and(|k| k.timeout))
         });
+        if let Some(known) = known.filter(|known| known.alert.starts_at == alert.starts_at) {
+            alert.details.actions.clone_from(&known.alert.details.actions);
+        }
+        // What came from elsewhere can be posted by whoever reaches the agent: nothing is run because of it.
+        if is_news && posted.is_none() {
+            let trigger = if alert.ends_at.is_none() { Trigger::Firing } else { Trigger::Resolved };
+            self.remedies.notice(fingerprint, trigger);
+        }
         let labels = alert.labels.clone();
         let groups = known.map_or(0, |known| known.groups);
         let in_groups = as_known && alert.status() == Status::Firing;
-        let known = Known { alert, told: at, updated: now.wall, valid_for, posted, groups };
+        let known = Known { alert, told: at, updated: now.wall, valid_for, posted, actions, groups };
         if !as_known {
             batch.put(Table::Alerts, fingerprint.to_string(), &known.row());
         }
@@ -185,6 +202,7 @@ impl Core {
             },
             valid_for: Duration::from_millis(left),
             posted: Some(Posted { until: until.as_millis(), timeout }),
+            actions: Arc::default(),
         }
     }
 

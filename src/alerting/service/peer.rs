@@ -67,6 +67,7 @@ fn alerts(resolved: bool, starts_at: Timestamp) -> Vec<Alert> {
         expr: "rate(x[5m]) > 0 and y{a=\"b c\"}".to_string(),
         threshold: Some(0.0),
         top: Vec::new(),
+        actions: Arc::default(),
     };
     sets.iter().enumerate().map(alert).collect()
 }

@@ -45,6 +45,7 @@ fn alert(name: &str, resolved: bool) -> Alert {
         expr: "up".to_string(),
         threshold: None,
         top: Vec::new(),
+        actions: Arc::default(),
     }
 }
 

@@ -81,6 +81,7 @@ impl World {
                     expr: String::new(),
                     threshold: None,
                     top: Vec::new(),
+                    actions: Default::default(),
                 });
             }
         }

@@ -35,6 +35,9 @@ struct Shown<'a> {
     /// Ours: how often it has begun to fire of late, where it flaps.
     #[serde(skip_serializing_if = "Option::is_none")]
     flapping: Option<u32>,
+    /// Ours: what has been done about it.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    actions: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -67,6 +70,7 @@ fn shown(view: &AlertView) -> Shown<'_> {
         labels: Map(&view.alert.labels),
         value: (!view.alert.value.is_nan()).then(|| number(view.alert.value)),
         flapping: view.alert.details.flapping,
+        actions: &view.alert.details.actions,
     }
 }
 

@@ -21,6 +21,7 @@
 //! | `.Top` | the processes that used most of the host, each with `Pid`, `Name`, `Cpu` (of one core), `Memory` (bytes) |
 //! | `.ChartURL` | a link to a picture of the expression over the last hour; empty for an alert that came from elsewhere |
 //! | `.Flapping` | how often it began to fire of late, where that is too often; else nil |
+//! | `.Actions` | what has been done about it, a line each: `restart-nginx: exit 0 after 1.2 s` |
 
 use crate::model::{Labels, Timestamp};
 use crate::sinks::payload::quote_meta;
@@ -96,6 +97,7 @@ fn alert(alert: &NotifiedAlert, of: &Notification) -> Value {
             ("ChartURL", alert.chart_url(&of.external_url, of.at).into()),
             ("Top", Value::List(alert.details.top.iter().map(process).collect())),
             ("Flapping", alert.details.flapping.map_or(Value::Nil, |n| Value::Int(n.into()))),
+            ("Actions", Value::List(alert.details.actions.iter().map(|line| line.as_str().into()).collect())),
         ],
     )
 }

@@ -16,6 +16,7 @@ fn woken() -> Notification {
             threshold: Some(0.9),
             top: vec![TopProcess { pid: 812, name: "mysqld".into(), cpu: 1.25, memory: 1_610_612_736 }],
             flapping: Some(7),
+            actions: vec!["restart-nginx: exit 0 after 1.2 s".into()],
         };
     }
     n
@@ -29,6 +30,7 @@ fn the_list_says_what_an_operator_asks_first() {
         "disk <full> & \"loud\"",
         "Value: 97% (threshold 90%)",
         "Flapping: began to fire 7 times of late",
+        "Action: restart-nginx: exit 0 after 1.2 s",
         "Labels: instance=a",
         "Busiest: mysqld (pid 812) 125% CPU, 1.5GiB",
         "Graph: http://host:9100/chart.png?expr=1+-+node_filesystem",

@@ -93,6 +93,7 @@ impl Run {
             expr: String::new(),
             threshold: None,
             top: Vec::new(),
+            actions: Default::default(),
         };
         self.handle(Event::Alerts(alerts.iter().map(alert).collect()));
     }

@@ -1,0 +1,136 @@
+//! Runs the command of an action.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::config::ActionConfig;
+use super::entry::{Result, Trigger};
+use crate::pool::{Class, Outcome, Pool, Status};
+use crate::sinks::{Notification, command_for, masked, tail};
+
+/// The characters that are kept of what a command wrote.
+const MAX_OUTPUT: usize = 1_000;
+
+/// An action to be run.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Its row of the audit log.
+    pub number: u64,
+    pub action: Arc<ActionConfig>,
+    pub trigger: Trigger,
+    /// The one alert, as `exec` receivers get several.
+    pub alert: Notification,
+}
+
+/// What came of it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Done {
+    pub result: Result,
+    /// How it ended: `exit 0`.
+    pub said: String,
+    pub took: Duration,
+    /// The end of what it wrote.
+    pub output: String,
+}
+
+impl Done {
+    /// The command was not run.
+    pub fn not_run(why: impl std::fmt::Display) -> Done {
+        Done { result: Result::Failed, said: format!("not run: {why}"), took: Duration::ZERO, output: String::new() }
+    }
+}
+
+/// Runs the command, once, to its end.
+pub async fn run(pool: Pool, order: Order) -> Done {
+    let action = &order.action;
+    let task = command_for(&order.alert, &action.command, &action.env)
+        .env("WATCHFIRE_ACTION", &action.name)
+        .env("WATCHFIRE_TRIGGER", order.trigger.as_str())
+        .name(format!("action:{}", action.name))
+        .class(Class::Sink)
+        .timeout(action.timeout);
+    match pool.submit(task) {
+        Ok(handle) => {
+            let outcome = handle.wait().await;
+            done(action, &outcome)
+        }
+        Err(error) => Done::not_run(error),
+    }
+}
+
+fn done(action: &ActionConfig, outcome: &Outcome) -> Done {
+    let (result, said) = match &outcome.status {
+        Status::Exited(code) => (if *code == 0 { Result::Ok } else { Result::Failed }, format!("exit {code}")),
+        Status::TimedOut { .. } => (Result::Timeout, outcome.status.to_string()),
+        Status::Cancelled => (Result::Interrupted, "the agent ended while it ran".to_string()),
+        status => (Result::Failed, status.to_string()),
+    };
+    let written: String = [&outcome.stdout, &outcome.stderr].map(|written| written.text()).concat();
+    Done { result, said, took: outcome.ran, output: end_of(&masked(&written, &action.env)) }
+}
+
+/// The end of what was written, in its lines: whole ones as far as they go.
+fn end_of(text: &str) -> String {
+    let text = text.trim();
+    let skip = text.chars().count().saturating_sub(MAX_OUTPUT);
+    let kept: String = text.chars().skip(skip).collect();
+    match kept.split_once('\n') {
+        Some((_, lines)) if skip > 0 => format!("...\n{lines}"),
+        None if skip > 0 => tail(text, MAX_OUTPUT),
+        _ => kept,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use prometheus::Registry;
+
+    use super::*;
+    use crate::pool::PoolConfig;
+    use crate::sinks::example;
+
+    async fn ran(script: &str, timeout: Duration) -> Done {
+        let pool = Pool::new(PoolConfig::default(), &Registry::new(), tokio::runtime::Handle::current()).unwrap();
+        let action = ActionConfig {
+            name: "mend".to_string(),
+            command: ["sh", "-c", script].map(String::from).to_vec(),
+            timeout,
+            env: BTreeMap::from([("TOKEN".to_string(), "hunter2".to_string())]),
+            ..ActionConfig::default()
+        };
+        let alert = example().alone(&example().alerts[0]);
+        run(pool, Order { number: 7, action: Arc::new(action), trigger: Trigger::Repeat, alert }).await
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn the_alert_is_in_the_environment_and_on_standard_input_and_secrets_are_not_kept() {
+        let script = "echo $WATCHFIRE_ACTION $WATCHFIRE_TRIGGER $WATCHFIRE_ALERTNAME $WATCHFIRE_INSTANCE $TOKEN; \
+                      grep -c '\"alertname\":\"DiskFull\"'; echo trouble >&2";
+        let done = ran(script, LONG).await;
+        assert_eq!((done.result, done.said.as_str()), (Result::Ok, "exit 0"));
+        assert_eq!(done.output, "mend repeat DiskFull a ***\n1\ntrouble");
+        assert!(done.took > Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_or_hangs_or_is_not_there_has_failed_in_its_own_way() {
+        let done = ran("echo no such unit >&2; exit 5", LONG).await;
+        assert_eq!((done.result, done.said.as_str(), done.output.as_str()), (Result::Failed, "exit 5", "no such unit"));
+        let done = ran("exec sleep 60", Duration::from_millis(50)).await;
+        assert_eq!((done.result, done.said.as_str()), (Result::Timeout, "timed out after 50ms"));
+        let done = ran("kill -KILL $$", LONG).await;
+        assert_eq!((done.result, done.said.as_str()), (Result::Failed, "was killed by SIGKILL"));
+    }
+
+    #[test]
+    fn of_a_long_output_the_last_lines_are_kept() {
+        let kept = end_of(&"line of some length\n".repeat(200));
+        assert!(kept.starts_with("...\nline of") && kept.ends_with("length") && kept.len() < MAX_OUTPUT + 5, "{kept}");
+        assert!(end_of(&"x".repeat(5_000)).starts_with("...x"));
+        assert_eq!(end_of("\n a\nb \n"), "a\nb");
+    }
+}
