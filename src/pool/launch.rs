@@ -17,7 +17,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::cgroup::ControlGroup;
-use super::confine::{Confinement, Limit};
+use super::confine::{Confinement, Limit, Transit};
 use super::limits::Limits;
 use super::outcome::{StartError, StartStep};
 use super::table::Slot;
@@ -167,13 +167,14 @@ impl Launcher {
             failed_step: AtomicI32::new(STEP_NONE),
             errno: AtomicI32::new(0),
         };
+        let transit = Transit::begin(confinement.identity.as_ref());
         let mut pidfd: c_int = -1;
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
         // SAFETY: the new process runs `prepare_and_exec` on a stack of its own (`as_mut_ptr_range().end` is its top,
         // aligned to 16) in the agent's memory. CLONE_VFORK suspends this thread until the process has left that
         // memory by exec or exit, so stack, plan and what the plan points to outlive their use and nobody else
         // touches them. The rest of the agent runs on, as it does beside any thread: the function takes no lock,
-        // allocates nothing, cannot unwind, and makes only system calls, its view of thread-local storage (errno) being
+        // allocates nothing, cannot unwind, and makes only system calls and stores to `plan` and `slot`, its view of thread-local storage (errno) being
         // that of this suspended thread. Handlers cannot run in it: this thread's mask, which it inherits, blocks all
         // signals (`Launcher::new`; the type is not Send), and it resets every handler before it unblocks them.
         // Without CLONE_FILES and CLONE_SIGHAND its descriptors and handlers are copies.
@@ -188,6 +189,7 @@ impl Launcher {
         };
         // The reason has to be looked at before anything else can change it.
         let error = io::Error::last_os_error();
+        drop(transit);
         let created = (pid > 0).then(|| rustix::process::Pid::from_raw(pid)).flatten();
         let Some(pid) = created else {
             return Err(image.error(StartStep::Process, error));

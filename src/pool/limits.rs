@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// CPU time of each of its processes, in whole seconds, rounded up; then it gets SIGXCPU, and a second later SIGKILL.
     pub cpu: Option<Duration>,
-    /// Bytes of memory. Where the agent's control group is delegated to it, of all its processes together, else of each
-    /// one's data and heap.
+    /// Bytes of memory. Where the agent's control group is delegated to it, of all its processes together, none of which
+    /// then outlives it; else of each one's data and heap.
     pub memory: Option<u64>,
     /// Descriptors that each of its processes may have open.
     pub open_files: Option<u64>,
@@ -21,7 +21,8 @@ pub struct Limits {
     pub user: Option<String>,
     /// The group it runs as, by name or number, in place of the user's own.
     pub group: Option<String>,
-    /// Whether it can reach a network; when not, it has not even the loopback interface.
+    /// Whether it can reach a network; when not, it has not even the loopback interface. An agent without privileges can
+    /// take it away too where user namespaces are for everybody, but not from a command that runs as another user.
     pub network: bool,
 }
 
