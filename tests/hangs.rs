@@ -158,7 +158,7 @@ fn a_command_that_hangs_delays_nobody_and_ends_with_the_agent() {
     let agent = setup.start();
     web.wait_for_alert("Hangs", "firing");
     eventually("the command runs", SOON, || runs(&sleep).then_some(()));
-    agent.wait_for("watchfire_pool_tasks_running", &[("class", "sink")], |v| v == 1.0);
+    agent.wait_for("watchfire_pool_tasks_running", &[("class", "sink"), ("lane", "command")], |v| v == 1.0);
     assert_ticks_go_on(&agent);
     let (code, log) = agent.terminate(SOON);
     assert_eq!(code, Some(0), "{log}");

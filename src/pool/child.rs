@@ -264,4 +264,21 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
+
+    #[tokio::test]
+    async fn as_long_as_a_command_is_not_reaped_its_number_is_given_to_nobody() {
+        let child = start("exit 0").await;
+        child.exited().await.unwrap();
+        let number = child.pid.as_raw_nonzero().get();
+        for _ in 0..20 {
+            // The kernel is asked for just this number next.
+            if std::fs::write("/proc/sys/kernel/ns_last_pid", (number - 1).to_string()).is_err() {
+                return eprintln!("skipped: only root can choose numbers of processes");
+            }
+            let mut other = std::process::Command::new("true").spawn().unwrap();
+            assert_ne!(i32::try_from(other.id()).unwrap(), number);
+            other.wait().unwrap();
+        }
+        assert!(matches!(child.reap().0, Status::Exited(0)));
+    }
 }

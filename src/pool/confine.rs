@@ -111,8 +111,8 @@ impl Confinement {
             procs: group.map(|group| group.procs().to_owned()),
             nice: nice.map(c_int::from),
             io: io.map(io_priority),
+            dumpable: identity.is_some() && is_dumpable(),
             identity,
-            dumpable: is_dumpable(),
             offline,
         })
     }

@@ -20,9 +20,12 @@ use jiff::tz::{AmbiguousOffset, TimeZone};
 
 use crate::model::Timestamp;
 
-/// How many days are searched for the next moment: the longest that a moment can be away that is ever to come, the 29th of
-/// February, is eight years (over 2100).
-const DAYS: i32 = 8 * 366 + 1;
+/// How many days are searched for the next moment: the rarest that is ever to come, the 29th of February on one day of
+/// the week (`*/7`), is forty years away over 2100.
+const DAYS: i32 = 40 * 366;
+
+/// Clocks are never set by more than this at once, but where a whole day is left out or comes twice.
+const CHANGE: i8 = 4;
 
 /// A cron expression and its time zone.
 #[derive(Clone, Debug)]
@@ -153,16 +156,17 @@ impl Cron {
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
         let after = jiff::Timestamp::from_millisecond(after.as_millis()).ok()?;
         let local = self.zone.to_datetime(after);
-        // A clock that is set back shows a time that was before: not the hour of the clock decides, but the moment. The
-        // day before, as a gap may push its last moments over midnight.
-        let mut date = local.date().checked_sub(1.day()).ok()?;
+        // A clock that is set back shows what it has shown before, and what falls into a gap comes later than it says: so
+        // not the clock decides, but the moment, from some hours before on.
+        let from = local.checked_sub(i64::from(CHANGE).hours()).ok()?;
+        let (mut date, mut hour) = (from.date(), from.hour());
         for _ in 0..DAYS {
             if self.fits(date)
-                && let Some(moment) = self.first_of_day(date, after)
+                && let Some(moment) = self.first_of_day(date, hour, after)
             {
                 return Some(Timestamp::from_millis(moment.as_millisecond()));
             }
-            date = date.checked_add(1.day()).ok()?;
+            (date, hour) = (date.checked_add(1.day()).ok()?, 0);
         }
         None
     }
@@ -174,15 +178,20 @@ impl Cron {
         fits && self.months.has(date.month())
     }
 
-    /// The first moment of a day that is after another.
-    fn first_of_day(&self, date: Date, after: jiff::Timestamp) -> Option<jiff::Timestamp> {
+    /// The first moment of a day, from this hour on, that is after another.
+    fn first_of_day(&self, date: Date, from: i8, after: jiff::Timestamp) -> Option<jiff::Timestamp> {
         let mut first: Option<jiff::Timestamp> = None;
-        for hour in (0..24).filter(|hour| self.hours.has(*hour)) {
+        let mut to = 24;
+        for hour in (from..24).filter(|hour| self.hours.has(*hour)) {
+            if hour > to {
+                break;
+            }
             for minute in (0..60).filter(|minute| self.minutes.has(*minute)) {
                 let Ok(time) = Time::new(hour, minute, 0, 0) else { continue };
                 for moment in self.moments(date, time).into_iter().flatten() {
                     if moment > after && first.is_none_or(|first| moment < first) {
                         first = Some(moment);
+                        to = hour.saturating_add(CHANGE);
                     }
                 }
             }
@@ -233,6 +242,7 @@ impl fmt::Display for Cron {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     fn at(text: &str) -> Timestamp {
         Timestamp::from_millis(text.parse::<jiff::Timestamp>().unwrap().as_millisecond())
@@ -274,6 +284,7 @@ mod tests {
     #[test]
     fn a_leap_day_is_found_over_a_century_without_one() {
         assert_eq!(utc("0 12 29 feb *", "2096-03-01T00:00:00Z", 1), ["2104-02-29T12:00:00Z"]);
+        assert_eq!(utc("0 12 29 feb */7", "2088-03-01T00:00:00Z", 1), ["2128-02-29T12:00:00Z"]);
     }
 
     #[test]
@@ -310,5 +321,17 @@ mod tests {
         for text in ["", "+5 * * * *", ", * * * *", "- * * * *", "1- * * * *", "/5 * * * *", "* * * * 8"] {
             assert!(text.parse::<Cron>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn no_damaged_expression_panics() {
+        let good = ["*/5 0-6,22 1,15 jan-mar mon-fri", "CRON_TZ=UTC 0 0 29 2 *", "@daily", "5/25,3 23 31 12 7"];
+        Fuzz::of(&good).texts(|text| {
+            if let Ok(cron) = text.parse::<Cron>() {
+                assert!(cron.next(Timestamp::from_millis(1_700_000_000_000)).is_some(), "{cron}");
+                cron.next(Timestamp::MIN);
+                cron.next(Timestamp::MAX);
+            }
+        });
     }
 }

@@ -110,6 +110,7 @@ impl Framer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::Fuzz;
 
     /// All frames of a text that comes in pieces of this length; those that were cut end with an ellipsis.
     fn frames(framing: Framing, limit: usize, text: &str, piece: usize) -> Vec<String> {
@@ -163,5 +164,17 @@ mod tests {
         let mut cut = false;
         framer.finish(false, |frame| cut = frame.cut && frame.bytes == b"half");
         assert!(cut);
+    }
+
+    #[test]
+    fn no_garbage_panics_and_none_takes_more_memory_than_a_frame() {
+        Fuzz::of(&["a 1\nb 2\n\nc 3\n# EOF\n", "\r\n\r\n", "line\nline\r\nlong line without end"]).bytes(|bytes| {
+            for framing in [Framing::Lines, Framing::Blocks] {
+                let mut framer = Framer::new(framing, 16);
+                let mut each = |frame: Frame<'_>| assert!(frame.bytes.len() <= 16);
+                bytes.chunks(7).for_each(|piece| framer.push(piece, &mut each));
+                framer.finish(false, &mut each);
+            }
+        });
     }
 }

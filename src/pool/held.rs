@@ -23,7 +23,7 @@ pub(super) enum Wait {
 
 #[derive(Default)]
 pub(super) struct Held {
-    jobs: HashMap<u64, (Job, Hold)>,
+    jobs: HashMap<u64, (Box<Job>, Hold)>,
     /// By the number of a task, who waits for its end. Those that were cancelled meanwhile stay until then.
     dependents: HashMap<u64, Vec<u64>>,
     blocked: [usize; Class::ALL.len()],
@@ -32,9 +32,9 @@ pub(super) struct Held {
 /// What the end of a task means to another that waited for it.
 pub(super) enum Released {
     /// Nothing else keeps it.
-    Ready(Job),
+    Ready(Box<Job>),
     /// It needed the other to succeed.
-    Skipped(Job, Status),
+    Skipped(Box<Job>, Status),
 }
 
 impl Dependency {
@@ -52,7 +52,7 @@ impl Held {
     }
 
     /// Takes a task in until those it waits for have ended; gives it back when that is so already.
-    pub(super) fn block(&mut self, job: Job) -> Option<Released> {
+    pub(super) fn block(&mut self, job: Box<Job>) -> Option<Released> {
         if let Some(status) = job.task.after.iter().find_map(Dependency::forbids) {
             return Some(Released::Skipped(job, status));
         }
@@ -69,7 +69,7 @@ impl Held {
     }
 
     /// Takes a task in until its moment has come.
-    pub(super) fn pause(&mut self, job: Job) {
+    pub(super) fn pause(&mut self, job: Box<Job>) {
         self.jobs.insert(job.ticket.number, (job, Hold::Moment));
     }
 
@@ -92,11 +92,11 @@ impl Held {
         released
     }
 
-    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Job> {
+    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Box<Job>> {
         self.take(ticket.number)
     }
 
-    fn take(&mut self, number: u64) -> Option<Job> {
+    fn take(&mut self, number: u64) -> Option<Box<Job>> {
         let (job, hold) = self.jobs.remove(&number)?;
         if matches!(hold, Hold::Others(_)) {
             self.count(job.ticket.class, false);
@@ -116,15 +116,15 @@ impl Held {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Job, Wait)> {
         self.jobs.values().map(|(job, hold)| match hold {
-            Hold::Others(_) => (job, Wait::Others),
-            Hold::Moment => (job, Wait::Moment),
+            Hold::Others(_) => (&**job, Wait::Others),
+            Hold::Moment => (&**job, Wait::Moment),
         })
     }
 
     /// Takes all.
-    pub(super) fn drain(&mut self) -> Vec<Job> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Box<Job>> {
         self.dependents.clear();
         self.blocked = Default::default();
-        self.jobs.drain().map(|(_, (job, _))| job).collect()
+        self.jobs.drain().map(|(_, (job, _))| job)
     }
 }

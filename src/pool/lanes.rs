@@ -17,7 +17,8 @@ pub(super) enum Seat {
 
 /// The places of a lane. As long as somebody waits, all that he could have are taken.
 struct LaneState {
-    queue: FairQueue<Job>,
+    // Boxed: the nodes of the queue's trees are half empty as a rule.
+    queue: FairQueue<Box<Job>>,
     taken: usize,
     spare_taken: bool,
 }
@@ -78,7 +79,7 @@ impl Lanes {
     }
 
     /// Takes a place for the next who waits, if there is one for him.
-    pub(super) fn next(&mut self, config: &PoolConfig, lane: Lane) -> Option<(Seat, Job)> {
+    pub(super) fn next(&mut self, config: &PoolConfig, lane: Lane) -> Option<(Seat, Box<Job>)> {
         let places = config.places(lane);
         let lane = self.lane_mut(lane);
         if lane.taken < places {
@@ -100,11 +101,11 @@ impl Lanes {
         }
     }
 
-    pub(super) fn push(&mut self, job: Job) {
+    pub(super) fn push(&mut self, job: Box<Job>) {
         self.lane_mut(job.ticket.lane).queue.push(job.ticket, job);
     }
 
-    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Job> {
+    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Box<Job>> {
         self.lane_mut(ticket.lane).queue.remove(ticket)
     }
 
@@ -119,11 +120,11 @@ impl Lanes {
 
     /// All who wait, lane by lane.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Job> {
-        self.0.iter().flat_map(|lane| lane.queue.iter())
+        self.0.iter().flat_map(|lane| lane.queue.iter()).map(|job| &**job)
     }
 
     /// Takes all who wait.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Job> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Box<Job>> {
         self.0.iter_mut().flat_map(|lane| lane.queue.drain())
     }
 }

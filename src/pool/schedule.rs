@@ -28,13 +28,16 @@ const LOOK: Duration = Duration::from_secs(10);
 /// A clock that is set back by more than this was wrong before; by less, what has run does not run again.
 const SET_RIGHT: Duration = Duration::from_secs(3 * 3600);
 
+/// Below, the milliseconds in which moments are kept would be too coarse.
+const SHORTEST: Duration = Duration::from_millis(10);
+
 /// When a task is run.
 #[derive(Clone, Debug)]
 pub enum Schedule {
     /// At the same distance in time. When exactly follows from the id, so that many spread evenly over their interval,
     /// and stays so over restarts.
     Every {
-        /// The distance; at least a millisecond.
+        /// The distance; at least ten milliseconds.
         interval: Duration,
         /// The most that is added to each moment, at random; no more than the interval counts.
         jitter: Duration,
@@ -186,7 +189,7 @@ impl Entry {
         let wall = Timestamp::now();
         match &self.schedule {
             Schedule::Every { interval, jitter } => {
-                let interval = (*interval).max(Duration::from_millis(1));
+                let interval = (*interval).max(SHORTEST);
                 // The last moment on today's wall clock, whatever that has been through. Half an interval further is
                 // nearer to the next moment than to this one, so that none is met twice.
                 let last = self.slot.map(|slot| wall - now.saturating_duration_since(slot) + interval / 2);

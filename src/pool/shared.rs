@@ -73,7 +73,7 @@ pub(super) struct Active {
 #[derive(Default)]
 pub(super) struct Aftermath {
     /// Tasks that come to their end without a (further) run.
-    pub(super) ends: VecDeque<(Job, Status)>,
+    pub(super) ends: VecDeque<(Box<Job>, Status)>,
     /// Tasks that have got a place.
     places: Vec<Place>,
     /// Scheduled tasks that are due.
@@ -108,12 +108,12 @@ impl State {
     }
 
     /// Takes a place for the next who waits, if there is one for him.
-    fn next_for(&mut self, lane: Lane) -> Option<(Seat, Job)> {
+    fn next_for(&mut self, lane: Lane) -> Option<(Seat, Box<Job>)> {
         self.lanes.next(&self.config, lane)
     }
 
     /// Takes a task out of those that wait, wherever it does.
-    pub(super) fn withdraw(&mut self, ticket: Ticket) -> Option<Job> {
+    pub(super) fn withdraw(&mut self, ticket: Ticket) -> Option<Box<Job>> {
         let mut job = self.lanes.remove(ticket).or_else(|| self.held.remove(ticket))?;
         self.forget_due(&mut job);
         Some(job)
@@ -126,7 +126,7 @@ impl State {
     }
 
     /// Makes an outcome known, which has been recorded, and finds those that waited for it.
-    fn conclude(&mut self, job: Job, outcome: Arc<Outcome>, after: &mut Aftermath) {
+    fn conclude(&mut self, job: Box<Job>, outcome: Arc<Outcome>, after: &mut Aftermath) {
         let number = job.ticket.number;
         if let Some(id) = &job.task.id {
             after.runs.extend(self.schedules.followers(id));
@@ -206,13 +206,13 @@ impl Shared {
     }
 
     /// Has a task that has just come run in the place that was taken for it.
-    pub(super) fn begin(self: &Arc<Self>, state: &mut State, seat: Seat, job: Job, after: &mut Aftermath) {
+    pub(super) fn begin(self: &Arc<Self>, state: &mut State, seat: Seat, job: Box<Job>, after: &mut Aftermath) {
         let place = self.occupy(state, seat, job);
         after.places.push(place);
     }
 
     /// Gives a job a place.
-    fn occupy(self: &Arc<Self>, state: &mut State, seat: Seat, mut job: Job) -> Place {
+    fn occupy(self: &Arc<Self>, state: &mut State, seat: Seat, mut job: Box<Job>) -> Place {
         state.forget_due(&mut job);
         let Ticket { number, lane, class, .. } = job.ticket;
         let active = Active {
@@ -337,7 +337,7 @@ impl Shared {
         let mut after = Aftermath::default();
         let mut state = self.state();
         let State { lanes, held, .. } = &mut *state;
-        let jobs: Vec<Job> = lanes.drain().chain(held.drain()).collect();
+        let jobs: Vec<_> = lanes.drain().chain(held.drain()).collect();
         for mut job in jobs {
             state.forget_due(&mut job);
             after.ends.push_back((job, Status::Cancelled));
@@ -359,7 +359,7 @@ fn call_back(then: Option<Ended>, name: &str, outcome: &Arc<Outcome>) {
 /// One of the places where tasks run, and the job that has it. It is given back by [`Place::finish`], or when this is
 /// dropped because the runtime drops the work half done.
 pub(super) struct Place {
-    job: Option<Job>,
+    job: Option<Box<Job>>,
     seat: Seat,
     ticket: Ticket,
     /// The configuration in force when the job got the place.
@@ -394,7 +394,11 @@ impl Place {
                 shared.workers.run(&job.task.name, call, &bounds, &job.control, waited).await
             }
             Work::Future(future) => futures::run(future, &bounds, &job.control, waited).await,
-            Work::Futures(make) => futures::run(make(), &bounds, &job.control, waited).await,
+            // Made where a panic is caught.
+            Work::Futures(make) => {
+                let future = Box::pin(async move { make().await });
+                futures::run(future, &bounds, &job.control, waited).await
+            }
             // There is no second try of what there was only one of.
             Work::Spent(_) => return None,
         };

@@ -145,7 +145,7 @@ impl Pool {
         let handle = Handle { pool: self.clone(), ticket, id: id.clone(), control: Arc::clone(&control) };
         let now = Instant::now();
         let deadline = deadline.and_then(|limit| now.checked_add(limit));
-        let mut job = Job {
+        let mut job = Box::new(Job {
             ticket,
             task: *task,
             control,
@@ -155,7 +155,7 @@ impl Pool {
             due: None,
             tries: 0,
             last: None,
-        };
+        });
         if job.task.after.is_empty()
             && let Some(seat) = state.take_place(ticket)
         {

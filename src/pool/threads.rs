@@ -133,6 +133,8 @@ impl Workers {
                 Err(Status::TimedOut { limit: bounds.timeout })
             }
         };
+        // One that ends as soon as it is told to did not end by itself.
+        let answer = if control.is_cancelled() { Err(Status::Cancelled) } else { answer };
         Outcome::of_answer(answer, started, waited, began.elapsed())
     }
 

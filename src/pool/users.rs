@@ -35,8 +35,10 @@ impl Identity {
             },
         };
         let Some(name) = user else {
-            let uid = rustix::process::geteuid().as_raw();
-            return Ok(group.map(|gid| Identity { uid, gid, groups: vec![gid], home: None }));
+            return Ok(group.map(|gid| {
+                let uid = rustix::process::geteuid().as_raw();
+                Identity { uid, gid, groups: vec![gid], home: None }
+            }));
         };
         let entry = user_by(name).map_err(|error| ("user", error))?;
         match (entry, name.parse(), group) {

@@ -217,3 +217,14 @@ async fn the_latest_results_are_kept_by_id() {
     assert_eq!(codes, expected);
     assert!(latest.before.windows(2).all(|pair| pair[0].ended >= pair[1].ended));
 }
+
+#[tokio::test]
+async fn what_makes_a_future_may_panic() {
+    let pool = pool(1);
+    pool.reconfigure(PoolConfig { max_futures: 1, ..config(1) });
+    let make = || -> std::future::Ready<Answer> { panic!("cannot make it") };
+    let bad = pool.submit(Task::repeatable_future("x", make)).unwrap();
+    let next = pool.submit(Task::future("x", async { Ok(Vec::new()) })).unwrap();
+    assert_eq!(bad.wait().await.status.to_string(), "panicked: cannot make it");
+    assert!(next.wait().await.success());
+}

@@ -101,21 +101,6 @@ fn the_first_process_of_a_container_is_left_no_orphans_to_reap() {
 }
 
 #[test]
-fn a_thousand_tasks_cancelled_at_once_leave_nothing() {
-    alone(module_path!(), "a_thousand_tasks_cancelled_at_once_leave_nothing", || {
-        leaves_nothing(async |pool: Pool| {
-            let task = || Task::command(["sleep", "1000"]);
-            let handles: Vec<Handle> = (0..1000).map(|_| pool.submit(task()).unwrap()).collect();
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            handles.iter().for_each(|handle| assert!(handle.cancel()));
-            for handle in &handles {
-                assert!(matches!(handle.wait().await.status, Status::Cancelled));
-            }
-        });
-    });
-}
-
-#[test]
 fn shutting_down_in_the_midst_of_a_flood_leaves_nothing() {
     alone(module_path!(), "shutting_down_in_the_midst_of_a_flood_leaves_nothing", || {
         leaves_nothing(async |pool: Pool| {

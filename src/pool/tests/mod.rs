@@ -3,6 +3,7 @@
 mod contained;
 mod ends;
 mod faults;
+mod floods;
 mod guard;
 mod lanes;
 mod leaks;
