@@ -25,7 +25,8 @@
 //!                           [sinks]                mail, chats, pagers, webhook, commands, logs
 //! ```
 //!
-//! Beside them: [chart], pictures of what alerts are about, out of history; [state], the embedded transactional store;
+//! Beside them: [checks], what is looked at from time to time in the pool, and collected at each tick; [chart], pictures
+//! of what alerts are about, out of history; [state], the embedded transactional store;
 //! [template], Go templates; [re2], Go's regular expressions; [yaml], YAML with positions and all of a file's faults at
 //! once; [glob], shell patterns over paths; [dbus], calls over D-Bus; [config], which puts together the sections that each
 //! part owns; [cli].

@@ -290,7 +290,7 @@ mod tests {
         let other = "- {name: a, tcp: {target: 'a:1'}, format: exit}\n";
         assert!(said(other).contains(":1:43: format is for a command, and there is none"), "{}", said(other));
         let once = "- {name: a, retries: 1, log: {path: /l, patterns: [{name: p, match: x}]}}\n";
-        assert!(said(once).contains(":1:23: what has changed since the last run is seen once"), "{}", said(once));
+        assert!(said(once).contains(":1:22: what has changed since the last run is seen once"), "{}", said(once));
         assert!(said("- {name: a, command: [x]}\n").contains(":1:22: format is missing: nagios, prometheus"));
         assert!(said("- {name: a, command: [], format: exit}\n").contains(":1:22: expected a list of the program"));
         assert!(said("- {name: a, command: [x], format: xml}\n").contains(":1:35: unknown format \"xml\""));

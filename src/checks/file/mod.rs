@@ -16,8 +16,6 @@
 mod checksum;
 mod config;
 mod seen;
-#[cfg(test)]
-mod tests;
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -268,3 +266,6 @@ fn old(age: f64) -> String {
         Err(_) => format!("changed {} in the future", span(Duration::try_from_secs_f64(-age).unwrap_or_default())),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -171,7 +171,7 @@ fn what_cannot_be_hashed_is_told_and_nothing_hangs() {
 fn what_is_not_for_us_is_told() {
     let tree = Tree::new(&[("root/f", "secret"), ("root/d/f", "")]);
     for path in ["root/f", "root/d"] {
-        fs::set_permissions(tree.path(path), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.path(path), fs::Permissions::from_mode(0o000)).unwrap();
     }
     as_nobody(&tree, || {
         for (keys, why) in [

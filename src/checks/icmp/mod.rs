@@ -63,11 +63,11 @@ impl Report {
     }
 
     /// The share of packets that did not come back.
-    fn loss(&self, packets: u32) -> f64 {
-        1.0 - self.times.len() as f64 / f64::from(packets)
+    fn loss(&self) -> f64 {
+        1.0 - self.times.len() as f64 / f64::from(self.sent.max(1))
     }
 
-    fn write(&self, packets: u32, out: &mut Families) {
+    fn write(&self, out: &mut Families) {
         if let Some((lookup, ip)) = self.found {
             write_address(lookup, ip, out);
         }
@@ -82,7 +82,7 @@ impl Report {
         }
         if self.sent > 0 {
             let help = "The share of packets that did not come back.";
-            out.gauge("probe_icmp_packet_loss_ratio", help, &[], self.loss(packets));
+            out.gauge("probe_icmp_packet_loss_ratio", help, &[], self.loss());
         }
     }
 }
@@ -93,7 +93,7 @@ impl Probe for IcmpProbe {
             let clock = Clock::start(limit);
             let mut report = Report::default();
             let end = self.run(&clock, &mut report).await;
-            report.write(self.config.packets, out);
+            report.write(out);
             clock.end(end, out)
         })
     }
@@ -187,7 +187,7 @@ impl IcmpProbe {
     }
 
     fn judge(&self, ip: IpAddr, clock: &Clock, report: &Report) -> Result<Verdict, Verdict> {
-        let (packets, back) = (self.config.packets, report.times.len());
+        let (packets, sent) = (self.config.packets, report.sent);
         let error = report.error.as_ref().map(|error| match error.raw_os_error() {
             Some(libc::EMSGSIZE) => "the packet is longer than the way there takes (dont_fragment)".to_string(),
             _ => why(error),
@@ -196,9 +196,13 @@ impl IcmpProbe {
             let why = error.unwrap_or_else(|| format!("no answer within {}", clock.limit()));
             return Err(Verdict::critical(format!("ping {ip}: {why}")));
         };
-        let loss = report.loss(packets);
-        if loss > self.config.max_loss {
-            let lost = packets as usize - back;
+        if sent < packets {
+            let summary =
+                format!("there was only time for {sent} of {packets} packets: the check needs a longer timeout");
+            return Err(Verdict::unknown(summary));
+        }
+        if report.loss() > self.config.max_loss {
+            let lost = packets as usize - report.times.len();
             let why = error.map_or(String::new(), |why| format!(" ({why})"));
             let summary = format!("{ip} answered after {}, but {lost} of {packets} packets were lost{why}", took(rtt));
             return Err(Verdict::new(State::Warning, summary));

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
-use crate::re2::{Re2, translate};
+use crate::re2::{reason, translate};
 use crate::yaml::{Faults, FromYaml, Node, Value};
+
+/// Bytes that a search may keep of what it has learned, on each thread of the pool; past it, it is slower.
+const SEARCH_BYTES: usize = 256 << 10;
 
 /// A regular expression in Go's syntax, found anywhere in a line.
 #[derive(Clone)]
@@ -19,9 +22,11 @@ pub struct LinePattern {
 
 impl LinePattern {
     pub fn new(text: &str) -> Result<LinePattern, String> {
-        let bad = |why| format!("not a regular expression: {why}");
-        let names = translate(text).map_err(bad)?.names;
-        Ok(LinePattern { text: text.into(), regex: Re2::new(text).map_err(bad)?.into(), names: names.into() })
+        let bad = |why: &str| format!("not a regular expression: {why}");
+        let translated = translate(text).map_err(|why| bad(&why))?;
+        let built = RegexBuilder::new(&translated.pattern).dfa_size_limit(SEARCH_BYTES).build();
+        let regex = built.map_err(|e| bad(&reason(&e)))?;
+        Ok(LinePattern { text: text.into(), regex, names: translated.names.into() })
     }
 
     pub fn is_match(&self, line: &str) -> bool {

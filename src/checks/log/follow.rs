@@ -131,7 +131,9 @@ impl Files {
 
     /// Goes on from positions that were kept.
     pub fn restore(&mut self, kept: Positions) {
-        self.resumed = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(kept.saved_at));
+        // Kernels stamp files with a clock that lags some milliseconds behind.
+        let saved_at = Duration::from_secs(kept.saved_at.saturating_sub(1));
+        self.resumed = SystemTime::UNIX_EPOCH.checked_add(saved_at);
         self.lost = kept.files.into_iter().take(2 * self.most).map(lost).collect();
     }
 
@@ -230,7 +232,9 @@ impl Files {
 
     /// Follows a file that has not been followed.
     fn add(&mut self, new: There, file: File) {
-        let found = self.lost.iter().position(|lost| lost.is(&new.path, new.id, &file));
+        let is_it = |lost: &Lost| lost.is(&new.path, new.id, &file);
+        let same = self.lost.iter().position(|lost| lost.id == new.id && is_it(lost));
+        let found = same.or_else(|| self.lost.iter().position(is_it));
         let copied = || self.list.iter().position(|f| f.print.is_telling() && f.print.fits(&file));
         let (at, print) = if let Some(place) = found {
             let lost = self.lost.swap_remove(place);

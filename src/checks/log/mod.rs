@@ -20,8 +20,6 @@ mod follow;
 mod positions;
 mod print;
 mod read;
-#[cfg(test)]
-mod tests;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -38,7 +36,7 @@ use super::local::{Bytes, Findings, HostPattern, things};
 use super::{Families, Look, State, Verdict};
 use crate::collect::Roots;
 
-/// Paths that a pattern may match; further ones are left out.
+/// Paths that patterns may match; where there are more, the check says so.
 const MAX_PATHS: usize = 10_000;
 /// How long a file that is gone from its path is still read: who writes it may hold it open for a while.
 const GRACE: Duration = Duration::from_secs(30);
@@ -115,10 +113,8 @@ impl LogCheck {
     fn run(&self, state: &mut LogState, out: &mut Families) -> Verdict {
         let mut findings = Findings::default();
         let is_first = !std::mem::replace(&mut state.has_begun, true);
-        if is_first {
-            if let Some(kept) = self.place.as_ref().and_then(|place| place.load()) {
-                state.files.restore(kept);
-            }
+        if is_first && let Some(kept) = self.place.as_ref().and_then(|place| place.load()) {
+            state.files.restore(kept);
         }
         let now = Instant::now();
         let paths = self.paths(&mut findings);
@@ -165,7 +161,12 @@ impl LogCheck {
                     if is_plain || !is_compressed(path) {
                         paths.push(Wanted { path: path.to_path_buf(), of, is_plain });
                     }
-                    if paths.len() < MAX_PATHS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                    if paths.len() < MAX_PATHS {
+                        return ControlFlow::Continue(());
+                    }
+                    let text = || format!("more than {MAX_PATHS} files match: not all are followed");
+                    findings.add(State::Unknown, text);
+                    ControlFlow::Break(())
                 }
                 Err((folder, error)) => {
                     findings.add(State::Unknown, || format!("cannot look at {}: {error}", pattern.shown(folder)));
@@ -277,3 +278,6 @@ fn write(state: &LogState, out: &mut Families) {
     out.gauge("watchfire_check_log_lag_bytes", help, &[], state.files.lag() as f64);
     out.gauge("watchfire_check_log_files", "Files that are followed.", &[], state.files.len() as f64);
 }
+
+#[cfg(test)]
+mod tests;

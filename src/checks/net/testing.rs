@@ -24,12 +24,13 @@ pub struct Ran {
 impl Ran {
     /// The value of a sample: `probe_success`, `probe_http_duration_seconds{phase="tls"}`.
     pub fn value(&self, sample: &str) -> Option<f64> {
-        let (name, labels) = sample.split_once('{').unwrap_or((sample, ""));
-        let before = match labels.strip_suffix('}') {
-            Some(labels) => format!("{name}{{{labels},check=\"c\"}} "),
-            None => format!("{name}{{check=\"c\"}} "),
-        };
-        self.lines.iter().find_map(|line| line.strip_prefix(&before)?.parse().ok())
+        let (name, labels) = sample.split_once('{').unwrap_or((sample, "}"));
+        self.lines.iter().find_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let of_series = series.strip_prefix(name)?.strip_prefix('{')?.strip_suffix('}')?;
+            let others = of_series.split(',').filter(|label| *label != "check=\"c\"");
+            (others.collect::<Vec<_>>().join(",") == labels.strip_suffix('}')?).then(|| value.parse().ok())?
+        })
     }
 
     /// Panics unless it was successful.
@@ -101,11 +102,4 @@ where
 /// An address at which nobody listens.
 pub async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
-
-/// Sockets that this process has open.
-pub fn open_sockets() -> usize {
-    let links =
-        std::fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
-    links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
 }

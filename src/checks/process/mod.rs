@@ -10,9 +10,6 @@
 //! another when it has not the `name` that is given, or when the file has stayed as it was while a process of another
 //! start has come to have the id.
 
-#[cfg(test)]
-mod tests;
-
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -23,7 +20,7 @@ use super::local::{CountBounds, Findings, LinePattern, Severity, is_absent, open
 use super::{Families, Look, State, Verdict};
 use crate::collect::process::{Finder, Process};
 use crate::collect::{CollectError, Roots};
-use crate::yaml::{Faults, Node};
+use crate::yaml::{Faults, Node, Pattern};
 
 crate::section! {
     check = check;
@@ -33,8 +30,8 @@ crate::section! {
         pub pidfile: Option<String> = None,
         /// The systemd unit whose processes are meant; `.service` may be left out.
         pub unit: Option<String> = None,
-        /// The process' name, as `ps -o comm` shows it: its first 15 bytes count.
-        pub name: Option<String> = None,
+        /// The process' name, as `ps -o comm` shows it (its first 15 bytes), or a regular expression of all of that.
+        pub name: Option<Pattern> = None,
         /// A regular expression found anywhere in the command line, the words with a space between each two.
         pub pattern: Option<LinePattern> = None,
         /// The user that the process runs as, by name or number.
@@ -48,8 +45,8 @@ crate::section! {
 
 fn check(config: &mut ProcessConfig, node: &Node, faults: &mut Faults) {
     let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
-    let given = [&config.pidfile, &config.unit, &config.name, &config.user];
-    if given.iter().all(|key| key.is_none()) && config.pattern.is_none() && node.get("pattern").is_none() {
+    let given = ["pidfile", "unit", "name", "pattern", "user"];
+    if given.iter().all(|key| node.get(key).is_none_or(Node::is_null)) {
         faults.error(node.at, "a process check needs a pidfile, unit, name, pattern or user");
     }
     if config.pidfile.is_some() && config.unit.is_some() {
@@ -183,7 +180,7 @@ impl ProcessCheck {
 
     fn fits(&self, process: &Process, user: Option<u32>, finder: &mut Finder) -> bool {
         let config = &self.config;
-        config.name.as_deref().is_none_or(|name| process.is_named(name))
+        config.name.as_ref().is_none_or(|name| is_named(process, name))
             && config.unit.as_deref().is_none_or(|unit| finder.is_in_unit(process.pid, unit))
             && config.pattern.as_ref().is_none_or(|pattern| {
                 finder.command_line(process.pid).is_some_and(|line| !line.is_empty() && pattern.is_match(&line))
@@ -197,7 +194,7 @@ impl ProcessCheck {
         let mut parts = Vec::new();
         parts.extend(config.pidfile.as_ref().map(|path| format!("file {path}")));
         parts.extend(config.unit.as_ref().map(|unit| format!("unit {unit}")));
-        parts.extend(config.name.as_ref().map(|name| format!("name {name}")));
+        parts.extend(config.name.as_ref().map(|name| format!("name {}", name.as_str())));
         parts.extend(config.pattern.as_ref().map(|pattern| format!("command line {pattern}")));
         parts.extend(config.user.as_ref().map(|user| format!("user {user}")));
         parts.join(", ")
@@ -213,6 +210,11 @@ impl ProcessCheck {
         let verb = if count == 1 { "runs" } else { "run" };
         format!("{} of {} {verb}{age}", things(count, "process", "processes"), self.wanted())
     }
+}
+
+/// Whether a process has a name, or one that is as an expression says.
+fn is_named(process: &Process, name: &Pattern) -> bool {
+    process.is_named(name.as_str()) || name.is_match(&String::from_utf8_lossy(&process.name))
 }
 
 /// What is wrong with the process of a pidfile that is not as wanted.
@@ -235,3 +237,6 @@ fn read_pidfile(path: &Path) -> io::Result<(u32, (u64, i64, i64))> {
     };
     Ok((pid.ok_or_else(invalid)?, (metadata.ino(), metadata.mtime(), metadata.mtime_nsec())))
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,7 @@ fn processes_are_found_by_each_of_their_properties() {
         ("name: nginx", "3"),
         ("name: my-very-long-name", "1"),
         ("name: my-very", "0"),
+        ("name: nginx|ba.h", "4"),
         ("pattern: worker process$", "2"),
         ("pattern: .*", "5"),
         ("pattern: -c sleep", "1"),
@@ -177,6 +178,7 @@ fn wrong_keys_are_told() {
         ("{pidfile: /p, unit: u}", "pidfile and unit exclude each other"),
         ("pidfile: p", "pidfile must be a path from / on"),
         ("pattern: '('", "not a regular expression"),
+        ("name: '('", "not a regular expression"),
         ("{name: a, count: {min: 3, max: 2}}", "min is above max"),
     ] {
         let (_, faults) = read::<ProcessConfig>(text);

@@ -10,9 +10,6 @@
 //! Those with `unit` are of the first hundred by name. Where nothing is said of states, a unit should be active; a
 //! service of the type `oneshot`, which runs and ends, is well when its last run went well, whether it runs now or not.
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -185,3 +182,6 @@ fn write(units: &[UnitStatus], out: &mut Families) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
