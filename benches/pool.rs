@@ -96,7 +96,11 @@ async fn checks() {
     let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / count.max(1) as f64;
     println!("{CHECKS} checks of /bin/true at {INTERVAL:?}, {count} runs in {TIME:?}, CPU of all processes:");
     println!("  checks, pool and guard         {:>8.1} us a run", each(ours));
-    println!("  bare posix_spawn and waitpid   {:>8.1} us a run in the same rhythm, {:.1} us without pauses", each(paced), each(unpaced));
+    println!(
+        "  bare posix_spawn and waitpid   {:>8.1} us a run in the same rhythm, {:.1} us without pauses",
+        each(paced),
+        each(unpaced)
+    );
     println!("  ratio                          {:>8.2}  (aim: at most 1.30)", ours.as_secs_f64() / paced.as_secs_f64());
 }
 
@@ -163,10 +167,7 @@ async fn starts() {
     let ratio = |large: Duration, little: Duration| large.as_secs_f64() / little.as_secs_f64();
     println!("from start to end of /bin/true, the middle of {STARTS}, without and with 1 GiB of memory in use:");
     println!("  pool          {little:>9.1?} {large:>9.1?}  ratio {:.2}  (aim: at most 1.1)", ratio(large, little));
-    println!(
-        "  posix_spawn   {little_bare:>9.1?} {large_bare:>9.1?}  ratio {:.2}",
-        ratio(large_bare, little_bare)
-    );
+    println!("  posix_spawn   {little_bare:>9.1?} {large_bare:>9.1?}  ratio {:.2}", ratio(large_bare, little_bare));
     pool.shutdown(Queued::Cancel, Duration::ZERO).await;
 }
 

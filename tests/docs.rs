@@ -330,7 +330,8 @@ fn flags_and_commands_that_the_readme_names_are_there() {
         + &["rules", "notify", "route"].map(|what| help(&["test", what])).concat()
         + &["add", "list", "expire"].map(|what| help(&["silence", what])).concat()
         + &["list", "logs", "run", "cancel", "retry"].map(|what| help(&["pool", what])).concat();
-    let everywhere = all.clone() + &below + &["query", "backtest", "alerts", "checks"].map(|what| help(&[what])).concat();
+    let everywhere =
+        all.clone() + &below + &["query", "backtest", "alerts", "checks"].map(|what| help(&[what])).concat();
     let known: BTreeSet<&str> = regex(r"--[a-z][a-z.-]*").find_iter(&everywhere).map(|m| m.as_str()).collect();
     // Those of cargo, systemctl, promtool and a benchmark.
     let others = [
@@ -354,8 +355,8 @@ fn flags_and_commands_that_the_readme_names_are_there() {
         let flag = found.as_str().trim_end_matches('.').replace("--no-", "--").replace("NAME", "cpu");
         assert!(others.contains(&&*flag) || known.contains(&*flag), "{} is not a flag", found.as_str());
     }
-    for found in
-        regex(r"watchfire (run|scrape|query|checks|check|test|backtest|alerts|silence|pool)(?: (\w+))?").captures_iter(&readme)
+    for found in regex(r"watchfire (run|scrape|query|checks|check|test|backtest|alerts|silence|pool)(?: (\w+))?")
+        .captures_iter(&readme)
     {
         let (command, below) = (&found[1], found.get(2).map(|m| m.as_str()));
         assert!(all.contains(&format!("\n  {command} ")), "{command}");

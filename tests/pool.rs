@@ -24,7 +24,9 @@ fn dir(setup: &Setup) -> String {
 }
 
 fn child_of(setup: &Setup) -> u32 {
-    eventually("the command has started another", SOON, || fs::read_to_string(setup.path("child")).ok()?.trim().parse().ok())
+    eventually("the command has started another", SOON, || {
+        fs::read_to_string(setup.path("child")).ok()?.trim().parse().ok()
+    })
 }
 
 /// The state and the parent of a process; `None` when there is none of that number.
@@ -46,8 +48,12 @@ fn all_processes() -> Vec<u32> {
 
 /// The guards that this agent has started.
 fn guards_of(agent: u32) -> Vec<u32> {
-    let is_guard = |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "watchfire-guard\n");
-    all_processes().into_iter().filter(|pid| stat(*pid).is_some_and(|(_, parent)| parent == agent) && is_guard(*pid)).collect()
+    let is_guard =
+        |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "watchfire-guard\n");
+    all_processes()
+        .into_iter()
+        .filter(|pid| stat(*pid).is_some_and(|(_, parent)| parent == agent) && is_guard(*pid))
+        .collect()
 }
 
 /// What the descriptors of a process lead to.
@@ -81,7 +87,10 @@ fn nothing_of_a_check_outlives_an_agent_that_is_killed() {
     }
     for pid in all_processes() {
         let held = descriptors(pid);
-        assert!(!held.iter().any(|to| pipes.contains(to)), "process {pid} still has an end of the command's pipes: {held:?}");
+        assert!(
+            !held.iter().any(|to| pipes.contains(to)),
+            "process {pid} still has an end of the command's pipes: {held:?}"
+        );
     }
 }
 
@@ -159,10 +168,14 @@ fn people_see_how_checks_stand_read_what_they_wrote_and_run_and_end_them() {
     let page = agent.get("/").text();
     assert!(page.contains("1 of 3 is not ok") && page.contains("DISK CRITICAL: 3 % free"), "{page}");
     // What a proxy passes on comes from anywhere.
-    let from_elsewhere = |path| request(agent.port, "GET", path, &[("X-Forwarded-For", "192.0.2.7")]).expect("an answer").text();
+    let from_elsewhere =
+        |path| request(agent.port, "GET", path, &[("X-Forwarded-For", "192.0.2.7")]).expect("an answer").text();
     for path in ["/", "/api/checks", "/api/pool", "/api/pool/check%3Aroot%20disk"] {
         let said = from_elsewhere(path);
-        assert!(said.contains("root disk") && !said.contains("3 % free") && !said.contains("a complaint"), "{path}: {said}");
+        assert!(
+            said.contains("root disk") && !said.contains("3 % free") && !said.contains("a complaint"),
+            "{path}: {said}"
+        );
     }
     let refused = request(agent.port, "POST", "/api/pool/check%3Afine/run", &[("X-Forwarded-For", "192.0.2.7")]);
     assert_eq!(refused.expect("an answer").status, 403);

@@ -126,7 +126,9 @@ fn secure(pool: &Pool) {
         match pool.with_control_groups() {
             Ok(true) => tracing::debug!("commands whose memory is limited run in control groups of their own"),
             Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "no control groups for commands; their memory is limited process by process"),
+            Err(error) => {
+                tracing::warn!(%error, "no control groups for commands; their memory is limited process by process")
+            }
         }
     }
 }
