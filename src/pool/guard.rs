@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
@@ -23,27 +23,58 @@ use super::task::Command;
 /// How often the guard asks for the agent on a kernel that does not tell (before Linux 5.3).
 const LOOK: Duration = Duration::from_secs(1);
 
+/// So many guards are started in a row, and then none for a while.
+const STARTS: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(60);
+
 /// The agent's side: keeps the guard running.
 pub(super) struct Guarding {
     argv: Vec<OsString>,
     table: Arc<Table>,
-    guard: Mutex<Option<Launched>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    guard: Option<Launched>,
+    /// When a guard was started last, and how often of late.
+    last: Option<Instant>,
+    starts: u32,
+}
+
+impl State {
+    /// Whether a guard may be started now: one that cannot be started, or ends at once, is no reason to make every
+    /// command cost twice.
+    fn may_start(&mut self) -> bool {
+        if self.last.is_none_or(|last| last.elapsed() >= PAUSE) {
+            self.starts = 0;
+        } else if self.starts >= STARTS {
+            return false;
+        }
+        self.last = Some(Instant::now());
+        self.starts += 1;
+        true
+    }
 }
 
 impl Guarding {
     /// The guard is started by this command line, later.
     pub(super) fn new(argv: Vec<OsString>) -> io::Result<Guarding> {
-        Ok(Guarding { argv, table: Table::create()?, guard: Mutex::new(None) })
+        Ok(Guarding { argv, table: Table::create()?, state: Mutex::default() })
     }
 
     /// Sees to it that the guard runs, and takes a slot for a command that is about to be started. It is started without
     /// when there is none to be had: the guard is the second line of defence.
     pub(super) fn prepare(&self, launcher: &mut Launcher) -> Option<Claim> {
         // Another thread that starts the guard just now may hang in that; it is not waited for.
-        if let Some(mut guard) = self.try_lock()
-            && guard.as_ref().is_none_or(|guard| try_reap(guard.pid))
-        {
-            *guard = self.start(launcher).map_err(|error| tracing::warn!("no guard for commands: {error}")).ok();
+        if let Some(mut state) = self.try_lock() {
+            if state.guard.as_ref().is_some_and(|guard| try_reap(guard.pid)) {
+                state.guard = None;
+            }
+            if state.guard.is_none() && state.may_start() {
+                let started = self.start(launcher);
+                state.guard = started.map_err(|error| tracing::warn!("no guard for commands: {error}")).ok();
+            }
         }
         self.table.claim()
     }
@@ -62,7 +93,7 @@ impl Guarding {
 
     /// Ends the guard, and returns when it is reaped.
     pub(super) async fn end(&self) {
-        let Some(guard) = self.try_lock().and_then(|mut guard| guard.take()) else { return };
+        let Some(guard) = self.try_lock().and_then(|mut state| state.guard.take()) else { return };
         // It is not reaped yet, so this is its number and nobody else's.
         let _gone = rustix::process::kill_process(guard.pid, Signal::KILL);
         while !try_reap(guard.pid) {
@@ -70,9 +101,9 @@ impl Guarding {
         }
     }
 
-    fn try_lock(&self) -> Option<MutexGuard<'_, Option<Launched>>> {
-        match self.guard.try_lock() {
-            Ok(guard) => Some(guard),
+    fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
             // Nothing panics while it is held.
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,

@@ -122,9 +122,9 @@ impl Held {
     }
 
     /// Takes all.
-    pub(super) fn drain(&mut self) -> Vec<Box<Job>> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Box<Job>> {
         self.dependents.clear();
         self.blocked = Default::default();
-        self.jobs.drain().map(|(_, (job, _))| job).collect()
+        self.jobs.drain().map(|(_, (job, _))| job)
     }
 }

@@ -13,7 +13,7 @@ const OUTPUT: usize = 4096;
 /// The results that are kept in short, beside the last.
 const BEFORE: usize = 10;
 /// The ids that are remembered. Then those whose last result is the oldest are forgotten.
-const IDS: usize = 10_000;
+const IDS: usize = 4096;
 
 /// What is known of the runs of one id.
 #[derive(Clone, Debug)]

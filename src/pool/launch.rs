@@ -173,7 +173,7 @@ impl Launcher {
         // aligned to 16) in the agent's memory. CLONE_VFORK suspends this thread until the process has left that
         // memory by exec or exit, so stack, plan and what the plan points to outlive their use and nobody else
         // touches them. The rest of the agent runs on, as it does beside any thread: the function takes no lock,
-        // allocates nothing, cannot unwind, and makes only system calls, its view of thread-local storage (errno) being
+        // allocates nothing, cannot unwind, and makes only system calls and stores to `plan` and `slot`, its view of thread-local storage (errno) being
         // that of this suspended thread. Handlers cannot run in it: this thread's mask, which it inherits, blocks all
         // signals (`Launcher::new`; the type is not Send), and it resets every handler before it unblocks them.
         // Without CLONE_FILES and CLONE_SIGHAND its descriptors and handlers are copies.

@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// CPU time of each of its processes, in whole seconds, rounded up; then it gets SIGXCPU, and a second later SIGKILL.
     pub cpu: Option<Duration>,
-    /// Bytes of memory. Where the agent's control group is delegated to it, of all its processes together, else of each
-    /// one's data and heap.
+    /// Bytes of memory. Where the agent's control group is delegated to it, of all its processes together, none of which
+    /// then outlives it; else of each one's data and heap.
     pub memory: Option<u64>,
     /// Descriptors that each of its processes may have open.
     pub open_files: Option<u64>,

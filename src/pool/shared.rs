@@ -337,7 +337,7 @@ impl Shared {
         let mut after = Aftermath::default();
         let mut state = self.state();
         let State { lanes, held, .. } = &mut *state;
-        let jobs: Vec<Box<Job>> = lanes.drain().chain(held.drain()).collect();
+        let jobs: Vec<_> = lanes.drain().chain(held.drain()).collect();
         for mut job in jobs {
             state.forget_due(&mut job);
             after.ends.push_back((job, Status::Cancelled));

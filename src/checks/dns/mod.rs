@@ -89,7 +89,10 @@ impl DnsProbe {
         let question = config.question().ok_or_else(|| Verdict::unknown("what is asked for cannot be asked for"))?;
         let target = match &config.target {
             Some(target) => target.clone(),
-            None => self.server_of_this_host().await.map_err(Verdict::unknown)?,
+            None => {
+                let server = clock.within(|| format!("read {RESOLVER}"), self.server_of_this_host()).await?;
+                server.map_err(Verdict::unknown)?
+            }
         };
         let default = if config.dns_over_tls { 853 } else { 53 };
         let target = target.with_port(target.port.unwrap_or(default));

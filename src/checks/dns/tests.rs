@@ -157,7 +157,7 @@ async fn a_server_that_does_not_answer_is_told_from_one_that_answers_nonsense() 
     let ran = short(address).await;
     assert_eq!(ran.critical(), format!("asked {address}: no answer within 300ms"));
     assert_eq!(ran.value("probe_dns_query_succeeded"), Some(0.0));
-    assert!(ran.time < Duration::from_millis(600), "{:?}", ran.time);
+    assert!(ran.time < LIMIT / 2, "{:?}", ran.time);
     let gone = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let ran = short(gone).await;
     assert_eq!(ran.critical(), format!("asked {gone}: refused"));

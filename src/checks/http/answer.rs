@@ -21,25 +21,19 @@ pub(super) struct Answer {
     pub _tasks: Tasks,
 }
 
-/// What was read.
-pub(super) struct Read {
-    /// Empty where nobody looks at it.
-    pub body: Vec<u8>,
-}
-
 impl Answer {
-    /// Reads the body, and keeps it where it is looked at.
+    /// Reads the body; gives it where it is looked at, else nothing.
     ///
     /// # Errors
     /// That it is too long, or does not end, or ends too early.
-    pub async fn read(&mut self, config: &HttpCheck, clock: &Clock, report: &mut Report) -> Result<Read, Verdict> {
+    pub async fn read(&mut self, config: &HttpCheck, clock: &Clock, report: &mut Report) -> Result<Vec<u8>, Verdict> {
         let began = Instant::now();
         let end = self.read_within(config, clock, &mut report.body_length).await;
         report.phases.transfer += began.elapsed();
         end
     }
 
-    async fn read_within(&mut self, config: &HttpCheck, clock: &Clock, length: &mut u64) -> Result<Read, Verdict> {
+    async fn read_within(&mut self, config: &HttpCheck, clock: &Clock, length: &mut u64) -> Result<Vec<u8>, Verdict> {
         let is_looked_at =
             !config.fail_if_body_matches_regexp.is_empty() || !config.fail_if_body_not_matches_regexp.is_empty();
         let status = self.response.status();
@@ -60,7 +54,7 @@ impl Answer {
                 body.extend_from_slice(&data);
             }
         }
-        Ok(Read { body })
+        Ok(body)
     }
 
     /// Judges the head of the answer; says how it was when it was right.
@@ -98,7 +92,7 @@ impl Answer {
     ///
     /// # Errors
     /// What is there, or is not.
-    pub async fn match_texts(&self, config: &HttpCheck, body: &[u8]) -> Result<(), Verdict> {
+    pub async fn match_texts(&self, config: &HttpCheck, body: Vec<u8>, clock: &Clock) -> Result<(), Verdict> {
         for header in &config.fail_if_header_matches {
             let found = self.find(header)?;
             if found == Some(true) {
@@ -118,11 +112,12 @@ impl Answer {
             return Ok(());
         }
         if body.len() < LONG_BODY {
-            return match_body(bad, good, body);
+            return match_body(bad, good, &body);
         }
-        let (bad, good, body) = (bad.clone(), good.clone(), body.to_vec());
+        let (bad, good) = (bad.clone(), good.clone());
         let matching = tokio::task::spawn_blocking(move || match_body(&bad, &good, &body));
-        matching.await.map_err(|e| Verdict::unknown(format!("the body could not be looked at: {e}")))?
+        let matched = clock.within(|| "look for regular expressions in the body".to_string(), matching).await?;
+        matched.map_err(|e| Verdict::unknown(format!("the body could not be looked at: {e}")))?
     }
 
     /// Whether one of the headers of this name has it; `None` for one that is missing and may be.

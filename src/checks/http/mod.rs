@@ -22,7 +22,7 @@ use super::families::Families;
 use super::net::Clock;
 use super::probe::{Probe, Probing};
 use super::verdict::Verdict;
-use answer::{Answer, Read};
+use answer::Answer;
 use credentials::Prepared;
 use report::Report;
 use request::Plan;
@@ -54,46 +54,38 @@ impl HttpProbe {
     async fn run(&self, clock: &Clock, report: &mut Report) -> Result<Verdict, Verdict> {
         let config = &self.config;
         let Some(address) = &config.url else { return Err(Verdict::unknown("there is no url to ask")) };
-        let prepared = Prepared::read(config).await.map_err(Verdict::unknown)?;
+        let prepared = clock.within(|| "read the files".to_string(), Prepared::read(config)).await?;
+        let prepared = prepared.map_err(Verdict::unknown)?;
         let mut plan = Plan::first(config, address.url(), &prepared)?;
         loop {
             let mut answer = connection::ask(config, &plan, clock, report).await?;
             plan.cookies.take(&plan.url, answer.response.headers());
-            match plan.next(&answer)? {
-                Some(next) if config.follow_redirects => {
-                    report.redirects += 1;
-                    if report.redirects > config.max_redirects {
-                        let (limit, to) = (config.max_redirects, next.host());
-                        let summary = format!("redirected more than {limit} times, the last time to {to}");
-                        return Err(Verdict::critical(summary));
-                    }
-                    plan = next;
-                }
-                _ => return self.judge(&mut answer, clock, report).await,
+            let next = if config.follow_redirects { plan.next(&answer)? } else { None };
+            let Some(next) = next else { return self.judge(&mut answer, clock, report).await };
+            report.redirects += 1;
+            if report.redirects > config.max_redirects {
+                let (limit, to) = (config.max_redirects, next.host());
+                let summary = format!("redirected more than {limit} times, the last time to {to}");
+                return Err(Verdict::critical(summary));
             }
+            plan = next;
         }
     }
 
     async fn judge(&self, answer: &mut Answer, clock: &Clock, report: &mut Report) -> Result<Verdict, Verdict> {
         let config = &self.config;
         let took = clock.elapsed();
-        let read = answer.read(config, clock, report).await;
-        let body = match &read {
-            Ok(Read { body }) => body.as_slice(),
-            Err(_) => &[],
-        };
-        let summary = answer.judge(config, took, report.redirects)?;
+        let body = answer.read(config, clock, report).await;
         // What is wrong with the status says more than what is wrong with the rest.
-        if let Err(verdict) = read {
-            return Err(verdict);
-        }
+        let summary = answer.judge(config, took, report.redirects)?;
+        let body = body?;
         if report.is_tls && config.fail_if_ssl {
             return Err(Verdict::critical(format!("{summary}, but over TLS (fail_if_ssl)")));
         }
         if !report.is_tls && config.fail_if_not_ssl {
             return Err(Verdict::critical(format!("{summary}, but without TLS (fail_if_not_ssl)")));
         }
-        let matched = answer.match_texts(config, body).await;
+        let matched = answer.match_texts(config, body, clock).await;
         report.failed_due_to_regex = matched.is_err();
         matched?;
         if let Some(shown) = &report.shown {

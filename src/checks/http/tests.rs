@@ -199,7 +199,7 @@ async fn who_does_not_answer_is_said_to_do_so_and_how() {
     });
     let ran = probe(&format!("url: http://{}/", half_closes.await)).await;
     assert!(ran.critical().starts_with("connected, but no answer: "), "{}", ran.critical());
-    assert!(ran.time < Duration::from_secs(5));
+    assert!(ran.time < LIMIT / 2);
 
     for garbage in [b"SSH-2.0-OpenSSH_9.6\r\n\r\n".to_vec(), vec![0xff; 100], b"HTTP/1.1 abc\r\n\r\n".to_vec()] {
         let ran = probe(&format!("url: {}", answers(garbage).await)).await;
@@ -240,7 +240,7 @@ async fn a_far_side_that_hangs_is_waited_for_no_longer_than_the_limit() {
     ] {
         let ran = run(section::<HttpCheck>(&format!("url: {url}")).build(), SHORT).await;
         assert_eq!(ran.critical(), said);
-        assert!(ran.time < SHORT + Duration::from_millis(200), "{:?}", ran.time);
+        assert!(ran.time < LIMIT / 2, "{:?}", ran.time);
     }
     // One who does not even take the handshake.
     let silent = serve(|stream| async move {

@@ -4,6 +4,7 @@
 //! were lost counts. Who may send them differs: see [`socket`].
 
 mod config;
+mod flight;
 mod packet;
 mod socket;
 #[cfg(test)]
@@ -22,7 +23,7 @@ use super::families::Families;
 use super::net::{Clock, resolve, took, why, write_address};
 use super::probe::{Probe, Probing};
 use super::verdict::{State, Verdict};
-use packet::Echo;
+use flight::Flight;
 use socket::Socket;
 
 /// From one packet to the next.
@@ -131,59 +132,14 @@ impl IcmpProbe {
     /// Sends the packets, each some time after the last, and gathers what comes back.
     async fn converse(&self, socket: &Socket, ip: IpAddr, report: &mut Report) {
         let id = self.id.fetch_add(1, Ordering::Relaxed);
-        let payload = packet::payload(self.config.payload_size);
-        let mut buffer = vec![0; payload.len() + 256];
-        let mut began: Vec<Option<Instant>> = Vec::new();
-        let packets = self.config.packets as usize;
-        while began.iter().any(Option::is_some) || began.len() < packets {
-            if began.len() < packets {
-                let echo = Echo { id, sequence: began.len() as u16 };
-                began.push(Some(Instant::now()));
-                report.sent += 1;
-                if let Err(error) = socket.send(&echo.request(ip.is_ipv6(), &payload)).await {
-                    report.error = Some(error);
-                    if let Some(last) = began.last_mut() {
-                        *last = None;
-                    }
-                    // What is wrong with one is wrong with all, for the moment.
-                    tokio::time::sleep(PACE).await;
-                    continue;
-                }
-            }
-            let is_last = began.len() == packets;
-            let until = Instant::now() + PACE;
-            while began.iter().any(Option::is_some) || !is_last {
-                let receiving = socket.receive(&mut buffer);
-                let received = match is_last {
-                    true => receiving.await,
-                    false => match tokio::time::timeout_at(until.into(), receiving).await {
-                        Ok(received) => received,
-                        Err(_) => break,
-                    },
-                };
-                match received {
-                    Ok((length, hop_limit)) => {
-                        let bytes = buffer.get(..length).unwrap_or_default();
-                        let Some(reply) = packet::reply(bytes, ip.is_ipv6(), socket.is_raw()) else { continue };
-                        if socket.is_raw() && reply.echo.id != id {
-                            continue;
-                        }
-                        let sent = began.get_mut(usize::from(reply.echo.sequence)).and_then(Option::take);
-                        if let Some(sent) = sent {
-                            report.times.push(sent.elapsed());
-                            report.hop_limit = reply.hop_limit.or(hop_limit);
-                        }
-                    }
-                    // That a router or the host itself says that one has not arrived. Which, it does not say here.
-                    Err(error) => {
-                        report.error = Some(error);
-                        if let Some(waiting) = began.iter_mut().find(|sent| sent.is_some()) {
-                            *waiting = None;
-                        }
-                    }
-                }
+        let mut flight = Flight::new(socket, ip.is_ipv6(), id, self.config.payload_size);
+        for number in 1..=self.config.packets {
+            flight.send(report).await;
+            if number < self.config.packets {
+                let _ = tokio::time::timeout(PACE, flight.gather(report, false)).await;
             }
         }
+        flight.gather(report, true).await;
     }
 
     fn judge(&self, ip: IpAddr, clock: &Clock, report: &Report) -> Result<Verdict, Verdict> {

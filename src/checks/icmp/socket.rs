@@ -136,7 +136,7 @@ fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Option<u8>)> {
                 (found.cmsg_level, found.cmsg_type),
                 (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT)
             );
-            if is_limit && found.cmsg_len as usize >= libc::CMSG_LEN(mem::size_of::<libc::c_int>() as u32) as usize {
+            if is_limit && found.cmsg_len >= libc::CMSG_LEN(mem::size_of::<libc::c_int>() as u32) as _ {
                 let value = libc::CMSG_DATA(header).cast::<libc::c_int>().read_unaligned();
                 hop_limit = u8::try_from(value).ok();
             }

@@ -188,8 +188,6 @@ impl Files {
             };
             self.passed.entry(beyond.id).or_insert(begin);
         }
-        // Older ones first, so that a copy is known before what it was made of.
-        there.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
         let mut rotations = 0;
         for file in &mut self.list {
             match there.iter().position(|t| t.id == file.id) {
@@ -198,6 +196,8 @@ impl Files {
             }
         }
         self.rotations += rotations;
+        // Of several that could go on where another was, the oldest does.
+        there.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
         for new in there {
             match open_regular(&new.path) {
                 Ok(file) => self.add(new, file),

@@ -11,16 +11,21 @@ use super::config::{Step, TcpCheck};
 /// Bytes of a line; a longer one is no line of a protocol that people read.
 const MAX_LINE: u64 = 64 << 10;
 
+/// Letters that a secret has at least; what is shorter may be any word.
+const SECRET: usize = 6;
+
 pub(super) struct Dialogue<'p> {
     stream: BufReader<Box<dyn Stream>>,
     config: &'p TcpCheck,
     host: &'p str,
     clock: &'p Clock,
+    /// What was sent so far, and may be a secret.
+    sent: Vec<String>,
 }
 
 impl<'p> Dialogue<'p> {
     pub fn new(stream: Box<dyn Stream>, config: &'p TcpCheck, host: &'p str, clock: &'p Clock) -> Dialogue<'p> {
-        Dialogue { stream: BufReader::new(stream), config, host, clock }
+        Dialogue { stream: BufReader::new(stream), config, host, clock, sent: Vec::new() }
     }
 
     /// Goes through the steps.
@@ -51,7 +56,8 @@ impl<'p> Dialogue<'p> {
     async fn expect(&mut self, expect: &Regexp, step: &Step, report: &mut Report) -> Result<Option<String>, Verdict> {
         let mut last = String::new();
         loop {
-            let doing = || format!("connected, then waited for {:?}{}", expect.as_str(), after(&last));
+            let before = self.after(&last);
+            let doing = || format!("connected, then waited for {:?}{before}", expect.as_str());
             let read = read_line(&mut self.stream);
             let line = match self.clock.within(doing, read).await {
                 Ok(line) => line,
@@ -63,7 +69,7 @@ impl<'p> Dialogue<'p> {
             };
             let Some(line) = line.map_err(|why| Verdict::critical(format!("connected, but {why}")))? else {
                 report.failed_due_to_regex = true;
-                let end = format!("the far side ended without {:?}{}", expect.as_str(), after(&last));
+                let end = format!("the far side ended without {:?}{before}", expect.as_str());
                 return Err(Verdict::critical(end));
             };
             if let Some(captures) = expect.regex().captures(&line) {
@@ -75,7 +81,19 @@ impl<'p> Dialogue<'p> {
         }
     }
 
+    /// What the far side said last, without what it repeats of that which was sent to it.
+    fn after(&self, last: &str) -> String {
+        if last.is_empty() {
+            return String::new();
+        }
+        let lines = self.sent.iter().map(String::as_str).filter(|line| !line.is_empty());
+        let words = self.sent.iter().flat_map(|line| line.split_whitespace()).filter(|word| word.len() >= SECRET);
+        let said = lines.chain(words).fold(last.to_string(), |said, sent| said.replace(sent, "<sent>"));
+        format!(", the last line was {:?}", shown(&said))
+    }
+
     async fn send(&mut self, line: &str) -> Result<(), Verdict> {
+        self.sent.push(line.to_string());
         let writing = async {
             self.stream.write_all(format!("{line}\n").as_bytes()).await?;
             self.stream.flush().await
@@ -84,10 +102,6 @@ impl<'p> Dialogue<'p> {
         let written = self.clock.within(|| "connected, then sent a line".to_string(), writing).await?;
         written.map_err(|e| Verdict::critical(format!("connected, but sending a line failed: {}", why(&e))))
     }
-}
-
-fn after(last: &str) -> String {
-    if last.is_empty() { String::new() } else { format!(", the last line was {:?}", shown(last)) }
 }
 
 /// The next line without its end; `None` at the end of all.

@@ -99,8 +99,8 @@ where
     let seen = Arc::new(Seen::default());
     let (of_client, watching) = (config.clone(), Arc::clone(&seen));
     let are_files = [&config.ca_file, &config.cert_file, &config.key_file].into_iter().any(Option::is_some);
-    let client =
-        with_files(are_files, move || of_client.client_config_around(|inner| Seen::around(inner, watching))).await;
+    let client = with_files(are_files, move || of_client.client_config_around(|inner| Seen::around(inner, watching)));
+    let client = clock.within(|| "read the files of tls_config".to_string(), client).await?;
     let mut client = client.map_err(Verdict::unknown)?;
     client.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     let connecting = TlsConnector::from(Arc::new(client)).connect(server, stream);

@@ -68,6 +68,7 @@ async fn a_command_runs_as_another_user_with_his_groups_and_his_home_and_dies_wi
     assert_eq!(said[..3], ["games", "games", "60"]);
     assert!(said[3].starts_with("/usr/"), "{said:?}");
     assert_eq!(said[4], "CapEff: 0000000000000000");
+    assert!(says("exec setpriv --dump", games.clone()).await.contains(&"Parent death signal: KILL".to_owned()));
     let own_home = sh("echo $HOME").env("HOME", "/elsewhere").limits(games);
     assert_eq!(outcome(own_home).await.stdout.text(), "/elsewhere\n");
     let group = limits(|limits| (limits.user, limits.group) = (Some("games".into()), Some("daemon".into())));
