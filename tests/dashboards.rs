@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{Prometheus, Receiver, Setup, eventually, peer};
 use serde_json::Value;
 
-const FILES: [&str; 3] = ["host.json", "processes.json", "alerts.json"];
+const FILES: [&str; 4] = ["host.json", "processes.json", "alerts.json", "checks.json"];
 
 fn load(file: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards").join(file);
@@ -108,6 +108,9 @@ const MAY_BE_EMPTY: &[(&str, &str, &str)] = &[
     ("Memory of ended processes", "A", "not every kernel reports on processes, nor to everybody"),
     ("Longest wait in the kernel", "A", "drawn once a process has waited for a second"),
     ("Zombies by parent", "A", "drawn once there has been a zombie"),
+    ("Next certificate expires in", "A", "no check here is shown a certificate"),
+    ("Certificates", "A", "no check here is shown a certificate"),
+    ("Memory of commands", "A", "a command that takes less than the agent has no number"),
 ];
 
 /// Names of metrics in a query: words with an underscore that are neither functions nor labels.
@@ -271,10 +274,15 @@ groups:
   - {{alert: Fires, expr: test_level > 0, labels: {{severity: warning}}}}
   - {{alert: WillFire, expr: vector(1), for: 1h, labels: {{severity: warning}}}}
 processes: {{wanted: {{prometheus: 1}}}}
+checks:
+- {{name: fine, command: ['true'], format: exit, interval: 1s, timeout: 1s}}
+- {{name: bad, command: ['false'], format: exit, interval: 1s, timeout: 1s}}
+- {{name: near, tcp: {{target: '{}'}}, interval: 1s, timeout: 1s}}
 alerting:
   route: {{receiver: all, group_wait: 0s, group_interval: 1s}}
   receivers: [{{name: all, webhook_configs: [{{url: '{}'}}], exec_configs: [{{command: ['true']}}]}}]
 "#,
+        web.url("").trim_start_matches("http://"),
         web.url("/")
     );
     let setup = Setup::new(&config);

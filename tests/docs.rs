@@ -325,12 +325,13 @@ fn help(arguments: &[&str]) -> String {
 fn flags_and_commands_that_the_readme_names_are_there() {
     let readme = read("README.md");
     let (all, check, test) = (help(&[]), help(&["check"]), help(&["test"]));
-    let silence = help(&["silence"]);
+    let (silence, pool) = (help(&["silence"]), help(&["pool"]));
     let below = ["rules", "config"].map(|what| help(&["check", what])).concat()
         + &["rules", "notify", "route"].map(|what| help(&["test", what])).concat()
-        + &["add", "list", "expire"].map(|what| help(&["silence", what])).concat();
+        + &["add", "list", "expire"].map(|what| help(&["silence", what])).concat()
+        + &["list", "logs", "run", "cancel", "retry"].map(|what| help(&["pool", what])).concat();
     let everywhere =
-        all.clone() + &below + &["query", "backtest", "alerts", "actions"].map(|what| help(&[what])).concat();
+        all.clone() + &below + &["query", "backtest", "alerts", "actions", "checks"].map(|what| help(&[what])).concat();
     let known: BTreeSet<&str> = regex(r"--[a-z][a-z.-]*").find_iter(&everywhere).map(|m| m.as_str()).collect();
     // Those of cargo, systemctl, promtool and a benchmark.
     let others = [
@@ -354,18 +355,20 @@ fn flags_and_commands_that_the_readme_names_are_there() {
         let flag = found.as_str().trim_end_matches('.').replace("--no-", "--").replace("NAME", "cpu");
         assert!(others.contains(&&*flag) || known.contains(&*flag), "{} is not a flag", found.as_str());
     }
-    for found in regex(r"watchfire (run|scrape|query|check|test|backtest|alerts|actions|silence)(?: (\w+))?")
-        .captures_iter(&readme)
+    for found in
+        regex(r"watchfire (run|scrape|query|checks|check|test|backtest|alerts|actions|silence|pool)(?: (\w+))?")
+            .captures_iter(&readme)
     {
         let (command, below) = (&found[1], found.get(2).map(|m| m.as_str()));
         assert!(all.contains(&format!("\n  {command} ")), "{command}");
         let group = match command {
             "test" => &test,
             "silence" => &silence,
+            "pool" => &pool,
             _ => &check,
         };
         let below_is_there = below.is_none_or(|below| group.contains(&format!("\n  {below} ")));
-        assert!(!["check", "test", "silence"].contains(&command) || below_is_there, "{command} {below:?}");
+        assert!(!["check", "test", "silence", "pool"].contains(&command) || below_is_there, "{command} {below:?}");
     }
 }
 

@@ -114,6 +114,25 @@ fn log_warnings(faults: &Faults) {
     }
 }
 
+/// Sees to it that commands keep within their limits, and that nothing of them outlives the agent.
+fn secure(pool: &Pool) {
+    if let Err(error) = pool.with_guard([SELF, GUARD]) {
+        tracing::warn!(%error, "no guard for commands: what they start may outlive an agent that is killed");
+    }
+    // Dividing its control group moves all that is in it: in a terminal's that would be the user's other programs. A
+    // service's is the agent's alone, and systemd tells whoever it has started itself so (systemd.exec(5)).
+    let is_service = std::env::var("SYSTEMD_EXEC_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    if is_service {
+        match pool.with_control_groups() {
+            Ok(true) => tracing::debug!("commands whose memory is limited run in control groups of their own"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "no control groups for commands; their memory is limited process by process")
+            }
+        }
+    }
+}
+
 fn load_access(config: &Config) -> Result<Access, Faults> {
     config.file.web.config_file.as_deref().map_or_else(|| Ok(Access::default()), Access::load)
 }
@@ -150,9 +169,7 @@ async fn serve(source: Source, mut config: Config, access: Access) -> Result<(),
     );
     let runtime = tokio::runtime::Handle::current();
     let pool = Pool::new(config.file.pool, &registry, runtime.clone()).map_err(StartError::other)?;
-    if let Err(error) = pool.with_guard([SELF, GUARD]) {
-        tracing::warn!(%error, "no guard for commands: what they start may outlive an agent that is killed");
-    }
+    secure(&pool);
     let instance = instance_name(&config, server.local_addresses().first().map(|a| a.port()));
     config.file.web.external_url.get_or_insert_with(|| ExternalUrl::of(&instance, tls));
     let alerting = Alerting::start(

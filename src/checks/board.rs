@@ -261,7 +261,8 @@ mod tests {
         assert_eq!(standing.last.as_ref().map(|last| last.verdict.state), Some(State::Warning));
         assert_eq!(standing.found(now + Duration::from_secs(180)).len(), 1);
         assert_eq!(standing.found(now + Duration::from_secs(200)).len(), 0);
-        let late = |seconds| board.all().iter().map(|s| s.is_late(now + Duration::from_secs(seconds))).collect::<Vec<_>>();
+        let late =
+            |seconds| board.all().iter().map(|s| s.is_late(now + Duration::from_secs(seconds))).collect::<Vec<_>>();
         assert_eq!((late(180), late(200)), (vec![false, false], vec![true, true]), "what never runs is late, too");
         assert_eq!((standing.found_last().len(), board.all()[0].runs), (1, [0; 6]));
     }

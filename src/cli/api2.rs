@@ -29,8 +29,7 @@ pub fn ask_of(client: &Client, path: &str, question: Question, api: &str) -> Res
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Value::Null);
         }
-        return serde_json::from_slice(&body)
-            .map_err(|_| client.failed(format!("the answer is not that of {api}")));
+        return serde_json::from_slice(&body).map_err(|_| client.failed(format!("the answer is not that of {api}")));
     }
     let failure = client.failed(refusal(status, &body, api));
     // What was asked is wrong.
@@ -185,10 +184,7 @@ mod tests {
         );
         assert_eq!(said(404, b"\"silence not found\""), "silence not found");
         assert_eq!(said(403, b"\"Refused: no.\""), "403: Refused: no. (--http.config.file names credentials)");
-        assert_eq!(
-            said(404, b"404 page not found\n"),
-            "404, and no answer of Alertmanager's API: 404 page not found"
-        );
+        assert_eq!(said(404, b"404 page not found\n"), "404, and no answer of Alertmanager's API: 404 page not found");
         assert_eq!(said(500, b""), "500");
     }
 

@@ -318,7 +318,8 @@ mod tests {
         last["stdout"] = json!("one\n\ttwo\u{1b}[31m\n");
         last["stdout_truncated"] = json!(true);
         last["stderr"] = json!("");
-        let task = json!({"id": "check:disk", "running": [], "last": last, "before": [run(true, "exited with code 0")]});
+        let task =
+            json!({"id": "check:disk", "running": [], "last": last, "before": [run(true, "exited with code 0")]});
         assert_eq!(
             logs(&task, Timestamp::from_millis(70_000)),
             "check:disk exited with code 2, 10s ago, after 0.500 s\n\

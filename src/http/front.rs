@@ -128,9 +128,14 @@ fn write_alerts(out: &mut String, alerts: &[&ActiveAlert], now: Timestamp) -> fm
 fn write_checks(out: &mut String, failing: &[FailingCheck], all: usize, now: Timestamp) -> fmt::Result {
     match (failing.len(), all) {
         (0, 0) => return Ok(()),
-        (0, 1) => return writeln!(out, "<h2>Checks</h2>\n<p class=\"quiet\"><a href=\"/api/checks\">1 check</a> is ok.</p>"),
+        (0, 1) => {
+            return writeln!(out, "<h2>Checks</h2>\n<p class=\"quiet\"><a href=\"/api/checks\">1 check</a> is ok.</p>");
+        }
         (0, n) => {
-            return writeln!(out, "<h2>Checks</h2>\n<p class=\"quiet\"><a href=\"/api/checks\">{n} checks</a> are ok.</p>");
+            return writeln!(
+                out,
+                "<h2>Checks</h2>\n<p class=\"quiet\"><a href=\"/api/checks\">{n} checks</a> are ok.</p>"
+            );
         }
         (1, _) => writeln!(out, "<h2>Checks, <span class=\"bad\">1 of {all} is not ok</span></h2>")?,
         (n, _) => writeln!(out, "<h2>Checks, <span class=\"bad\">{n} of {all} are not ok</span></h2>")?,
@@ -288,7 +293,12 @@ mod tests {
                     ..Default::default()
                 },
             ],
-            failing: vec![FailingCheck { name: evil.into(), state: "critical", summary: evil.into(), ..Default::default() }],
+            failing: vec![FailingCheck {
+                name: evil.into(),
+                state: "critical",
+                summary: evil.into(),
+                ..Default::default()
+            }],
             checks: 3,
             ..Default::default()
         };

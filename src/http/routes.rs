@@ -12,8 +12,8 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::api::{self, Api};
 use super::api2;
-use super::own::{self, Parties, Rights};
 use super::instruments::Instruments;
+use super::own::{self, Parties, Rights};
 use super::reply::{Reply, reply, text};
 use super::scrape::Scrape;
 use super::users::Login;

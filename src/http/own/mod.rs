@@ -112,11 +112,7 @@ pub(super) fn answer(
     response
 }
 
-fn data(
-    parties: Option<&Parties>,
-    rights: &Rights,
-    request: &Parts,
-) -> Result<Option<Vec<u8>>, Box<Response<Reply>>> {
+fn data(parties: Option<&Parties>, rights: &Rights, request: &Parts) -> Result<Option<Vec<u8>>, Box<Response<Reply>>> {
     let path = request.uri.path();
     let Some(found) = find(path) else {
         return Err(refused(Refusal::coded(404, 404, format!("path {path} was not found"))));

@@ -80,14 +80,18 @@ async fn a_task_is_run_ended_and_repeated_by_its_id_which_may_have_blanks_and_sl
 #[tokio::test]
 async fn who_may_change_nothing_sees_what_runs_but_not_what_it_wrote() {
     let parties = parties();
-    let task = Task::command(["sh", "-c", "echo the-output; sh -c 'exit 1'", "an-argument"]).env("KEY", "the-environment");
+    let task =
+        Task::command(["sh", "-c", "echo the-output; sh -c 'exit 1'", "an-argument"]).env("KEY", "the-environment");
     parties.pool.submit(task.id("t")).unwrap().wait().await;
     for path in ["/api/pool", "/api/pool/t"] {
         let said = ask(&parties, &LITTLE, "GET", path).await.1.to_string();
         assert!(said.contains("exited with code 1") && !said.contains("the-output"), "{said}");
     }
     let seen = ask(&parties, &ALL, "GET", "/api/pool/t").await.1.to_string();
-    assert!(seen.contains("the-output") && !seen.contains("an-argument") && !seen.contains("the-environment"), "{seen}");
+    assert!(
+        seen.contains("the-output") && !seen.contains("an-argument") && !seen.contains("the-environment"),
+        "{seen}"
+    );
     for what in ["run", "cancel", "retry"] {
         assert_eq!(ask(&parties, &LITTLE, "POST", &format!("/api/pool/t/{what}")).await, (403, "Refused: no.".into()));
     }
@@ -106,7 +110,10 @@ async fn what_is_not_there_or_not_a_way_to_ask_is_said_to_be_so() {
         ("GET", "/api/checks/x", 404, "was not found"),
     ] {
         let (status, why) = ask(&parties, &ALL, method, path).await;
-        assert!(status == wanted && why.to_string().replace('\\', "").contains(says), "{method} {path}: {status} {why}");
+        assert!(
+            status == wanted && why.to_string().replace('\\', "").contains(says),
+            "{method} {path}: {status} {why}"
+        );
     }
     let (request, ()) = Request::builder().uri("/api/pool").body(()).unwrap().into_parts();
     assert_eq!(answer(None, &ALL, &request, None).status(), 503);
@@ -139,7 +146,10 @@ async fn checks_are_told_with_their_states_and_commands_are_quoted_to_few() {
     let states: Vec<&Value> = told.as_array().unwrap().iter().map(|check| &check["state"]).collect();
     assert_eq!(states, ["ok", "critical", "critical"]);
     let bad = &told[1];
-    assert_eq!((&bad["labels"]["team"], &bad["runs"]["critical"], &bad["interval"]), (&"db".into(), &1.into(), &3600.0.into()));
+    assert_eq!(
+        (&bad["labels"]["team"], &bad["runs"]["critical"], &bad["interval"]),
+        (&"db".into(), &1.into(), &3600.0.into())
+    );
     assert_eq!((&bad["last_run"]["summary"], &bad["last_run"]["exit_code"]), (&"the-output".into(), &2.into()));
     assert_eq!(bad["late"], false);
     let little = all(&LITTLE).await;
