@@ -130,6 +130,32 @@ fn a_script_of_ones_own_beside_the_configuration_is_run_and_a_reload_puts_change
 }
 
 #[test]
+fn what_the_agent_looks_at_by_itself_is_served_beside_what_commands_find() {
+    let (port, nobody) = (http_server(), free_port());
+    let each = "interval: 1s, timeout: 1s";
+    let agent = Setup::new(&format!(
+        "checks:\n\
+         - {{name: page, http: {{url: 'http://127.0.0.1:{port}/', fail_if_body_not_matches_regexp: [hello]}}, {each}}}\n\
+         - {{name: refused, tcp: {{target: '127.0.0.1:{nobody}'}}, {each}}}\n\
+         - {{name: missing, file: {{path: /nowhere/at/all}}, {each}}}\n\
+         - {{name: agent, process: {{pattern: 'storage\\.path='}}, {each}}}\n"
+    ))
+    .start();
+    assert_eq!((state(&agent, "page"), state(&agent, "agent")), (0.0, 0.0), "{}", agent.log());
+    assert_eq!((state(&agent, "refused"), state(&agent, "missing")), (2.0, 2.0));
+    let metrics = agent.metrics();
+    assert_eq!(metrics.value("probe_success", &[("check", "page")]), Some(1.0));
+    assert_eq!(metrics.value("probe_success", &[("check", "refused")]), Some(0.0));
+    assert_eq!(metrics.value("probe_http_status_code", &[("check", "page")]), Some(200.0));
+    assert!(metrics.value("watchfire_check_process_count", &[("check", "agent")]).is_some_and(|count| count >= 1.0));
+    let failed = [("check", "refused"), ("result", "critical")];
+    assert!(metrics.value("watchfire_check_runs_total", &failed).is_some_and(|runs| runs >= 1.0));
+    assert_eq!(metrics.value("watchfire_check_exit_code", &[("check", "page")]), None, "it is no command");
+    // Why, is in the log.
+    agent.wait_for_log("refused");
+}
+
+#[test]
 fn what_is_wrong_with_checks_is_said_at_the_start_with_its_place() {
     let (code, said) =
         Setup::new("checks:\n- {name: a, command: [x]}\n- {name: a, command: [x], format: exit}\n").fails();

@@ -1,6 +1,5 @@
 //! A check ready to be run: the task of the pool that it is, and what the task's end means.
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -104,12 +103,10 @@ impl Ready {
         }
     }
 
-    fn probe(self: Arc<Self>, probe: Arc<dyn Probe>, slot: Slot) -> impl Future<Output = Answer> + Send + 'static {
-        async move {
-            let mut families = Families::new(self.labels.clone());
-            let verdict = probe.probe(self.check.config.timeout, &mut families).await;
-            leave(&slot, verdict, families)
-        }
+    async fn probe(self: Arc<Self>, probe: Arc<dyn Probe>, slot: Slot) -> Answer {
+        let mut families = Families::new(self.labels.clone());
+        let verdict = probe.probe(self.check.config.timeout, &mut families).await;
+        leave(&slot, verdict, families)
     }
 
     /// What the end of a run means; `None` where there was none, which the age of the last run tells.

@@ -160,3 +160,27 @@ async fn after_a_reload_what_is_the_same_goes_on_what_changed_begins_anew_and_wh
     }
     setup.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes_and_looks_say_how_it_is_and_what_they_found_also_when_it_is_not_well() {
+    let setup = Setup::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (open, file) = (listener.local_addr().unwrap(), setup.path("file"));
+    std::fs::write(&file, "here").unwrap();
+    setup.set(&format!(
+        "- {{name: open, tcp: {{target: '{open}'}}, interval: 1h}}\n\
+         - {{name: file, file: {{path: {}}}, interval: 1h}}\n\
+         - {{name: missing, file: {{path: /nowhere/at/all}}, interval: 1h}}\n",
+        file.display()
+    ));
+    for (name, ended) in [("open", State::Ok), ("file", State::Ok), ("missing", State::Critical)] {
+        let standing = setup.run(name).await;
+        let (state, summary) = state(&standing);
+        assert_eq!(state, Ended::With(ended), "{name}: {summary}");
+        let last = standing.last.as_ref().unwrap();
+        assert!(last.command.is_none() && last.ran > Duration::ZERO && !summary.is_empty(), "{name}");
+        assert!(!standing.found(Instant::now()).is_empty(), "{name} has found nothing");
+    }
+    drop(listener);
+    setup.end().await;
+}
