@@ -5,6 +5,7 @@
 
 use std::ffi::{CStr, CString, c_int, c_long};
 use std::ptr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::cgroup::ControlGroup;
@@ -69,9 +70,6 @@ pub(super) struct Confinement {
     nice: Option<c_int>,
     io: Option<c_int>,
     pub(super) identity: Option<Identity>,
-    /// Whether the agent's own files in /proc are its user's, as usual. A change of identity in the agent's memory ends
-    /// that, for the agent too, which could not read them any more unless it is root.
-    dumpable: bool,
     offline: Option<Maps>,
 }
 
@@ -111,7 +109,6 @@ impl Confinement {
             procs: group.map(|group| group.procs().to_owned()),
             nice: nice.map(c_int::from),
             io: io.map(io_priority),
-            dumpable: identity.is_some() && is_dumpable(),
             identity,
             offline,
         })
@@ -146,9 +143,6 @@ impl Confinement {
                 done(libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()), Limit::Group)?;
                 done(libc::syscall(SETRESGID, *gid, *gid, *gid), Limit::Group)?;
                 done(libc::syscall(SETRESUID, *uid, *uid, *uid), Limit::User)?;
-                if self.dumpable {
-                    libc::prctl(libc::PR_SET_DUMPABLE, 1);
-                }
             }
             if let Some(maps) = &self.offline
                 && !offline
@@ -199,9 +193,48 @@ fn done(result: c_long, limit: Limit) -> Result<(), Limit> {
     if result < 0 { Err(limit) } else { Ok(()) }
 }
 
-fn is_dumpable() -> bool {
-    // SAFETY: it takes no pointer.
-    unsafe { libc::prctl(libc::PR_GET_DUMPABLE) == 1 }
+/// The launch of a command that becomes another user in the agent's memory. From that change until it has left by exec,
+/// nobody may look into it: that user could read and change the agent. The kernel sees to that (the memory is no longer
+/// "dumpable", see `ptrace(2)`), but for good: the agent could not read its own files in /proc any more unless it is root.
+/// So this undoes it, when no such launch is under way any more.
+pub(super) struct Transit(());
+
+struct UnderWay {
+    launches: usize,
+    /// Whether the memory was dumpable before the first of them.
+    dumpable: bool,
+}
+
+static UNDER_WAY: Mutex<UnderWay> = Mutex::new(UnderWay { launches: 0, dumpable: false });
+
+impl Transit {
+    /// To be held while a command with this identity is launched.
+    pub(super) fn begin(identity: Option<&Identity>) -> Option<Transit> {
+        identity?;
+        let mut under_way = under_way();
+        if under_way.launches == 0 {
+            // SAFETY: it takes no pointer.
+            under_way.dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) == 1 };
+        }
+        under_way.launches += 1;
+        Some(Transit(()))
+    }
+}
+
+impl Drop for Transit {
+    fn drop(&mut self) {
+        let mut under_way = under_way();
+        under_way.launches = under_way.launches.saturating_sub(1);
+        if under_way.launches == 0 && under_way.dumpable {
+            // SAFETY: it takes no pointer.
+            unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
+        }
+    }
+}
+
+/// Nothing panics while it is held.
+fn under_way() -> MutexGuard<'static, UnderWay> {
+    UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn whole_seconds(time: Duration) -> u64 {

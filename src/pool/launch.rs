@@ -17,7 +17,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::cgroup::ControlGroup;
-use super::confine::{Confinement, Limit};
+use super::confine::{Confinement, Limit, Transit};
 use super::limits::Limits;
 use super::outcome::{StartError, StartStep};
 use super::table::Slot;
@@ -167,6 +167,7 @@ impl Launcher {
             failed_step: AtomicI32::new(STEP_NONE),
             errno: AtomicI32::new(0),
         };
+        let transit = Transit::begin(confinement.identity.as_ref());
         let mut pidfd: c_int = -1;
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
         // SAFETY: the new process runs `prepare_and_exec` on a stack of its own (`as_mut_ptr_range().end` is its top,
@@ -188,6 +189,7 @@ impl Launcher {
         };
         // The reason has to be looked at before anything else can change it.
         let error = io::Error::last_os_error();
+        drop(transit);
         let created = (pid > 0).then(|| rustix::process::Pid::from_raw(pid)).flatten();
         let Some(pid) = created else {
             return Err(image.error(StartStep::Process, error));

@@ -21,7 +21,8 @@ pub struct Limits {
     pub user: Option<String>,
     /// The group it runs as, by name or number, in place of the user's own.
     pub group: Option<String>,
-    /// Whether it can reach a network; when not, it has not even the loopback interface.
+    /// Whether it can reach a network; when not, it has not even the loopback interface. An agent without privileges can
+    /// take it away too where user namespaces are for everybody, but not from a command that runs as another user.
     pub network: bool,
 }
 

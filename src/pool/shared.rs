@@ -348,6 +348,14 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Those that wait for the pool find that it is gone.
+        self.clock.notify_one();
+        self.workers.close();
+    }
+}
+
 fn call_back(then: Option<Ended>, name: &str, outcome: &Arc<Outcome>) {
     if let Some(then) = then
         && catch_unwind(AssertUnwindSafe(|| then(outcome))).is_err()

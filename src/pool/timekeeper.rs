@@ -18,10 +18,3 @@ pub(super) async fn keep_time(shared: Weak<Shared>, clock: Arc<Notify>) {
         }
     }
 }
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.clock.notify_one();
-        self.workers.close();
-    }
-}

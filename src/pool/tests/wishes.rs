@@ -129,14 +129,15 @@ async fn no_further_try_is_made_past_the_deadline() {
     let outcome = pool.submit(hopeless).unwrap().wait().await;
     assert!(matches!(outcome.status, Status::Exited(3)), "{}", outcome.status);
     // The try after that waits for a place until it is too late: what became of the one before is what is known.
-    let blocking = sh("sleep 0.6").priority(1);
-    let deadline = Duration::from_millis(400);
+    let blocking = Task::command(SLEEP).priority(1);
+    let deadline = Duration::from_secs(1);
     let task = sh("exit 3").retries(9, Backoff::fixed(Duration::from_millis(50))).deadline(deadline);
     let first = pool.submit(task).unwrap();
     let second = pool.submit(blocking).unwrap();
     let outcome = first.wait().await;
     assert!(matches!(outcome.status, Status::Exited(3)), "{}", outcome.status);
     assert_eq!(outcome.tries, 1);
+    assert!(second.cancel());
     second.wait().await;
 }
 
