@@ -47,7 +47,7 @@ pub async fn run(pool: Pool, order: Order) -> Done {
         .env("WATCHFIRE_ACTION", &action.name)
         .env("WATCHFIRE_TRIGGER", order.trigger.as_str())
         .name(format!("action:{}", action.name))
-        .class(Class::Sink)
+        .class(Class::Action)
         .timeout(action.timeout);
     match pool.submit(task) {
         Ok(handle) => {
