@@ -197,6 +197,7 @@ mod tests {
     use std::thread;
 
     use prometheus::Registry;
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
 
     use super::*;
     use crate::history::{History, HistoryConfig};
@@ -271,8 +272,8 @@ mod tests {
         kept.save(&mut engine);
         assert!(!kept.catch_up(&mut engine, None));
         assert!(store.load_text(Table::AlertStates).is_empty(), "nothing is written over what is not known");
-        fs::remove_dir(&file).unwrap();
-        fs::rename(&aside, &file).unwrap();
+        // In one step: between two the store could begin a fresh file.
+        renameat_with(CWD, &aside, CWD, &file, RenameFlags::EXCHANGE).unwrap();
         while !kept.catch_up(&mut engine, None) {
             thread::sleep(rest);
         }

@@ -1,5 +1,6 @@
 //! What a run has found, in the making.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,7 +13,8 @@ const MAX_SAMPLES: usize = 10_000;
 
 /// The families of one run, in the order in which they were begun. Every sample gets the labels of the check.
 pub struct Families {
-    /// `check` and what is configured; a sample's own label of the same name goes before.
+    /// `check` and what is configured. A sample's own label of the same name is kept as `exported_NAME`, as Prometheus does
+    /// with what it scrapes.
     labels: Arc<Labels>,
     list: Vec<Kept>,
     /// Where in `list` each name is.
@@ -52,10 +54,17 @@ impl Families {
                 self.list.len() - 1
             }
         };
-        let own = |label: &str| labels.iter().any(|(name, _)| *name == label);
+        let own: Vec<(Cow<'_, str>, &str)> = labels.iter().map(|(name, value)| (self.own_name(name), *value)).collect();
         if let Some(family) = self.list.get_mut(place) {
-            let of_check = self.labels.iter().filter(|(name, _)| !own(name));
-            family.add(suffix, labels.iter().copied().chain(of_check), value);
+            family.add(suffix, own.iter().map(|(name, value)| (&**name, *value)).chain(self.labels.iter()), value);
+        }
+    }
+
+    /// How a label of the sample's own is called beside those of the check.
+    fn own_name<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        match self.labels.has(name) {
+            true => format!("exported_{name}").into(),
+            false => name.into(),
         }
     }
 
@@ -76,5 +85,33 @@ impl Families {
     /// All of them.
     pub fn into_kept(self) -> Vec<Kept> {
         self.list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::testing;
+    use crate::exposition::families::{merge, write};
+    use crate::exposition::parse::parse;
+    use crate::model::{SeriesTable, Writer};
+
+    #[test]
+    fn a_label_of_the_samples_own_never_takes_the_place_of_one_of_the_check() {
+        let labels = Labels::from_pairs([("check", "web"), ("team", "shop")]);
+        let mut families = Families::new(Arc::new(labels));
+        let text = b"a{check=\"other\",x=\"1\"} 1\nb{team=\"none\"} 2\n";
+        parse(text).unwrap().iter().for_each(|family| families.add_family(family));
+        let kept = families.into_kept();
+        let (merged, _) = merge(&[("web", &kept)]);
+        let mut writer = Writer::new("checks", Arc::new(SeriesTable::new(Labels::empty())), 10);
+        write(&merged, |_| &kept, &mut writer);
+        assert_eq!(
+            testing::lines(&writer.finish().0),
+            [
+                "a{check=\"web\",exported_check=\"other\",team=\"shop\",x=\"1\"} 1",
+                "b{check=\"web\",exported_team=\"none\",team=\"shop\"} 2"
+            ]
+        );
     }
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 
-use super::super::net::{Ip, IpProtocol, Regexp, Size};
+use super::super::local::Bytes;
+use super::super::net::{Ip, IpProtocol, Regexp};
 use crate::section;
 use crate::sinks::{Address, Authorization, BasicAuth, TlsConfig, one_of};
 use crate::yaml::{Faults, Node, Secret, nearest};
@@ -48,7 +49,7 @@ section! {
         /// It is a failure when one of these is found in no header of its name.
         pub fail_if_header_not_matches: Vec<HeaderMatch> = Vec::new(),
         /// So many bytes of the body are read; a longer one is a failure.
-        pub body_size_limit: Size = Size::mebibytes(10),
+        pub body_size_limit: Bytes = Bytes(10 << 20),
         /// A user and a password for the far side.
         pub basic_auth: Option<BasicAuth> = None,
         /// An `Authorization` header for the far side.

@@ -260,7 +260,7 @@ async fn a_body_without_end_is_read_to_the_limit_only() {
     });
     let url = format!("http://{}/", address.await);
     let ran = probe(&format!("{{url: '{url}', body_size_limit: 1MB}}")).await;
-    assert_eq!(ran.critical(), "answered 200 OK, but its body is longer than 1MB (body_size_limit)");
+    assert_eq!(ran.critical(), "answered 200 OK, but its body is longer than 1 MiB (body_size_limit)");
     let read = ran.value("probe_http_uncompressed_body_length").unwrap();
     assert!((1_048_576.0..3_000_000.0).contains(&read), "{read}");
 }

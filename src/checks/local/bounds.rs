@@ -4,8 +4,8 @@ use std::fmt;
 
 use crate::yaml::{Faults, FromYaml, Node, Value};
 
-/// A number of bytes as people write it: `4096`, `16MiB`, `1.5GB`. As to systemd, `K`, `M`, `G` and `T` alone are powers
-/// of 1024.
+/// A number of bytes as people write it: `4096`, `16MiB`, `1.5G`, `10MB`. As in Prometheus' own files all units are powers
+/// of 1024, with and without the `i`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Bytes(pub u64);
 
@@ -18,11 +18,11 @@ const UNITS: [(&str, u64); 14] = [
     ("G", 1 << 30),
     ("M", 1 << 20),
     ("K", 1 << 10),
-    ("TB", 1_000_000_000_000),
-    ("GB", 1_000_000_000),
-    ("MB", 1_000_000),
-    ("kB", 1000),
-    ("KB", 1000),
+    ("TB", 1 << 40),
+    ("GB", 1 << 30),
+    ("MB", 1 << 20),
+    ("kB", 1 << 10),
+    ("KB", 1 << 10),
     ("B", 1),
 ];
 
@@ -57,7 +57,7 @@ impl FromYaml for Bytes {
     fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
         let read = node.as_str().and_then(Bytes::parse);
         if read.is_none() {
-            faults.unexpected(node, "a number of bytes, such as 4096, 16MiB or 1.5GB");
+            faults.unexpected(node, "a number of bytes, such as 4096, 16MiB or 1.5GiB");
         }
         read
     }
@@ -144,8 +144,8 @@ mod tests {
             ("16MiB", Some(16 << 20)),
             ("16 MiB", Some(16 << 20)),
             ("2G", Some(2 << 30)),
-            ("1.5GB", Some(1_500_000_000)),
-            ("1kB", Some(1000)),
+            ("1.5GB", Some(3 << 29)),
+            ("1kB", Some(1024)),
             ("", None),
             ("MiB", None),
             ("1.2.3", None),

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use address::{Found, connect, resolve, write_address};
 pub use clock::{Clock, took};
 pub use regexp::Regexp;
-pub use values::{HostPort, Ip, IpProtocol, Size};
+pub use values::{HostPort, Ip, IpProtocol};
 
 /// What bytes go over: with and without TLS.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -117,53 +117,6 @@ impl FromYaml for Ip {
     }
 }
 
-/// A number of bytes: `100000`, `512KB`, `10MB`, `1GiB`; as to blackbox_exporter, a kilobyte has 1024 with and without
-/// the `i`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Size(pub u64);
-
-impl Size {
-    const UNITS: [(&'static str, u32); 3] = [("GB", 30), ("MB", 20), ("KB", 10)];
-
-    pub const fn mebibytes(count: u64) -> Size {
-        Size(count << 20)
-    }
-
-    pub fn parse(text: &str) -> Option<Size> {
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let shift = match unit.trim() {
-            "" | "B" => 0,
-            unit => Size::UNITS.iter().find(|(name, _)| *name == unit || unit == name.replace('B', "iB"))?.1,
-        };
-        number.parse::<u64>().ok()?.checked_mul(1 << shift).map(Size)
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |(_, shift): &&(&str, u32)| self.0 != 0 && self.0.trailing_zeros() >= *shift;
-        match Size::UNITS.iter().find(fits) {
-            Some((unit, shift)) => write!(f, "{}{unit}", self.0 >> shift),
-            None => write!(f, "{}B", self.0),
-        }
-    }
-}
-
-impl FromYaml for Size {
-    fn from_yaml(node: &Node, faults: &mut Faults) -> Option<Self> {
-        let parsed = node.as_str().and_then(Size::parse);
-        if parsed.is_none() {
-            faults.unexpected(node, "a number of bytes, such as 512KB or 10MB");
-        }
-        parsed
-    }
-
-    fn as_yaml(&self) -> Option<Value> {
-        Some(Value::plain(self.to_string()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,22 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_and_written() {
-        for (text, bytes, shown) in
-            [("10MB", 10 << 20, "10MB"), ("1GiB", 1 << 30, "1GB"), ("1500", 1500, "1500B"), ("64 KB", 65536, "64KB")]
-        {
-            assert_eq!(Size::parse(text), Some(Size(bytes)), "{text}");
-            assert_eq!(Size(bytes).to_string(), shown);
-        }
-        for text in ["", "MB", "1TB", "-1", "1.5MB", "99999999999999999999", "18446744073709551615GB"] {
-            assert_eq!(Size::parse(text), None, "{text}");
-        }
-    }
-
-    #[test]
     fn no_text_makes_it_panic() {
-        Fuzz::of(&["[::1]:25", "a.example:25", "10MB", "1GiB"]).texts(|text| {
-            let _ = (HostPort::parse(text), Size::parse(text));
+        Fuzz::of(&["[::1]:25", "a.example:25"]).texts(|text| {
+            let _ = HostPort::parse(text);
         });
     }
 }

@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use proptest::prelude::*;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::*;
 
@@ -165,9 +166,10 @@ fn blocked(dir: &Path) {
 
 fn usable(dir: &Path) {
     let (file, kept) = (dir.join("watchfire.redb"), dir.join("kept"));
-    fs::remove_dir(&file).unwrap();
-    if kept.exists() {
-        fs::rename(kept, file).unwrap();
+    match kept.exists() {
+        // In one step: between two the store could begin a fresh file.
+        true => renameat_with(CWD, kept, CWD, file, RenameFlags::EXCHANGE).unwrap(),
+        false => fs::remove_dir(file).unwrap(),
     }
 }
 
