@@ -57,7 +57,7 @@ section! {
         pub log: Option<Box<LogConfig>> = None,
         /// How often it runs.
         pub interval: Duration = Duration::from_secs(60),
-        /// How long a run may take.
+        /// How long a run may take; when not set, no longer than to the next.
         pub timeout: Duration = Duration::from_secs(10),
         /// How often a run that is not ok is tried again before it counts.
         pub retries: u32 = 0,
@@ -102,6 +102,9 @@ fn check(check: &mut CheckConfig, node: &Node, faults: &mut Faults) {
     }
     if check.interval < MIN_INTERVAL {
         faults.error(at("interval"), "shorter than 1s, the least that makes sense");
+    }
+    if node.get("timeout").is_none() {
+        check.timeout = check.timeout.min(check.interval);
     }
     if check.timeout.is_zero() {
         faults.error(at("timeout"), "must be longer than 0: no run would be in time");
@@ -312,13 +315,15 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_longer_than_the_interval_is_a_warning() {
-        let (checks, faults) = read("- {name: a, command: [x], format: exit, interval: 5s}\n");
+    fn a_timeout_longer_than_the_interval_is_a_warning_and_never_a_default() {
+        let (checks, faults) = read("- {name: a, command: [x], format: exit, interval: 5s, timeout: 6s}\n");
         assert!(
-            faults.contains("c.yaml:1:3: warning: a run may take 10s, longer than the 5s until the next"),
+            faults.contains("c.yaml:1:64: warning: a run may take 6s, longer than the 5s until the next"),
             "{faults}"
         );
         assert_eq!(checks.0.len(), 1);
+        let (checks, faults) = read("- {name: a, command: [x], format: exit, interval: 5s}\n");
+        assert_eq!((faults.as_str(), checks.0.first().map(|c| c.config.timeout)), ("", Some(Duration::from_secs(5))));
     }
 
     #[test]
