@@ -152,7 +152,7 @@ impl<A: App> Routes<A> {
             Handler::Chart => self.api.chart(&*self.app, &request).await,
             Handler::Graph => graph(request.uri.query().unwrap_or_default()),
             Handler::Actions => {
-                let whole = access.may_change(peer, host(&request), &request.headers).is_ok();
+                let whole = sees_output(&request, peer, access);
                 actions::answer(self.app.alerting(), request.uri.query().unwrap_or_default(), whole).await
             }
             Handler::Reload => match access.may_change(peer, host(&request), &request.headers) {
