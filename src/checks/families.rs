@@ -109,8 +109,8 @@ mod tests {
         assert_eq!(
             testing::lines(&writer.finish().0),
             [
-                "a{check=\"web\",exported_check=\"other\",team=\"shop\",x=\"1\"} 1",
-                "b{check=\"web\",exported_team=\"none\",team=\"shop\"} 2"
+                "a{exported_check=\"other\",x=\"1\",check=\"web\",team=\"shop\"} 1",
+                "b{exported_team=\"none\",check=\"web\",team=\"shop\"} 2"
             ]
         );
     }

@@ -223,7 +223,7 @@ fn wrong_keys_are_told() {
         ("{path: /f, age: {older_than: 1h, newer_than: 1h}}", "nothing is right"),
         ("{path: /f, checksum: {sha256: abc}}", "64 hexadecimal digits"),
         ("{path: /f, missing: bad}", "expected ok, warning, critical or unknown, found bad"),
-        ("{path: /f, size: {min: small}}", "expected a number of bytes, such as 4096, 16MiB or 1.5GB, found small"),
+        ("{path: /f, size: {min: small}}", "expected a number of bytes, such as 4096, 16MiB or 1.5GiB, found small"),
     ] {
         let (_, faults) = read::<FileConfig>(text);
         assert!(faults.contains(fault), "{text}: {faults}");
