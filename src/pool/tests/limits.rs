@@ -1,6 +1,6 @@
 //! Limits, as they look from inside the command.
 
-use super::leaks::again;
+use super::leaks::{again, alone};
 use super::*;
 
 fn root() -> bool {
@@ -77,11 +77,22 @@ async fn a_command_runs_as_another_user_with_his_groups_and_his_home_and_dies_wi
     assert_eq!(says("id -u; id -g; id -G", only_group).await, ["0", "1", "1"]);
     let numbers = limits(|limits| (limits.user, limits.group) = (Some("77777".into()), Some("88888".into())));
     assert_eq!(says("id -u; id -G", numbers).await, ["77777", "88888"]);
-    // The agent's own files in /proc are its own again, as soon as no other test's command is between clone and exec.
-    // SAFETY: it takes no pointer.
-    while unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } != 1 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+#[test]
+fn the_agents_files_in_proc_are_its_own_again_when_a_command_has_become_another_user() {
+    if !root() {
+        return eprintln!("skipped: only root can run commands as other users");
     }
+    let test = "the_agents_files_in_proc_are_its_own_again_when_a_command_has_become_another_user";
+    // Other tests' threads become other users too, and for good.
+    alone(module_path!(), test, || {
+        let games = limits(|limits| limits.user = Some("games".into()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        assert_eq!(runtime.block_on(says("id -un", games)), ["games"]);
+        // SAFETY: it takes no pointer.
+        assert_eq!(unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }, 1);
+    });
 }
 
 #[tokio::test]
