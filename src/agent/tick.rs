@@ -236,6 +236,10 @@ impl Ticker {
     }
 
     fn hand_over(&mut self, evaluation: Evaluation) {
+        if !evaluation.alerts.is_empty() {
+            // Before they are told: after a crash, an alert of which somebody has heard must go on as the same.
+            self.kept.save(&mut self.rules);
+        }
         self.outlets.alerting.receive(evaluation.alerts);
         self.changed |= evaluation.changed;
     }
