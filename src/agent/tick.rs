@@ -236,7 +236,7 @@ impl Ticker {
     }
 
     fn hand_over(&mut self, evaluation: Evaluation) {
-        if !evaluation.alerts.is_empty() {
+        if evaluation.changed && !evaluation.alerts.is_empty() {
             // Before they are told: after a crash, an alert of which somebody has heard must go on as the same.
             self.kept.save(&mut self.rules);
         }

@@ -9,6 +9,7 @@
 
 mod labels;
 mod process;
+mod signal;
 mod snapshot;
 mod table;
 mod time;
@@ -16,6 +17,7 @@ mod writer;
 
 pub use labels::{Labels, LabelsBuilder, METRIC_NAME, escape_label_value};
 pub use process::TopProcess;
+pub use signal::signal_name;
 pub use snapshot::{Family, Layout, MetricType, Section, Snapshot};
 pub use table::{Series, SeriesId, SeriesTable};
 pub use time::{Age, Timestamp, format_duration, parse_duration};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::supervisor::SubmitError;
 use super::task::Answer;
-use crate::model::{Timestamp, format_duration};
+use crate::model::{Timestamp, format_duration, signal_name};
 
 /// The result of a task; of its last try where it was tried again.
 #[derive(Clone, Debug)]
@@ -176,48 +176,6 @@ impl fmt::Display for Status {
             Status::Refused(error) => write!(f, "was not run: {error}"),
         }
     }
-}
-
-fn signal_name(number: i32) -> Option<&'static str> {
-    const NAMES: [&str; 31] = [
-        "SIGHUP",
-        "SIGINT",
-        "SIGQUIT",
-        "SIGILL",
-        "SIGTRAP",
-        "SIGABRT",
-        "SIGBUS",
-        "SIGFPE",
-        "SIGKILL",
-        "SIGUSR1",
-        "SIGSEGV",
-        "SIGUSR2",
-        "SIGPIPE",
-        "SIGALRM",
-        "SIGTERM",
-        "SIGSTKFLT",
-        "SIGCHLD",
-        "SIGCONT",
-        "SIGSTOP",
-        "SIGTSTP",
-        "SIGTTIN",
-        "SIGTTOU",
-        "SIGURG",
-        "SIGXCPU",
-        "SIGXFSZ",
-        "SIGVTALRM",
-        "SIGPROF",
-        "SIGWINCH",
-        "SIGIO",
-        "SIGPWR",
-        "SIGSYS",
-    ];
-    let index = usize::try_from(number).ok()?.checked_sub(1)?;
-    // The signals have these numbers on most machines, not on all (SIGUSR1 is 16 on MIPS).
-    if cfg!(any(target_arch = "mips", target_arch = "mips64", target_arch = "sparc64")) {
-        return None;
-    }
-    NAMES.get(index).copied()
 }
 
 /// What a command wrote to one stream.

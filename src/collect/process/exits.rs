@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::model::signal_name;
+
 /// How long the largest process that has ended is remembered, at least.
 const PEAK_FOR: Duration = Duration::from_secs(300);
 
@@ -23,49 +25,10 @@ impl Reason {
             Reason::Success => "success",
             Reason::ExitCode => "exit-code",
             Reason::OomKill => "oom-kill",
-            Reason::Signal(number) => signal_name(number),
+            // The real-time signals have numbers only.
+            Reason::Signal(number) => signal_name(number.into()).unwrap_or("SIGRT"),
         }
     }
-}
-
-/// signal(7), by the numbers of all architectures that Rust has but MIPS and SPARC.
-fn signal_name(number: u8) -> &'static str {
-    const NAMES: [&str; 31] = [
-        "SIGHUP",
-        "SIGINT",
-        "SIGQUIT",
-        "SIGILL",
-        "SIGTRAP",
-        "SIGABRT",
-        "SIGBUS",
-        "SIGFPE",
-        "SIGKILL",
-        "SIGUSR1",
-        "SIGSEGV",
-        "SIGUSR2",
-        "SIGPIPE",
-        "SIGALRM",
-        "SIGTERM",
-        "SIGSTKFLT",
-        "SIGCHLD",
-        "SIGCONT",
-        "SIGSTOP",
-        "SIGTSTP",
-        "SIGTTIN",
-        "SIGTTOU",
-        "SIGURG",
-        "SIGXCPU",
-        "SIGXFSZ",
-        "SIGVTALRM",
-        "SIGPROF",
-        "SIGWINCH",
-        "SIGIO",
-        "SIGPWR",
-        "SIGSYS",
-    ];
-    let name = usize::from(number).checked_sub(1).and_then(|at| NAMES.get(at));
-    // The real-time signals have numbers only.
-    name.copied().unwrap_or("SIGRT")
 }
 
 /// The ends of a group's processes.
