@@ -11,7 +11,8 @@ use super::probe::{Look, Probe};
 use super::verdict::{State, Verdict};
 use crate::collect::Roots;
 use crate::model::Labels;
-use crate::pool::{Answer, Backoff, Class, Outcome, Status, Task};
+use crate::pool::{Answer, Backoff, Class, Outcome, Secrets, Status, Task};
+use crate::yaml::Secret;
 
 /// What a probe may take beyond its own limit: it ends by itself and says what it waited for, where the pool only cuts it
 /// off.
@@ -95,7 +96,7 @@ impl Ready {
             .output_limit(usize::try_from(config.output_limit.0).unwrap_or(usize::MAX))
             .limits(config.limits.limits());
         for (name, value) in &config.env {
-            task = task.env(name, value.expose());
+            task = task.secret_env(name, value.expose());
         }
         match &config.directory {
             Some(directory) => task.current_dir(directory),
@@ -113,7 +114,7 @@ impl Ready {
     fn report(&self, outcome: &Outcome, said: Option<(Verdict, Families)>) -> Option<Report> {
         let is_command = matches!(self.kind, Kind::Command(_));
         let nothing = || Families::new(self.labels.clone());
-        let (ended, verdict, families) = match (&outcome.status, &self.kind, said) {
+        let (ended, mut verdict, families) = match (&outcome.status, &self.kind, said) {
             (Status::Cancelled | Status::Late { .. } | Status::Skipped { .. } | Status::Refused(_), ..) => return None,
             (Status::Exited(code), Kind::Command(format), _) => {
                 let mut families = nothing();
@@ -126,13 +127,14 @@ impl Ready {
                 let verdict = format.read(&given, &mut families);
                 with(verdict, families)
             }
-            (Status::Exited(_) | Status::Failed(_), _, Some((verdict, families))) => with(verdict, families),
+            (Status::Succeeded | Status::Failed(_), _, Some((verdict, families))) => with(verdict, families),
             // What hangs is wrong, as to Nagios.
             (status @ Status::TimedOut { .. }, ..) => {
                 (Ended::Timeout, Verdict::critical(status.to_string()), nothing())
             }
             (status, ..) => (Ended::Failed, Verdict::unknown(status.to_string()), nothing()),
         };
+        verdict.summary = Secrets::of(self.check.config.env.values().map(Secret::expose)).masked(&verdict.summary);
         let command = is_command.then(|| CommandUse {
             exit_code: if let Status::Exited(code) = outcome.status { Some(code) } else { None },
             cpu: outcome.usage.user + outcome.usage.system,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::outcome::{Outcome, Output, Status};
+use super::secrets::Secrets;
 use super::task::Task;
 use crate::model::Timestamp;
 
@@ -76,8 +77,7 @@ impl Results {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn record(&self, id: &Arc<str>, name: &Arc<str>, outcome: &Arc<Outcome>, again: Option<Task>) {
-        let outcome = shortened(outcome);
+    pub(super) fn record(&self, id: &Arc<str>, name: &Arc<str>, outcome: Arc<Outcome>, again: Option<Task>) {
         let ended = Timestamp::now();
         let again = again.map(Box::new);
         let mut inner = self.lock();
@@ -131,15 +131,18 @@ impl Results {
     }
 }
 
-/// The outcome with so much of its outputs as is kept.
-fn shortened(outcome: &Arc<Outcome>) -> Arc<Outcome> {
+/// The outcome with so much of its outputs as may be shown.
+pub(super) fn shown(outcome: &Arc<Outcome>, secrets: Option<&Secrets>) -> Arc<Outcome> {
     let Outcome { status, stdout, stderr, usage, started, waited, ran, tries } = &**outcome;
-    if stdout.bytes.len() <= OUTPUT && stderr.bytes.len() <= OUTPUT {
+    if stdout.bytes.len() <= OUTPUT && stderr.bytes.len() <= OUTPUT && secrets.is_none() {
         return Arc::clone(outcome);
     }
-    let first = |output: &Output| Output {
-        bytes: output.bytes.iter().take(OUTPUT).copied().collect(),
-        truncated: output.truncated || output.bytes.len() > OUTPUT,
+    let first = |output: &Output| {
+        let mut bytes = secrets.map_or_else(|| output.bytes.clone(), |secrets| secrets.masked_bytes(&output.bytes));
+        let truncated = output.truncated || bytes.len() > OUTPUT;
+        bytes.truncate(OUTPUT);
+        bytes.shrink_to_fit();
+        Output { bytes, truncated }
     };
     Arc::new(Outcome {
         status: status.clone(),

@@ -34,7 +34,7 @@ pub struct Outcome {
 impl Outcome {
     /// Whether the command ran to its end and exited with 0, or the call or future answered.
     pub fn success(&self) -> bool {
-        matches!(self.status, Status::Exited(0))
+        matches!(self.status, Status::Exited(0) | Status::Succeeded)
     }
 
     /// The outcome of a task that never ran.
@@ -59,7 +59,7 @@ impl Outcome {
         ran: Duration,
     ) -> Outcome {
         let (status, bytes) = match answer {
-            Ok(Ok(bytes)) => (Status::Exited(0), bytes),
+            Ok(Ok(bytes)) => (Status::Succeeded, bytes),
             Ok(Err(mut text)) => {
                 cut(&mut text);
                 (Status::Failed(text), Vec::new())
@@ -85,6 +85,8 @@ fn cut(text: &mut String) {
 pub enum Status {
     /// The command exited by itself with this code.
     Exited(i32),
+    /// The call or future has answered.
+    Succeeded,
     /// A signal that did not come from the pool ended the command: its number.
     Signaled(i32),
     /// The command overran its time and was ended.
@@ -127,11 +129,15 @@ impl Status {
             | Status::Lost(_)
             | Status::Failed(_)
             | Status::Panicked(_) => true,
-            Status::Cancelled | Status::Late { .. } | Status::Skipped { .. } | Status::Refused(_) => false,
+            Status::Succeeded
+            | Status::Cancelled
+            | Status::Late { .. }
+            | Status::Skipped { .. }
+            | Status::Refused(_) => false,
         }
     }
 
-    /// The exit code, where there is one; that of a call or future that answered is 0.
+    /// The exit code, where there is one.
     pub fn code(&self) -> Option<i32> {
         match self {
             Status::Exited(code) => Some(*code),
@@ -143,6 +149,7 @@ impl Status {
     pub fn as_str(&self) -> &'static str {
         match self {
             Status::Exited(_) => "exited",
+            Status::Succeeded => "succeeded",
             Status::Signaled(_) => "signaled",
             Status::TimedOut { .. } => "timed_out",
             Status::Cancelled => "cancelled",
@@ -161,6 +168,7 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Status::Exited(code) => write!(f, "exited with code {code}"),
+            Status::Succeeded => write!(f, "succeeded"),
             Status::Signaled(number) => match signal_name(*number) {
                 Some(name) => write!(f, "was killed by {name}"),
                 None => write!(f, "was killed by signal {number}"),

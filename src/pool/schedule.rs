@@ -363,7 +363,7 @@ impl Pool {
             RunError::Panicked
         });
         let begun = made.and_then(|task| {
-            let task = Task { scheduled: true, ..task.id(id) };
+            let task = Task { once: true, ..task.id(id) };
             self.try_submit(Box::new(task)).map_err(|(error, task)| {
                 self.shared.refuse(*task, error);
                 RunError::Refused(error)

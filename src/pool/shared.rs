@@ -18,7 +18,7 @@ use super::config::PoolConfig;
 use super::held::{Held, Released};
 use super::job::{Control, Ended, Job, Ticket};
 use super::lanes::{Lanes, Seat};
-use super::latest::Results;
+use super::latest::{Results, shown};
 use super::metrics::Metrics;
 use super::outcome::{Outcome, Status};
 use super::run::Bounds;
@@ -256,8 +256,8 @@ impl Shared {
         self.metrics.ended(job.ticket.class, &outcome.status);
         let then = job.task.then.take();
         if let Some(id) = &job.task.id {
-            let again = if job.task.scheduled { None } else { job.task.again() };
-            self.results.record(id, &job.task.name, &outcome, again);
+            let again = if job.task.once { None } else { job.task.again() };
+            self.results.record(id, &job.task.name, shown(&outcome, job.task.work.secrets()), again);
         }
         call_back(then, &job.task.name, &outcome);
         outcome
@@ -268,7 +268,7 @@ impl Shared {
         let Task { id, name, then, .. } = task;
         let outcome = Arc::new(Outcome::without_run(Status::Refused(error), Duration::ZERO));
         if let Some(id) = &id {
-            self.results.record(id, &name, &outcome, None);
+            self.results.record(id, &name, Arc::clone(&outcome), None);
         }
         call_back(then, &name, &outcome);
         outcome

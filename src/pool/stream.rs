@@ -15,6 +15,7 @@ use super::capture::Source;
 use super::frames::{Frame, Framer, Framing};
 use super::handle::Handle;
 use super::job::{Control, Ticket};
+use super::latest::shown;
 use super::outcome::{Outcome, Output, Status};
 use super::run::{Bounds, Feed, run_fed};
 use super::shared::Shared;
@@ -167,7 +168,7 @@ async fn keep(kept: Kept, command: Arc<Command>, mut stream: Stream, bounds: Bou
         let began = Instant::now();
         let outcome = Arc::new(run(&kept, &command, &mut stream, &bounds).await);
         if let Some(id) = &stream.task.id {
-            kept.shared.results.record(id, &stream.task.name, &outcome, None);
+            kept.shared.results.record(id, &stream.task.name, shown(&outcome, stream.task.work.secrets()), None);
         }
         (stream.on_end)(&outcome);
         if kept.control.is_cancelled() {

@@ -14,6 +14,7 @@ use super::handle::Handle;
 use super::job::{Dependency, Ended};
 use super::limits::Limits;
 use super::outcome::Outcome;
+use super::secrets::Secrets;
 use super::threads::Running;
 
 /// Who wants a task run. Each class has a queue of its own and they are served in turn, so that a flood of one does not
@@ -94,6 +95,14 @@ impl Work {
         }
     }
 
+    /// What nobody is to see in what it writes.
+    pub(super) fn secrets(&self) -> Option<&Secrets> {
+        match self {
+            Work::Command(command) => Some(&command.secrets).filter(|secrets| !secrets.is_empty()),
+            _ => None,
+        }
+    }
+
     /// The same work once more, where that can be had.
     pub(super) fn again(&self) -> Option<Work> {
         match self {
@@ -125,6 +134,8 @@ pub(super) struct Command {
     pub(super) dir: Option<PathBuf>,
     pub(super) stdin: Bytes,
     pub(super) limits: Limits,
+    /// What nobody is to see in its output.
+    pub(super) secrets: Secrets,
 }
 
 impl Command {
@@ -162,8 +173,8 @@ pub struct Task {
     pub(super) backoff: Backoff,
     pub(super) after: Vec<Dependency>,
     pub(super) then: Option<Ended>,
-    /// Made by a schedule, which makes it anew for each run.
-    pub(super) scheduled: bool,
+    /// Is not repeated when somebody asks: whoever made it decides when it runs.
+    pub(super) once: bool,
 }
 
 impl Task {
@@ -182,7 +193,7 @@ impl Task {
             backoff: Backoff::default(),
             after: Vec::new(),
             then: None,
-            scheduled: false,
+            once: false,
         }
     }
 
@@ -204,7 +215,7 @@ impl Task {
             backoff: *backoff,
             after: Vec::new(),
             then: None,
-            scheduled: false,
+            once: false,
         })
     }
 
@@ -255,6 +266,12 @@ impl Task {
     /// Under what the task's results are kept, run after run. Tasks without one are not remembered.
     pub fn id(mut self, id: impl AsRef<str>) -> Task {
         self.id = Some(id.as_ref().into());
+        self
+    }
+
+    /// Is run at no other's wish ([`Pool::retry`](super::Pool::retry)): whoever submits it decides when it runs.
+    pub fn once(mut self) -> Task {
+        self.once = true;
         self
     }
 
@@ -333,6 +350,15 @@ impl Task {
     /// Sets an environment variable of a command; the last value given for a name counts.
     pub fn env(self, name: impl Into<OsString>, value: impl Into<OsString>) -> Task {
         self.shape(|command| command.env.push((name.into(), value.into())))
+    }
+
+    /// Sets an environment variable of a command to a secret, which is hidden in what is shown of its output
+    /// ([`Latest`](super::Latest)).
+    pub fn secret_env(self, name: impl Into<OsString>, value: &str) -> Task {
+        self.shape(|command| {
+            command.env.push((name.into(), value.into()));
+            command.secrets.add(value);
+        })
     }
 
     /// The directory a command starts in; by default the agent's own.

@@ -34,7 +34,7 @@ use super::message::check_timeout;
 use super::{
     Delivered, Delivery, DeliveryError, Notification, Reason, Sink, SinkConfig, SinkContext, webhook_version_4,
 };
-use crate::pool::{Class, Outcome, Pool, StartError, StartStep, Status as Ended, Task};
+use crate::pool::{Class, Outcome, Pool, Secrets, StartError, StartStep, Status as Ended, Task};
 use crate::section;
 use crate::yaml::{Faults, Node};
 
@@ -126,10 +126,6 @@ const EX_TEMPFAIL: i32 = 75;
 const MAX_VALUE: usize = 16 * 1024;
 /// The characters of the command's standard error that an error message shows.
 const TAIL: usize = 400;
-/// Shorter values of variables are no secrets, and words of any output.
-const LEAST_SECRET: usize = 4;
-/// What stands in place of a secret.
-const MASK: &str = "***";
 
 struct ExecSink {
     config: ExecConfig,
@@ -144,7 +140,9 @@ impl ExecSink {
     async fn run(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
         let name = format!("exec:{}", notification.receiver);
         let task = command_for(notification, &self.config.command, &self.config.env)
-            .name(name.as_str())
+            .name(&name)
+            .id(&name)
+            .once()
             .class(Class::Sink)
             .timeout(self.config.timeout);
         let handle = self
@@ -152,7 +150,7 @@ impl ExecSink {
             .submit(task)
             .map_err(|e| DeliveryError::passing(Reason::Other, format!("{name} was not run: {e}")))?;
         let outcome = handle.wait().await;
-        judge(&name, &outcome, &self.config.env)
+        judge(&name, &outcome, &secrets(&self.config.env))
     }
 }
 
@@ -166,7 +164,7 @@ impl Sink for ExecSink {
 pub(crate) fn command_for(notification: &Notification, argv: &[String], env: &BTreeMap<String, String>) -> Task {
     let mut task = Task::command(argv).stdin(webhook_version_4(notification, 0));
     for (variable, value) in env {
-        task = task.env(variable, value);
+        task = task.secret_env(variable, value);
     }
     for (variable, value) in environment(notification) {
         task = task.env(variable, value);
@@ -174,22 +172,18 @@ pub(crate) fn command_for(notification: &Notification, argv: &[String], env: &BT
     task
 }
 
-/// What a command wrote, without the values of the variables that it was given: they may be secrets, and a command that
-/// traces itself prints them.
-pub(crate) fn masked(text: &str, env: &BTreeMap<String, String>) -> String {
-    let mut values: Vec<&str> = env.values().map(|v| v.trim()).filter(|v| v.len() >= LEAST_SECRET).collect();
-    // Of two of which one is the beginning of the other, nothing is left over.
-    values.sort_unstable_by_key(|value| std::cmp::Reverse(value.len()));
-    values.iter().fold(text.to_string(), |text, value| text.replace(value, MASK))
+/// The values of the variables that a command was given: they may be secrets.
+pub(crate) fn secrets(env: &BTreeMap<String, String>) -> Secrets {
+    Secrets::of(env.values().map(String::as_str))
 }
 
 /// What the command's end means for the notification.
-fn judge(name: &str, outcome: &Outcome, env: &BTreeMap<String, String>) -> Result<Delivered, DeliveryError> {
-    let tail = tail(&masked(&outcome.stderr.text(), env), TAIL);
+fn judge(name: &str, outcome: &Outcome, secrets: &Secrets) -> Result<Delivered, DeliveryError> {
+    let tail = tail(&secrets.masked(&outcome.stderr.text()), TAIL);
     let said = if tail.is_empty() { String::new() } else { format!("; it wrote: {tail}") };
     let message = format!("{name} {}{said}", outcome.status);
     match &outcome.status {
-        Ended::Exited(0) => Ok(Delivered { answer: outcome.status.to_string() }),
+        Ended::Exited(0) | Ended::Succeeded => Ok(Delivered { answer: outcome.status.to_string() }),
         Ended::Exited(EX_TEMPFAIL) => Err(DeliveryError::passing(Reason::ServerError, message)),
         Ended::Exited(_) => Err(DeliveryError::lasting(Reason::ClientError, message)),
         Ended::TimedOut { .. } => Err(DeliveryError::passing(Reason::Timeout, message)),
@@ -326,8 +320,6 @@ mod tests {
     async fn a_command_that_prints_its_variables_gives_no_secret_away() {
         let error = run("echo \"the $ROOM's door, in /cellars\" >&2; exit 1", LONG).await.unwrap_err();
         assert!(error.message.ends_with("it wrote: the ***'s door, in /***s"), "{error}");
-        let env = BTreeMap::from([("A".to_string(), "abcd".to_string()), ("B".to_string(), "abcdef".to_string())]);
-        assert_eq!(masked("abcdef abcd abc", &env), "*** *** abc");
     }
 
     #[tokio::test]

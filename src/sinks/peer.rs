@@ -2,28 +2,17 @@
 //! webhook what its notification is, and our sinks are given the same one.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::service::tests::read;
-use super::testing::{Seen, client, context, far_side};
+use super::testing::{Alertmanager, Seen, context, far_side};
 use super::{Details, Notification, NotifiedAlert, OpsgenieConfig, PagerdutyConfig, Sink, SinkConfig, VictoropsConfig};
 use crate::model::{Labels, Timestamp};
 
 mod chats;
-
-struct Peer(Child);
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// The entries, with FAR for the far side and LONG for a text that is too long everywhere.
 const PAGERDUTY: &str = r#"{routing_key: 'R{{ len .Alerts }}', url: 'http://FAR/pd', client: us, client_url: 'http://us',
@@ -106,8 +95,8 @@ fn asked(seen: &[Seen]) -> Vec<String> {
 }
 
 /// Waits until the peer has asked so often, and gives what it asked since `from`.
-async fn arrived(memory: &Mutex<Vec<Seen>>, from: usize, to: usize) -> Vec<Seen> {
-    for _ in 0..1500 {
+async fn arrived(peer: &Alertmanager, memory: &Mutex<Vec<Seen>>, from: usize, to: usize) -> Vec<Seen> {
+    for _ in 0..6000 {
         if memory.lock().unwrap().len() >= to {
             break;
         }
@@ -116,45 +105,12 @@ async fn arrived(memory: &Mutex<Vec<Seen>>, from: usize, to: usize) -> Vec<Seen>
     // What should not come has a moment to come.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let seen = memory.lock().unwrap()[from..].to_vec();
-    assert_eq!(seen.len(), to - from, "{seen:#?}");
+    assert_eq!(seen.len(), to - from, "{seen:#?}\n{}", peer.log());
     seen
 }
 
-/// Debian's Alertmanager with this configuration, and where its API is; `None` where it is not installed.
-async fn peer(dir: &Path, config: &str) -> Option<(Peer, String)> {
-    const PROGRAM: &str = "prometheus-alertmanager";
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    std::fs::write(dir.join("am.yml"), config).unwrap();
-    let started = Command::new(PROGRAM)
-        .arg(format!("--config.file={}", dir.join("am.yml").display()))
-        .arg(format!("--storage.path={}", dir.join("am").display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .args(["--web.external-url=http://host.example:9093", "--web.route-prefix=/", "--cluster.listen-address="])
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(dir.join("log")).unwrap())
-        .spawn();
-    let peer = match started {
-        Ok(child) => Peer(child),
-        Err(error) => {
-            assert!(std::env::var_os("WATCHFIRE_REQUIRE_PEERS").is_none(), "{PROGRAM}: {error}");
-            eprintln!("skipped: {PROGRAM} cannot be run: {error}");
-            return None;
-        }
-    };
-    let api = format!("http://127.0.0.1:{port}");
-    for attempt in 0.. {
-        match client().get(format!("{api}/-/ready")).send().await {
-            Ok(answer) if answer.status().is_success() => break,
-            _ if attempt < 500 => {}
-            _ => panic!("{PROGRAM} does not get ready: {}", std::fs::read_to_string(dir.join("log")).unwrap()),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Some((peer, api))
-}
-
 /// Tells it of two alerts.
-async fn post(api: &str, starts_at: Timestamp, ends_at: Option<Timestamp>) {
+async fn post(peer: &Alertmanager, starts_at: Timestamp, ends_at: Option<Timestamp>) {
     let alert = |instance: &str| {
         let mut alert = json!({
             "labels": {"alertname": "Disk", "instance": instance, "severity": "page", "unit": "°C & <b>"},
@@ -165,16 +121,14 @@ async fn post(api: &str, starts_at: Timestamp, ends_at: Option<Timestamp>) {
         }
         alert
     };
-    let post = client().post(format!("{api}/api/v2/alerts")).header("Content-Type", "application/json");
-    let answer = post.body(json!([alert("a"), alert("b")]).to_string()).send().await.unwrap();
-    assert!(answer.status().is_success(), "{answer:?}");
+    peer.post(json!([alert("a"), alert("b")]).to_string()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn incident_services_are_asked_byte_for_byte_what_alertmanager_asks_them() {
     let dir = tempfile::tempdir().unwrap();
     let (far, theirs) = far_side(vec![(200, vec![], "{}")]).await;
-    let Some((_peer, api)) = peer(dir.path(), &config(far)).await else { return };
+    let Some(peer) = Alertmanager::start(dir.path(), &config(far)).await else { return };
 
     let (our_far, ours) = far_side(vec![(200, vec![], "{}")]).await;
     let sinks: [Arc<dyn Sink>; 3] = [
@@ -185,8 +139,8 @@ async fn incident_services_are_asked_byte_for_byte_what_alertmanager_asks_them()
     let starts_at = Timestamp::now();
     // Firing: a webhook, an event, three for Opsgenie, one for VictorOps. Resolved: one each.
     for (ends_at, from, to) in [(None, 0, 6), (Some(Timestamp::now()), 6, 10)] {
-        post(&api, starts_at, ends_at).await;
-        let theirs = arrived(&theirs, from, to).await;
+        post(&peer, starts_at, ends_at).await;
+        let theirs = arrived(&peer, &theirs, from, to).await;
         let told = notification(&theirs.iter().find(|s| s.path == "/hook").unwrap().body);
         for sink in &sinks {
             sink.deliver(&told).await.unwrap();

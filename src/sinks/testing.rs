@@ -1,5 +1,7 @@
 //! A far side for tests: an HTTP server that answers as told and remembers what it saw.
 
+mod alertmanager;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,6 +18,7 @@ use prometheus::Registry;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::net::TcpListener;
 
+pub(crate) use self::alertmanager::Alertmanager;
 use super::SinkContext;
 use crate::pool::{Pool, PoolConfig};
 

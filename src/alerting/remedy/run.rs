@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::config::ActionConfig;
 use super::entry::{Result, Trigger};
 use crate::pool::{Class, Outcome, Pool, Status};
-use crate::sinks::{Notification, command_for, masked, tail};
+use crate::sinks::{Notification, command_for, secrets, tail};
 
 /// The characters that are kept of what a command wrote.
 const MAX_OUTPUT: usize = 1_000;
@@ -43,10 +43,13 @@ impl Done {
 /// Runs the command, once, to its end.
 pub async fn run(pool: Pool, order: Order) -> Done {
     let action = &order.action;
+    let name = format!("action:{}", action.name);
     let task = command_for(&order.alert, &action.command, &action.env)
         .env("WATCHFIRE_ACTION", &action.name)
         .env("WATCHFIRE_TRIGGER", order.trigger.as_str())
-        .name(format!("action:{}", action.name))
+        .name(&name)
+        .id(&name)
+        .once()
         .class(Class::Action)
         .timeout(action.timeout);
     match pool.submit(task) {
@@ -66,7 +69,7 @@ fn done(action: &ActionConfig, outcome: &Outcome) -> Done {
         status => (Result::Failed, status.to_string()),
     };
     let written: String = [&outcome.stdout, &outcome.stderr].map(|written| written.text()).concat();
-    Done { result, said, took: outcome.ran, output: end_of(&masked(&written, &action.env)) }
+    Done { result, said, took: outcome.ran, output: end_of(&secrets(&action.env).masked(&written)) }
 }
 
 /// The end of what was written, in its lines: whole ones as far as they go.

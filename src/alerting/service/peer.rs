@@ -1,21 +1,11 @@
 //! The same alerts to us and to Debian's `prometheus-alertmanager`: the same notifications come out.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
 use super::tests::rig;
 use super::*;
-use crate::sinks::testing::{Seen, client, far_side};
-
-struct Peer(Child);
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use crate::sinks::testing::{Alertmanager, Seen, far_side};
 
 fn config(hook: std::net::SocketAddr) -> String {
     format!(
@@ -93,7 +83,7 @@ fn posted(alerts: &[Alert], plan: &Plan) -> String {
 
 /// What arrived: by path and group, in order.
 async fn arrived(memory: &Mutex<Vec<Seen>>, count: usize) -> BTreeMap<String, Vec<String>> {
-    for _ in 0..1500 {
+    for _ in 0..6000 {
         if memory.lock().unwrap().len() >= count {
             break;
         }
@@ -112,37 +102,10 @@ async fn arrived(memory: &Mutex<Vec<Seen>>, count: usize) -> BTreeMap<String, Ve
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn notifications_are_byte_for_byte_those_of_alertmanager() {
-    const PROGRAM: &str = "prometheus-alertmanager";
     let dir = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (their_hook, theirs) = far_side(vec![(200, vec![], "")]).await;
     let (our_hook, ours) = far_side(vec![(200, vec![], "")]).await;
-    std::fs::write(dir.path().join("am.yml"), config(their_hook)).unwrap();
-    let started = Command::new(PROGRAM)
-        .arg(format!("--config.file={}", dir.path().join("am.yml").display()))
-        .arg(format!("--storage.path={}", dir.path().join("am").display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .args(["--web.external-url=http://host.example:9093", "--web.route-prefix=/", "--cluster.listen-address="])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let _peer = match started {
-        Ok(child) => Peer(child),
-        Err(error) => {
-            assert!(std::env::var_os("WATCHFIRE_REQUIRE_PEERS").is_none(), "{PROGRAM}: {error}");
-            eprintln!("skipped: {PROGRAM} cannot be run: {error}");
-            return;
-        }
-    };
-    let client = client();
-    let api = format!("http://127.0.0.1:{port}");
-    for attempt in 0.. {
-        match client.get(format!("{api}/-/ready")).send().await {
-            Ok(answer) if answer.status().is_success() => break,
-            _ => assert!(attempt < 500, "{PROGRAM} does not get ready"),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let Some(peer) = Alertmanager::start(dir.path(), &config(their_hook)).await else { return };
 
     let options = Options { external_url: "http://host.example:9093".to_string(), ..Options::default() };
     let text = config(our_hook);
@@ -152,9 +115,7 @@ async fn notifications_are_byte_for_byte_those_of_alertmanager() {
     let mut expected = 0;
     for (resolved, more) in [(false, 7), (true, 4)] {
         let alerts = alerts(resolved, starts_at);
-        let post = client.post(format!("{api}/api/v2/alerts")).header("Content-Type", "application/json");
-        let answer = post.body(posted(&alerts, &plan)).send().await.unwrap();
-        assert!(answer.status().is_success(), "{answer:?}");
+        peer.post(posted(&alerts, &plan)).await;
         rig.alerting.receive(alerts);
         expected += more;
         let (theirs, ours) = (arrived(&theirs, expected).await, arrived(&ours, expected).await);
@@ -162,7 +123,7 @@ async fn notifications_are_byte_for_byte_those_of_alertmanager() {
             assert_eq!(ours.get(group), Some(said), "{group}");
         }
         assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
-        assert_eq!(theirs.values().map(Vec::len).sum::<usize>(), expected, "{:?}", theirs.keys());
+        assert_eq!(theirs.values().map(Vec::len).sum::<usize>(), expected, "{:?}\n{}", theirs.keys(), peer.log());
     }
     rig.alerting.shutdown(Duration::from_secs(5)).await;
 }

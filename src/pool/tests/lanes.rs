@@ -219,6 +219,27 @@ async fn the_latest_results_are_kept_by_id() {
 }
 
 #[tokio::test]
+async fn what_is_shown_of_an_output_has_no_secrets() {
+    let pool = pool(1);
+    let script = "echo \"$TOKEN and $PLAIN\"; echo \"+ curl -u $TOKEN\" >&2";
+    let task = sh(script).id("curl").secret_env("TOKEN", "hunter2").env("PLAIN", "rabbit").once();
+    let outcome = pool.submit(task).unwrap().wait().await;
+    assert_eq!(outcome.stdout.text(), "hunter2 and rabbit\n", "whoever asked for the run reads what it wrote");
+    let latest = pool.latest("curl").unwrap().outcome;
+    assert_eq!((latest.stdout.text(), latest.stderr.text()), ("*** and rabbit\n".into(), "+ curl -u ***\n".into()));
+    assert!(pool.retry("curl").is_err(), "it is run once");
+}
+
+#[tokio::test]
+async fn a_call_that_answers_has_succeeded() {
+    let outcome = pool(1).submit(Task::call("x", |_| Ok(b"it".to_vec()))).unwrap().wait().await;
+    assert_eq!(
+        (outcome.status.to_string(), outcome.success(), outcome.status.code()),
+        ("succeeded".into(), true, None)
+    );
+}
+
+#[tokio::test]
 async fn what_makes_a_future_may_panic() {
     let pool = pool(1);
     pool.reconfigure(PoolConfig { max_futures: 1, ..config(1) });

@@ -61,7 +61,7 @@ async fn chats_are_told_byte_for_byte_what_alertmanager_tells_them() {
         telegram(far, "HTML"),
         telegram(far, "")
     );
-    let Some((_peer, api)) = peer(dir.path(), &config).await else { return };
+    let Some(peer) = Alertmanager::start(dir.path(), &config).await else { return };
 
     let (our_far, ours) = far_side(vec![(200, vec![], OK)]).await;
     let context = context(None);
@@ -74,8 +74,8 @@ async fn chats_are_told_byte_for_byte_what_alertmanager_tells_them() {
     ];
     let starts_at = Timestamp::now();
     for (ends_at, from, to) in [(None, 0, 6), (Some(Timestamp::now()), 6, 12)] {
-        post(&api, starts_at, ends_at).await;
-        let theirs = arrived(&theirs, from, to).await;
+        post(&peer, starts_at, ends_at).await;
+        let theirs = arrived(&peer, &theirs, from, to).await;
         let told = notification(&theirs.iter().find(|s| s.path == "/hook").unwrap().body);
         for sink in &sinks {
             sink.deliver(&told).await.unwrap();
