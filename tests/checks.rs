@@ -147,7 +147,7 @@ fn what_the_agent_looks_at_by_itself_is_served_beside_what_commands_find() {
     assert_eq!(metrics.value("probe_success", &[("check", "page")]), Some(1.0));
     assert_eq!(metrics.value("probe_success", &[("check", "refused")]), Some(0.0));
     assert_eq!(metrics.value("probe_http_status_code", &[("check", "page")]), Some(200.0));
-    assert!(metrics.value("watchfire_check_process_count", &[("check", "agent")]).is_some_and(|count| count >= 1.0));
+    assert!(metrics.value("watchfire_check_processes", &[("check", "agent")]).is_some_and(|count| count >= 1.0));
     let failed = [("check", "refused"), ("result", "critical")];
     assert!(metrics.value("watchfire_check_runs_total", &failed).is_some_and(|runs| runs >= 1.0));
     assert_eq!(metrics.value("watchfire_check_exit_code", &[("check", "page")]), None, "it is no command");

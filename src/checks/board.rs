@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::families::Families;
 use super::verdict::{State, Verdict};
 use crate::exposition::families::Kept;
-use crate::model::{Labels, Timestamp};
+use crate::model::{Labels, Timestamp, format_duration};
 
 /// A check whose last run is older than so many intervals is late: what it found then says nothing of now.
 const LATE: u32 = 3;
@@ -84,22 +84,70 @@ pub struct Standing {
     pub interval: Duration,
     /// How long a run may take.
     pub timeout: Duration,
+    /// How long a bad state stays when the runs that follow are better.
+    pub keep_failing_for: Duration,
     /// When it was put in force as it is now.
     pub since: Timestamp,
     /// Runs, in the order of [`Ended::ALL`].
     pub runs: [u64; Ended::ALL.len()],
     pub last: Option<Arc<LastRun>>,
+    /// CPU time that its command has used in all its runs.
+    pub cpu: Duration,
+    /// The last run that ended badly, for as long as its state is kept.
+    bad: Option<Arc<Bad>>,
     /// [`Standing::since`] on the monotonic clock.
     placed: Instant,
     /// Which of the checks that have had this name it is.
     version: u64,
 }
 
+/// A verdict that stays for a while.
+struct Bad {
+    verdict: Verdict,
+    at: Instant,
+}
+
+impl Bad {
+    /// What the check says when a run after this one ends with `now`.
+    fn or(&self, now: &Verdict) -> Verdict {
+        let Bad { verdict: Verdict { state, summary }, at } = self;
+        let ago = format_duration(Duration::from_secs(at.elapsed().as_secs()));
+        Verdict::new(*state, format!("{summary} ({ago} ago; since then: {})", now.summary))
+    }
+}
+
 impl Standing {
     /// A check that has not run yet.
     pub fn new(name: Arc<str>, labels: Arc<Labels>, interval: Duration, timeout: Duration) -> Standing {
-        let (since, runs) = (Timestamp::now(), [0; Ended::ALL.len()]);
-        Standing { name, labels, interval, timeout, since, runs, last: None, placed: Instant::now(), version: 0 }
+        Standing {
+            name,
+            labels,
+            interval,
+            timeout,
+            keep_failing_for: Duration::ZERO,
+            since: Timestamp::now(),
+            runs: [0; Ended::ALL.len()],
+            last: None,
+            cpu: Duration::ZERO,
+            bad: None,
+            placed: Instant::now(),
+            version: 0,
+        }
+    }
+
+    /// What the check says after a run that ended with this, and the bad end that it keeps.
+    fn judge(&self, verdict: Verdict) -> (Verdict, Option<Arc<Bad>>) {
+        let kept = self.bad.clone().filter(|bad| bad.at.elapsed() < self.keep_failing_for);
+        match (verdict.state, kept) {
+            // What could not be found out is said, and does not end what is known.
+            (State::Unknown, kept) => (verdict, kept),
+            (state, Some(bad)) if state < bad.verdict.state => (bad.or(&verdict), Some(bad)),
+            (State::Ok, _) => (verdict, None),
+            (State::Warning | State::Critical, _) => {
+                let bad = Bad { verdict: verdict.clone(), at: Instant::now() };
+                (verdict, (!self.keep_failing_for.is_zero()).then(|| Arc::new(bad)))
+            }
+        }
     }
 
     /// What the last run has found, unless that is too old.
@@ -173,7 +221,7 @@ impl Board {
                     rows.versions += 1;
                     standing.version = rows.versions;
                     if let Some(before) = rows.get(&standing.name) {
-                        standing.runs = before.runs;
+                        (standing.runs, standing.cpu) = (before.runs, before.cpu);
                     }
                     tickets.push(Ticket { name: standing.name.clone(), version: standing.version });
                     list.push(Arc::new(standing));
@@ -199,6 +247,8 @@ impl Board {
         if let Some(count) = Ended::ALL.iter().position(|e| *e == ended).and_then(|i| runs.get_mut(i)) {
             *count += 1;
         }
+        let (verdict, bad) = row.judge(verdict);
+        let cpu = row.cpu + command.map_or(Duration::ZERO, |used| used.cpu);
         let before = row.last.as_ref().map(|last| last.verdict.state);
         let same = row.last.as_ref().filter(|last| last.verdict.state == verdict.state);
         let since = same.map_or(at, |last| last.since);
@@ -208,6 +258,8 @@ impl Board {
             labels: row.labels.clone(),
             last: Some(last.clone()),
             runs,
+            cpu,
+            bad,
             ..**row
         });
         drop(rows);
@@ -281,6 +333,29 @@ mod tests {
         assert!(second == first && at > first);
         std::thread::sleep(Duration::from_millis(3));
         assert!(since(State::Ok).0 > at);
+    }
+
+    #[test]
+    fn a_bad_state_is_kept_for_a_while_with_what_it_said() {
+        let board = Board::default();
+        let kept = Standing { keep_failing_for: Duration::from_millis(400), ..standing("a") };
+        let ticket = board.set(vec![Placed::New(kept)]).remove(0);
+        let record = |state, summary: &str| {
+            board.record(&ticket, Report { verdict: Verdict::new(state, summary), ..report(state) });
+            let last = board.all()[0].last.clone().unwrap();
+            (last.verdict.state, last.verdict.summary.clone())
+        };
+        let begun = Instant::now();
+        record(State::Critical, "1 line matches");
+        let said = record(State::Ok, "no match");
+        assert!(begun.elapsed() >= Duration::from_millis(400) || said.0 == State::Critical);
+        assert!(said.0 == State::Ok || said.1 == "1 line matches (0s ago; since then: no match)", "{said:?}");
+        assert_eq!(record(State::Unknown, "cannot read it").0, State::Unknown, "which must be seen");
+        let said = record(State::Warning, "late");
+        assert!(begun.elapsed() >= Duration::from_millis(400) || said.0 == State::Critical);
+        std::thread::sleep(Duration::from_millis(420));
+        assert_eq!(record(State::Ok, "no match"), (State::Ok, "no match".to_string()));
+        assert_eq!(board.all()[0].runs[..2], [2, 1], "runs are counted as they end");
     }
 
     #[test]

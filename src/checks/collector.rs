@@ -6,9 +6,10 @@
 //! | `watchfire_check_success` | gauge: 1 when the state is ok | |
 //! | `watchfire_check_duration_seconds` | gauge: of the last run | |
 //! | `watchfire_check_last_run_timestamp_seconds` | gauge: when the last run ended | |
-//! | `watchfire_check_interval_seconds` | gauge | |
+//! | `watchfire_check_interval_seconds`, `watchfire_check_timeout_seconds` | gauge | |
 //! | `watchfire_check_runs_total` | counter | `result`: ok, warning, critical, unknown, timeout, failed |
-//! | `watchfire_check_exit_code`, `watchfire_check_cpu_seconds`, `watchfire_check_max_rss_bytes` | gauge: of a command's last run | |
+//! | `watchfire_check_cpu_seconds_total` | counter: of a command's runs | |
+//! | `watchfire_check_exit_code`, `watchfire_check_max_rss_bytes` | gauge: of a command's last run | |
 //! | what the checks find | | |
 //!
 //! What a check has found is served until its next run, and no longer when that is long overdue. It is there only when
@@ -21,35 +22,40 @@ use super::board::{Board, CommandUse, Ended, LastRun, Standing};
 use super::verdict::State;
 use crate::collect::{CollectError, Collector, LaneKind, Planned};
 use crate::exposition::families::{self, Kept, Merged};
-use crate::model::Writer;
+use crate::model::{MetricType, Writer};
 
 /// A metric that every check has.
 struct Own {
     name: &'static str,
+    kind: MetricType,
     help: &'static str,
     value: fn(&Standing) -> Option<f64>,
 }
 
 const RUNS: &str = "watchfire_check_runs_total";
 
-const OWN: [Own; 8] = [
+const OWN: [Own; 9] = [
     Own {
         name: "watchfire_check_state",
+        kind: MetricType::Gauge,
         help: "What the check's last run says: 0 ok, 1 warning, 2 critical, 3 unknown.",
         value: |standing| last(standing, |run| Some(f64::from(run.verdict.state as u8))),
     },
     Own {
         name: "watchfire_check_success",
+        kind: MetricType::Gauge,
         help: "Whether the check's last run was ok.",
         value: |standing| last(standing, |run| Some(f64::from(u8::from(run.verdict.state == State::Ok)))),
     },
     Own {
         name: "watchfire_check_duration_seconds",
+        kind: MetricType::Gauge,
         help: "How long the check's last run took.",
         value: |standing| last(standing, |run| Some(seconds(run.ran))),
     },
     Own {
         name: "watchfire_check_last_run_timestamp_seconds",
+        kind: MetricType::Gauge,
         help: "When the check's last run ended; until the first has, when the check was put in force.",
         value: |standing| {
             let at = standing.last.as_ref().map_or(standing.since, |run| run.at);
@@ -58,22 +64,33 @@ const OWN: [Own; 8] = [
     },
     Own {
         name: "watchfire_check_interval_seconds",
+        kind: MetricType::Gauge,
         help: "How often the check runs.",
         value: |standing| Some(standing.interval.as_secs_f64()),
     },
     Own {
+        name: "watchfire_check_timeout_seconds",
+        kind: MetricType::Gauge,
+        help: "How long a run of the check may take.",
+        value: |standing| Some(standing.timeout.as_secs_f64()),
+    },
+    Own {
         name: "watchfire_check_exit_code",
+        kind: MetricType::Gauge,
         help: "The exit code of the check's command.",
         value: |standing| command(standing, |used| used.exit_code.map(f64::from)),
     },
     Own {
-        name: "watchfire_check_cpu_seconds",
-        help: "CPU time that the last run of the check's command has used.",
-        value: |standing| command(standing, |used| Some(seconds(used.cpu))),
+        name: "watchfire_check_cpu_seconds_total",
+        kind: MetricType::Counter,
+        help: "CPU time that the check's command has used in all its runs.",
+        value: |standing| command(standing, |_| Some(seconds(standing.cpu))),
     },
     Own {
         name: "watchfire_check_max_rss_bytes",
-        help: "The most memory that a process of the check's command had resident in the last run.",
+        kind: MetricType::Gauge,
+        help: "The most memory that a process of the check's command had resident in the last run; absent where that is less than the \
+               agent itself has had, which the kernel counts in.",
         value: |standing| command(standing, |used| used.max_rss.map(|bytes| bytes as f64)),
     },
 ];
@@ -140,7 +157,10 @@ impl ChecksCollector {
             .map(|standing| standing.labels.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect())
             .collect();
         for own in &OWN {
-            let mut family = out.gauge(own.name, own.help, []);
+            let mut family = match own.kind {
+                MetricType::Counter => out.counter(own.name, own.help, []),
+                _ => out.gauge(own.name, own.help, []),
+            };
             for (standing, labels) in self.standings.iter().zip(&labels) {
                 if let Some(value) = (own.value)(standing) {
                     family.put_labels("", labels, value);
@@ -239,7 +259,7 @@ mod tests {
     fn a_check_says_how_it_stands_from_the_start_and_what_it_found_after_its_first_run() {
         let mut setup = Setup::new(&["disk"]);
         let of = |name: &str, value: &str| format!("watchfire_check_{name}{{check=\"disk\",team=\"ops\"}} {value}");
-        assert_eq!(setup.lines("watchfire_check_").len(), 2 + 6);
+        assert_eq!(setup.lines("watchfire_check_").len(), 3 + 6);
         assert_eq!(setup.lines("watchfire_check_interval"), [of("interval_seconds", "60")]);
         assert_eq!(setup.lines("watchfire_check_state"), [""; 0]);
 
@@ -249,7 +269,7 @@ mod tests {
         assert_eq!(setup.lines("watchfire_check_success"), [of("success", "0")]);
         assert_eq!(setup.lines("watchfire_check_duration"), [of("duration_seconds", "0.25")]);
         assert_eq!(setup.lines("watchfire_check_exit"), [of("exit_code", "1")]);
-        assert_eq!(setup.lines("watchfire_check_cpu"), [of("cpu_seconds", "0.0015")]);
+        assert_eq!(setup.lines("watchfire_check_cpu"), [of("cpu_seconds_total", "0.0015")]);
         assert_eq!(setup.lines("watchfire_check_max"), [of("max_rss_bytes", "4096")]);
         let runs = setup.lines("watchfire_check_runs_total");
         assert_eq!(runs.len(), 6);

@@ -61,6 +61,9 @@ section! {
         pub timeout: Duration = Duration::from_secs(10),
         /// How often a run that is not ok is tried again before it counts.
         pub retries: u32 = 0,
+        /// How long a warning or critical state stays when later runs are better. When not set, ten minutes for what is
+        /// seen once (lines of a log, a changed checksum), else no time.
+        pub keep_failing_for: Option<Duration> = None,
         /// Labels of all its metrics.
         pub labels: Labels = Labels::empty(),
         /// Environment variables for the command, beside PATH, HOME, LANG and TZ.
@@ -71,6 +74,22 @@ section! {
         pub output_limit: Bytes = Bytes(1 << 20),
         /// What the command may use of the host, and as whom.
         pub limits: LimitsConfig = LimitsConfig::default(),
+    }
+}
+
+/// How long that is bad which a run sees once: longer than rules wait, and long enough to be read.
+const KEEP: Duration = Duration::from_secs(600);
+
+impl CheckConfig {
+    /// Whether a run sees only what has come since the one before.
+    fn is_told_once(&self) -> bool {
+        let checksum = self.file.as_ref().and_then(|file| file.checksum.as_ref());
+        self.log.is_some() || checksum.is_some_and(|checksum| checksum.sha256.is_none())
+    }
+
+    /// How long a bad state stays when later runs are better.
+    pub fn keep_failing_for(&self) -> Duration {
+        self.keep_failing_for.unwrap_or(if self.is_told_once() { KEEP } else { Duration::ZERO })
     }
 }
 
@@ -114,8 +133,7 @@ fn check(check: &mut CheckConfig, node: &Node, faults: &mut Faults) {
             format!("a run may take {timeout}, longer than the {interval} until the next, which is then left out");
         faults.warn(at("timeout"), text);
     }
-    let is_told_once = check.log.is_some() || check.file.as_ref().is_some_and(|file| file.checksum.is_some());
-    if check.retries > 0 && is_told_once {
+    if check.retries > 0 && check.is_told_once() {
         faults.error(at("retries"), "what has changed since the last run is seen once: a second try would not see it");
     }
     if check.labels.has(CHECK) {

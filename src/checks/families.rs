@@ -11,6 +11,12 @@ use crate::model::{Labels, MetricType};
 /// A run that has more samples is cut short: it is a fault of the check, and memory is shared.
 const MAX_SAMPLES: usize = 10_000;
 
+/// Whether only the agent gives families of this name.
+fn is_reserved(name: &str) -> bool {
+    let of_a_check = name.starts_with("watchfire_check_perfdata_");
+    ["up", "ALERTS", "ALERTS_FOR_STATE"].contains(&name) || (name.starts_with("watchfire_") && !of_a_check)
+}
+
 /// The families of one run, in the order in which they were begun. Every sample gets the labels of the check.
 pub struct Families {
     /// `check` and what is configured. A sample's own label of the same name is kept as `exported_NAME`, as Prometheus does
@@ -75,6 +81,17 @@ impl Families {
             let labels: Vec<(&str, &str)> = sample.labels.iter().map(|(name, value)| (*name, &**value)).collect();
             self.add(family.metric_type(), family.name, help, sample.suffix, &labels, sample.value);
         }
+    }
+
+    /// Leaves out what would pass for what the agent itself says, and gives the name of the first such family.
+    pub fn drop_reserved(&mut self) -> Option<String> {
+        let first = self.list.iter().map(|family| family.name.to_string()).find(|name| is_reserved(name));
+        if first.is_some() {
+            self.list.retain(|family| !is_reserved(&family.name));
+            self.places.clear();
+            self.places.extend(self.list.iter().enumerate().map(|(place, family)| (family.name.clone(), place)));
+        }
+        first
     }
 
     /// Samples that were one too many.

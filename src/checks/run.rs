@@ -79,6 +79,13 @@ impl Ready {
                 .timeout(limit)
             }
         };
+        let task = match &self.kind {
+            Kind::Command(_) if config.retries > 0 => {
+                let ready = self.clone();
+                task.retry_if(move |outcome| ready.is_bad(outcome))
+            }
+            _ => task,
+        };
         let ready = self.clone();
         task.class(Class::Check).retries(config.retries, Backoff::fixed(RETRY)).then(move |outcome| {
             let said = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -110,6 +117,11 @@ impl Ready {
         leave(&slot, verdict, families)
     }
 
+    /// Whether a run of a command that exited well is not ok by what it wrote.
+    fn is_bad(&self, outcome: &Outcome) -> bool {
+        self.report(outcome, None).is_some_and(|report| report.ended != Ended::With(State::Ok))
+    }
+
     /// What the end of a run means; `None` where there was none, which the age of the last run tells.
     fn report(&self, outcome: &Outcome, said: Option<(Verdict, Families)>) -> Option<Report> {
         let is_command = matches!(self.kind, Kind::Command(_));
@@ -124,7 +136,11 @@ impl Ready {
                     truncated: outcome.stdout.truncated,
                     code: *code,
                 };
-                let verdict = format.read(&given, &mut families);
+                let mut verdict = format.read(&given, &mut families);
+                if let Some(name) = families.drop_reserved() {
+                    verdict.summary = format!("{} ({name} is a name of the agent's own: left out)", verdict.summary);
+                    verdict.state = verdict.state.max(State::Warning);
+                }
                 with(verdict, families)
             }
             (Status::Succeeded | Status::Failed(_), _, Some((verdict, families))) => with(verdict, families),

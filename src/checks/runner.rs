@@ -52,7 +52,10 @@ impl Runner {
             } else if let Some(kind) = Kind::of(check, &self.roots) {
                 let labels = check.labels();
                 let (interval, timeout) = (check.config.interval, check.config.timeout);
-                placed.push(Placed::New(Standing::new(name.as_str().into(), labels.clone(), interval, timeout)));
+                let keep_failing_for = check.config.keep_failing_for();
+                let mut standing = Standing::new(name.as_str().into(), labels.clone(), interval, timeout);
+                standing.keep_failing_for = keep_failing_for;
+                placed.push(Placed::New(standing));
                 new.push((check.clone(), kind, labels));
             }
             scheduled.insert(name.clone(), check.fingerprint);

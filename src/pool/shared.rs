@@ -151,15 +151,21 @@ impl State {
         }
     }
 
-    /// When a task is tried again after this outcome, if it is.
-    fn another_try(&self, job: &Job, outcome: &Outcome) -> Option<Instant> {
-        let wanted = outcome.status.is_failure() && job.tries <= job.task.retries && !self.closed;
-        if !wanted || job.control.is_cancelled() || job.task.work.again().is_none() {
+    /// When a task whose try did not go well is tried again, if it is.
+    fn another_try(&self, job: &Job) -> Option<Instant> {
+        if self.closed || job.control.is_cancelled() || job.task.work.again().is_none() {
             return None;
         }
         let at = Instant::now().checked_add(job.task.backoff.pause(job.tries))?;
         job.deadline.is_none_or(|deadline| at < deadline).then_some(at)
     }
+}
+
+/// Whether an outcome is such that the task is tried again where it may be.
+fn is_bad(task: &Task, outcome: &Outcome) -> bool {
+    let judge = task.is_bad.as_ref().filter(|_| outcome.success());
+    let judged = judge.is_some_and(|judge| catch_unwind(AssertUnwindSafe(|| judge(outcome))).unwrap_or(false));
+    outcome.status.is_failure() || judged
 }
 
 impl Shared {
@@ -423,8 +429,9 @@ impl Place {
         let Ticket { lane, class, .. } = self.ticket;
         shared.metrics.stopped(lane, class, (!outcome.ran.is_zero()).then_some(outcome.ran));
         let mut after = Aftermath::default();
+        let is_to_be_repeated = job.tries <= job.task.retries && is_bad(&job.task, &outcome);
         let mut state = shared.state();
-        if let Some(at) = state.another_try(&job, &outcome) {
+        if is_to_be_repeated && let Some(at) = state.another_try(&job) {
             self.give_back(&mut state);
             job.last = Some(Box::new(outcome));
             job.due = Some(shared.plan(&mut state, at, Due::Retry(self.ticket)));

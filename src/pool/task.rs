@@ -122,6 +122,9 @@ impl Work {
     }
 }
 
+/// Whether an outcome that is no failure is to be tried again all the same.
+pub(super) type Judge = Arc<dyn Fn(&Outcome) -> bool + Send + Sync>;
+
 /// What a command inherits from the agent unless the task gives a value; the rest of the agent's environment, which may
 /// hold secrets, does not reach it.
 const INHERITED: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
@@ -171,6 +174,7 @@ pub struct Task {
     pub(super) output_limit: Option<usize>,
     pub(super) retries: u32,
     pub(super) backoff: Backoff,
+    pub(super) is_bad: Option<Judge>,
     pub(super) after: Vec<Dependency>,
     pub(super) then: Option<Ended>,
     /// Is not repeated when somebody asks: whoever made it decides when it runs.
@@ -191,6 +195,7 @@ impl Task {
             output_limit: None,
             retries: 0,
             backoff: Backoff::default(),
+            is_bad: None,
             after: Vec::new(),
             then: None,
             once: false,
@@ -199,8 +204,20 @@ impl Task {
 
     /// The same task once more, without what it waited for and what was to follow; of what can be repeated only.
     pub(super) fn again(&self) -> Option<Task> {
-        let Task { name, id, class, priority, timeout, deadline, kill_grace, output_limit, retries, backoff, .. } =
-            self;
+        let Task {
+            name,
+            id,
+            class,
+            priority,
+            timeout,
+            deadline,
+            kill_grace,
+            output_limit,
+            retries,
+            backoff,
+            is_bad,
+            ..
+        } = self;
         Some(Task {
             work: self.work.again()?,
             name: Arc::clone(name),
@@ -213,6 +230,7 @@ impl Task {
             output_limit: *output_limit,
             retries: *retries,
             backoff: *backoff,
+            is_bad: is_bad.clone(),
             after: Vec::new(),
             then: None,
             once: false,
@@ -305,6 +323,13 @@ impl Task {
     pub fn retries(mut self, times: u32, backoff: Backoff) -> Task {
         self.retries = times;
         self.backoff = backoff;
+        self
+    }
+
+    /// Tries it again, as often as [`Task::retries`] says, also where its end is no failure to the pool but `is_bad` says
+    /// so of it.
+    pub fn retry_if(mut self, is_bad: impl Fn(&Outcome) -> bool + Send + Sync + 'static) -> Task {
+        self.is_bad = Some(Arc::new(is_bad));
         self
     }
 

@@ -2,10 +2,10 @@
 //!
 //! | metric | type | labels |
 //! | --- | --- | --- |
-//! | `watchfire_check_file_count` | gauge: paths that match | |
+//! | `watchfire_check_files` | gauge: paths that match | |
 //! | `watchfire_check_file_sum_bytes` | gauge: the sizes of all | |
-//! | `watchfire_check_file_newest_age_seconds`, `_oldest_age_seconds` | gauge: since the last change of the newest and oldest; absent without a file | |
-//! | `watchfire_check_file_age_seconds` | gauge: since the last change of its content; negative when that is in the future | `path` |
+//! | `watchfire_check_file_newest_mtime_seconds`, `_oldest_mtime_seconds` | gauge: when the newest and the oldest were changed last, in seconds since 1970; absent without a file | |
+//! | `watchfire_check_file_mtime_seconds` | gauge: when its content was changed last, in seconds since 1970 | `path` |
 //! | `watchfire_check_file_size_bytes` | gauge | `path` |
 //! | `watchfire_check_file_checksum_info` | gauge, always 1; with `checksum` | `path`, `sha256` |
 //! | `watchfire_check_file_changes_total` | counter: changes of the checksum that were seen; with `checksum` | `path` |
@@ -87,7 +87,7 @@ impl Look for FileCheck {
         let mut run = Run { check: self, now: SystemTime::now(), owner, group, sums: &mut sums, findings, seen };
         run.visit();
         run.judge_all();
-        run.seen.write(run.now, out);
+        run.seen.write(out);
         run.sums.end_run();
         let Run { findings, seen, now, .. } = run;
         findings.verdict(|| self.describe(&seen, now))

@@ -5,7 +5,6 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::age;
 use super::checksum::Sum;
 use crate::checks::Families;
 use crate::checks::local::Bytes;
@@ -73,21 +72,21 @@ impl Seen {
         Bytes(self.total)
     }
 
-    pub fn write(&self, now: SystemTime, out: &mut Families) {
-        out.gauge("watchfire_check_file_count", "Paths that the check's path matches.", &[], self.count as f64);
+    pub fn write(&self, out: &mut Families) {
+        out.gauge("watchfire_check_files", "Paths that the check's path matches.", &[], self.count as f64);
         out.gauge("watchfire_check_file_sum_bytes", "The sizes of all files of the check.", &[], self.total as f64);
         if let Some(newest) = &self.newest {
-            let help = "Time since the newest file's content was changed, in seconds.";
-            out.gauge("watchfire_check_file_newest_age_seconds", help, &[], age(now, newest.modified));
+            let help = "When the content of the newest file was changed last, in seconds since 1970.";
+            out.gauge("watchfire_check_file_newest_mtime_seconds", help, &[], mtime(newest.modified));
         }
         if let Some(oldest) = self.oldest {
-            let help = "Time since the oldest file's content was changed, in seconds.";
-            out.gauge("watchfire_check_file_oldest_age_seconds", help, &[], age(now, oldest));
+            let help = "When the content of the oldest file was changed last, in seconds since 1970.";
+            out.gauge("watchfire_check_file_oldest_mtime_seconds", help, &[], mtime(oldest));
         }
         for (path, numbers) in &self.files {
             let labels = [("path", path.as_str())];
-            let help = "Time since the file's content was changed, in seconds.";
-            out.gauge("watchfire_check_file_age_seconds", help, &labels, age(now, numbers.modified));
+            let help = "When the file's content was changed last, in seconds since 1970.";
+            out.gauge("watchfire_check_file_mtime_seconds", help, &labels, mtime(numbers.modified));
             out.gauge("watchfire_check_file_size_bytes", "Size of the file.", &labels, numbers.size as f64);
             if let Some((sum, changes)) = &numbers.sum {
                 let help = "Changes of the file's checksum since the check was begun.";
@@ -96,5 +95,13 @@ impl Seen {
                 out.gauge("watchfire_check_file_checksum_info", "The file's checksum; always 1.", &labels, 1.0);
             }
         }
+    }
+}
+
+/// A time as a metric: seconds since 1970, with their fraction.
+fn mtime(time: SystemTime) -> f64 {
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => since.as_secs_f64(),
+        Err(before) => -before.duration().as_secs_f64(),
     }
 }

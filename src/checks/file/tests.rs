@@ -24,8 +24,11 @@ fn a_backup_that_is_too_old_is_told_with_its_age_and_limit() {
     let (verdict, lines) = run(&*check);
     assert_eq!(verdict, Verdict::ok("/b/db.dump: 3 h 4 min old, 2 KiB"));
     assert!(lines.contains(&"watchfire_check_file_size_bytes{path=\"/b/db.dump\"} 2048".to_string()), "{lines:?}");
-    assert!(lines.contains(&"watchfire_check_file_count 1".to_string()), "{lines:?}");
-    assert_eq!(starting(&lines, "watchfire_check_file_age_seconds{path=\"/b/db.dump\"} 1104").len(), 1, "{lines:?}");
+    assert!(lines.contains(&"watchfire_check_files 1".to_string()), "{lines:?}");
+    let changed = fs::metadata(tree.path("root/b/db.dump")).unwrap().modified().unwrap();
+    let changed = changed.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+    let line = format!("watchfire_check_file_mtime_seconds{{path=\"/b/db.dump\"}} {changed}");
+    assert!(lines.contains(&line), "{lines:?}");
     set_age(&tree, "root/b/db.dump", 27 * HOUR);
     assert_eq!(said(&*check), (State::Critical, "/b/db.dump is 27 h old (limit 26 h)".to_string()));
     set_age(&tree, "root/b/db.dump", 26 * HOUR + 5);
@@ -35,7 +38,7 @@ fn a_backup_that_is_too_old_is_told_with_its_age_and_limit() {
     tree.remove("root/b/db.dump");
     let (verdict, lines) = run(&*check);
     assert_eq!(verdict, Verdict::critical("/b/db.dump is missing"));
-    assert_eq!(lines, ["watchfire_check_file_count 0", "watchfire_check_file_sum_bytes 0"]);
+    assert_eq!(lines, ["watchfire_check_files 0", "watchfire_check_file_sum_bytes 0"]);
 }
 
 #[test]
@@ -57,7 +60,7 @@ fn a_file_that_was_touched_lately_or_lies_in_the_future_is_told() {
     File::open(tree.path("root/f")).unwrap().set_times(FileTimes::new().set_modified(then)).unwrap();
     let (verdict, lines) = run(&*config::<FileConfig>("path: /f").build(&tree.roots()));
     assert_eq!(verdict, Verdict::ok("/f: changed 2 h in the future, 0 bytes"));
-    assert_eq!(starting(&lines, "watchfire_check_file_newest_age_seconds -720").len(), 1, "{lines:?}");
+    assert_eq!(starting(&lines, "watchfire_check_file_newest_mtime_seconds ").len(), 1, "{lines:?}");
 }
 
 #[test]
@@ -96,7 +99,7 @@ fn below_a_directory_regular_files_count_and_circles_end() {
     symlink("../other", tree.path("root/d/link")).unwrap();
     let (verdict, lines) = run(&*check(&tree, "{path: /d, recursive: true, total_size: {max: 10}}"));
     assert_eq!(verdict.state, State::Ok, "{verdict:?}");
-    assert!(lines.contains(&"watchfire_check_file_count 2".to_string()), "{lines:?}");
+    assert!(lines.contains(&"watchfire_check_files 2".to_string()), "{lines:?}");
     assert!(lines.contains(&"watchfire_check_file_sum_bytes 3".to_string()), "{lines:?}");
     symlink("self", tree.path("root/self")).unwrap();
     let (state, summary) = said(&*check(&tree, "{path: /self, recursive: true}"));

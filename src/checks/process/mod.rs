@@ -2,7 +2,7 @@
 //!
 //! | metric | type | |
 //! | --- | --- | --- |
-//! | `watchfire_check_process_count` | gauge | processes that are as wanted; those that have ended and wait for their parent do not count |
+//! | `watchfire_check_processes` | gauge | processes that are as wanted; those that have ended and wait for their parent do not count |
 //! | `watchfire_check_process_oldest_start_time_seconds` | gauge | when the oldest of them was started, in seconds since 1970; absent without one |
 //!
 //! They are found in /proc: the one whose id a file holds, those in the control group of a unit, or all; and of these
@@ -119,7 +119,7 @@ impl ProcessCheck {
         let was_there = found.processes.first().cloned();
         found.processes.retain(|process| !process.is_zombie && self.fits(process, user, &mut finder));
         let count = found.processes.len() as u64;
-        out.gauge("watchfire_check_process_count", "Processes that are as the check wants them.", &[], count as f64);
+        out.gauge("watchfire_check_processes", "Processes that are as the check wants them.", &[], count as f64);
         let oldest = found.processes.iter().min_by_key(|process| process.start);
         let started = oldest.and_then(|process| finder.started(process));
         if let Some(started) = started {

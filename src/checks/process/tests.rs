@@ -72,10 +72,7 @@ fn processes_are_found_by_each_of_their_properties() {
 fn how_many_run_and_for_how_long_is_said() {
     let tree = host();
     let (verdict, lines) = run(&*check(&tree, "unit: nginx"));
-    assert_eq!(
-        lines,
-        ["watchfire_check_process_count 3", "watchfire_check_process_oldest_start_time_seconds 1700000010"]
-    );
+    assert_eq!(lines, ["watchfire_check_processes 3", "watchfire_check_process_oldest_start_time_seconds 1700000010"]);
     assert_eq!(verdict.state, State::Ok);
     assert!(verdict.summary.starts_with("3 processes of unit nginx.service run, the oldest for "), "{verdict:?}");
     let wants = |text| said(&*check(&tree, text));

@@ -127,6 +127,32 @@ async fn a_run_that_is_not_ok_is_tried_again_before_it_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_not_ok_by_what_it_wrote_is_tried_again_too() {
+    let setup = Setup::new();
+    let mark = setup.path("mark");
+    let script = format!("[ -e {0} ] && echo up || {{ touch {0}; echo \"no exposition\"; }}; true", mark.display());
+    let script = script.replace("echo up", "echo \"shop_up 1\"");
+    let text =
+        format!("- {{name: a, command: [/bin/sh, -c, '{script}'], format: prometheus, retries: 1, interval: 1h}}\n");
+    setup.set(&text);
+    let standing = setup.run("a").await;
+    assert_eq!(state(&standing).0, Ended::With(State::Ok), "{}", state(&standing).1);
+    setup.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_cannot_speak_for_the_agent() {
+    let setup = Setup::new();
+    let script = "echo \"shop_up 1\"; echo \"up 1\"; echo \"watchfire_rules_failed 0\"";
+    setup.set(&format!("- {{name: a, command: [/bin/sh, -c, '{script}'], format: prometheus, interval: 1h}}\n"));
+    let standing = setup.run("a").await;
+    let (ended, said) = state(&standing);
+    assert!(ended == Ended::With(State::Warning) && said.contains("(up is a name of the agent's own"), "{said}");
+    assert_eq!(standing.found(Instant::now()).iter().map(|family| &*family.name).collect::<Vec<_>>(), ["shop_up"]);
+    setup.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_reload_what_is_the_same_goes_on_what_changed_begins_anew_and_what_is_gone_ends() {
     let setup = Setup::new();
     let same = "- {name: same, command: ['true'], format: exit, interval: 1h}\n";

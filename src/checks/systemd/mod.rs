@@ -5,7 +5,7 @@
 //! | `watchfire_check_unit_state` | gauge: 1 for the state that it is in | `unit`, `state` |
 //! | `watchfire_check_unit_restarts_total` | counter: how often systemd has restarted it by itself; of services | `unit` |
 //! | `watchfire_check_unit_result` | gauge: 1; how the last run went; of services | `unit`, `result` |
-//! | `watchfire_check_unit_count` | gauge: units that the check is about | |
+//! | `watchfire_check_units` | gauge: units that the check is about | |
 //!
 //! Those with `unit` are of the first hundred by name. Where nothing is said of states, a unit should be active; a
 //! service of the type `oneshot`, which runs and ends, is well when its last run went well, whether it runs now or not.
@@ -163,7 +163,7 @@ fn lasting(unit: &UnitStatus, now: SystemTime) -> String {
 }
 
 fn write(units: &[UnitStatus], out: &mut Families) {
-    out.gauge("watchfire_check_unit_count", "Units that the check is about.", &[], units.len() as f64);
+    out.gauge("watchfire_check_units", "Units that the check is about.", &[], units.len() as f64);
     for unit in units.iter().take(MAX_SERIES) {
         let help = "Whether the unit is in this state: 1 for the one that it is in.";
         let is_known = STATES.contains(&unit.active.as_str()) || unit.active.is_empty();

@@ -57,7 +57,7 @@ fn a_unit_that_is_active_is_well_and_its_numbers_are_given() {
     let (verdict, lines) = run(&*systemd.check("unit: ssh"));
     assert_eq!(verdict.state, State::Ok);
     assert!(verdict.summary.starts_with("ssh.service is active (running), for "), "{verdict:?}");
-    assert_eq!(lines[0], "watchfire_check_unit_count 1");
+    assert_eq!(lines[0], "watchfire_check_units 1");
     let state =
         |state: &str, value| format!("watchfire_check_unit_state{{unit=\"ssh.service\",state=\"{state}\"}} {value}");
     let states = starting(&lines, "watchfire_check_unit_state");
@@ -103,7 +103,7 @@ fn a_pattern_is_about_all_loaded_units_that_it_matches() {
     {
         assert!(verdict.summary.contains(name), "{verdict:?}");
     }
-    assert_eq!(lines[0], "watchfire_check_unit_count 9", "neither the masked nor the one that is gone");
+    assert_eq!(lines[0], "watchfire_check_units 9", "neither the masked nor the one that is gone");
     assert_eq!(
         systemd.said("unit: '[sg]*.so?ket', severity: warning"),
         (State::Warning, "no loaded unit matches [sg]*.so?ket".to_string())
