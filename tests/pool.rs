@@ -160,7 +160,9 @@ fn people_see_how_checks_stand_read_what_they_wrote_and_run_and_end_them() {
     ask_for(&agent, &["pool", "list"], "check:long       runs for");
     let (code, said) = ask(&agent, &["pool", "run", "check:long"]);
     assert!(code == Some(1) && said.contains("it runs already"), "{said}");
-    assert_eq!(ask(&agent, &["pool", "cancel", "check:long"]), (Some(0), "check:long is cancelled\n".to_string()));
+    let (code, said) = ask(&agent, &["pool", "run", "check:none", "check:fine"]);
+    assert!(code == Some(1) && said.contains("check:none") && said.contains("check:fine runs"), "{said}");
+    assert_eq!(ask(&agent, &["pool", "cancel", "check:long"]), (Some(0), "check:long is being ended\n".to_string()));
     ask_for(&agent, &["pool", "logs", "check:long"], "check:long was cancelled");
     let (code, said) = ask(&agent, &["pool", "cancel", "check:long"]);
     assert!(code == Some(1) && said.contains("nothing with the id \"check:long\" runs or waits"), "{said}");

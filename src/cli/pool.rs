@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -102,7 +102,7 @@ impl Pool {
         end(match self {
             Pool::List(flags) => flags.said(),
             Pool::Run(flags) => flags.said("run", "runs"),
-            Pool::Cancel(flags) => flags.said("cancel", "is cancelled"),
+            Pool::Cancel(flags) => flags.said("cancel", "is being ended"),
             Pool::Retry(flags) => flags.said("retry", "runs once more"),
             Pool::Logs(flags) => flags.said(),
         })
@@ -121,15 +121,27 @@ impl ListFlags {
 }
 
 impl ChangeFlags {
+    /// Asks for all, also where one is refused: what was done is printed, and what was not is said at the end.
     fn said(&self, what: &str, done: &str) -> Result<String, Failure> {
         let client = self.client.client()?;
+        let mut refused: Vec<Failure> = Vec::new();
         let mut said = String::new();
         for id in &self.ids {
-            ask(&client, &format!("{}/{what}", path(id)), Question::Post)?;
-            // Writing to a string does not fail.
-            let _ = writeln!(said, "{} {done}", printable(id));
+            match ask(&client, &format!("{}/{what}", path(id)), Question::Post) {
+                // Writing to a string does not fail.
+                Ok(_) => drop(writeln!(said, "{} {done}", printable(id))),
+                Err(failure) => refused.push(failure),
+            }
         }
-        Ok(said)
+        match refused.first().map(|failure| failure.status) {
+            None => Ok(said),
+            Some(status) => {
+                // Whoever reads may have enough.
+                let _ = std::io::stdout().lock().write_all(said.as_bytes());
+                let texts: Vec<&str> = refused.iter().map(|failure| failure.text.as_str()).collect();
+                Err(Failure { text: texts.join("\n"), status })
+            }
+        }
     }
 }
 
