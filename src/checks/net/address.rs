@@ -111,13 +111,15 @@ pub fn write_address(lookup: Duration, ip: IpAddr, out: &mut Families) {
     out.gauge("probe_ip_addr_hash", help, &[], f64::from(hash(ip)));
 }
 
-/// FNV-1a over the address, an IPv4 address as it is written in IPv6: the same number as blackbox_exporter has.
+/// FNV-1a over the bytes of the address: the same number as blackbox_exporter has.
 fn hash(ip: IpAddr) -> u32 {
-    let bytes = match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-        IpAddr::V6(ip) => ip.octets(),
+    let fold = |bytes: &[u8]| {
+        bytes.iter().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
     };
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    match ip {
+        IpAddr::V4(ip) => fold(&ip.octets()),
+        IpAddr::V6(ip) => fold(&ip.octets()),
+    }
 }
 
 impl HostPort {
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_that_of_fnv() {
-        assert_eq!(hash("127.0.0.1".parse().unwrap()), 99_635_399);
+        assert_eq!(hash("127.0.0.1".parse().unwrap()), 3_668_918_509);
         assert_eq!(hash("::1".parse().unwrap()), 1_751_717_746);
     }
 }

@@ -15,12 +15,12 @@ pub(super) struct Certificate {
 }
 
 /// Tags of DER.
-const INTEGER: u8 = 0x02;
+pub(super) const INTEGER: u8 = 0x02;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 /// The version, which the first version does not have.
-const VERSION: u8 = 0xa0;
+pub(super) const VERSION: u8 = 0xa0;
 
 impl Certificate {
     /// `None` for what is no certificate.
@@ -42,7 +42,7 @@ impl Certificate {
 }
 
 /// The next value's tag and content. Lengths that are not given before the value (BER) are none of DER's.
-fn next<'d>(rest: &mut &'d [u8]) -> Option<(u8, &'d [u8])> {
+pub(super) fn next<'d>(rest: &mut &'d [u8]) -> Option<(u8, &'d [u8])> {
     let (tag, after) = rest.split_first()?;
     let (length, after) = after.split_first()?;
     let (length, after) = match length {
@@ -58,7 +58,7 @@ fn next<'d>(rest: &mut &'d [u8]) -> Option<(u8, &'d [u8])> {
     Some((*tag, content))
 }
 
-fn expect<'d>(rest: &mut &'d [u8], wanted: u8) -> Option<&'d [u8]> {
+pub(super) fn expect<'d>(rest: &mut &'d [u8], wanted: u8) -> Option<&'d [u8]> {
     next(rest).filter(|(tag, _)| *tag == wanted).map(|(_, content)| content)
 }
 

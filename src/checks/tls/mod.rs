@@ -3,6 +3,7 @@
 //! A certificate that is refused has been looked at nevertheless: its expiry is what has to be known most when it is past.
 
 mod certificate;
+mod leaf;
 mod refusal;
 mod seen;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use super::verdict::{State, Verdict};
 use crate::model::Timestamp;
 use crate::sinks::TlsConfig;
 use certificate::Certificate;
+use leaf::Leaf;
 pub use refusal::span;
 use seen::Seen;
 
@@ -34,6 +36,8 @@ pub struct Shown {
     certificates: Vec<Certificate>,
     /// The end of the chain that is trusted and lasts longest, in seconds since 1970; `None` where none is trusted.
     chain_ends: Option<i64>,
+    /// What its own certificate says.
+    leaf: Option<Leaf>,
     /// `None` where the handshake failed.
     session: Option<(&'static str, String)>,
 }
@@ -48,6 +52,9 @@ impl Shown {
         if let Some(ends) = self.chain_ends {
             let help = "When the trusted chain of certificates that lasts longest expires, in seconds since 1970.";
             out.gauge("probe_ssl_last_chain_expiry_timestamp_seconds", help, &[], ends as f64);
+        }
+        if let (Some(leaf), Some(_)) = (&self.leaf, &self.session) {
+            leaf.write(out);
         }
         if let Some((version, cipher)) = &self.session {
             out.gauge("probe_tls_version_info", "The version of TLS that is spoken.", &[("version", *version)], 1.0);

@@ -8,6 +8,7 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
 use super::Shown;
 use super::certificate::{Certificate, chain_ends};
+use super::leaf::Leaf;
 
 /// Certificates of a handshake that are looked at; a chain has three or four.
 const MAX_CERTIFICATES: usize = 16;
@@ -16,7 +17,14 @@ const MAX_CERTIFICATES: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Held only to put something in or take it out.
-    state: Mutex<(Vec<Certificate>, bool)>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    certificates: Vec<Certificate>,
+    leaf: Option<Leaf>,
+    is_trusted: bool,
 }
 
 impl Seen {
@@ -28,9 +36,9 @@ impl Seen {
     /// What was shown; `checks`: whether it was really checked.
     pub fn take(&self, checks: bool) -> Shown {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (certificates, is_trusted) = std::mem::take(&mut *state);
+        let State { certificates, leaf, is_trusted } = std::mem::take(&mut *state);
         let chain_ends = if checks && is_trusted { chain_ends(&certificates) } else { None };
-        Shown { certificates, chain_ends, session: None }
+        Shown { certificates, chain_ends, leaf, session: None }
     }
 }
 
@@ -52,7 +60,8 @@ impl ServerCertVerifier for Watching {
         let end = self.inner.verify_server_cert(certificate, others, name, ocsp, now);
         let all = std::iter::once(certificate).chain(others).take(MAX_CERTIFICATES);
         let certificates = all.filter_map(|der| Certificate::parse(der)).collect();
-        *self.seen.state.lock().unwrap_or_else(PoisonError::into_inner) = (certificates, end.is_ok());
+        let state = State { certificates, leaf: Leaf::parse(certificate), is_trusted: end.is_ok() };
+        *self.seen.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
         end
     }
 
