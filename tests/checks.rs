@@ -163,3 +163,46 @@ fn what_is_wrong_with_checks_is_said_at_the_start_with_its_place() {
     assert!(said.contains("watchfire.yaml:2:22: format is missing"), "{said}");
     assert!(said.contains("watchfire.yaml:3:10: the check"), "{said}");
 }
+
+#[test]
+fn a_check_of_a_log_goes_on_where_it_was_when_the_agent_was_killed() {
+    let setup = Setup::new("");
+    let log = setup.path("app.log");
+    let write = |text: &str| {
+        let opened = fs::OpenOptions::new().append(true).create(true).open(&log);
+        opened.and_then(|mut file| file.write_all(text.as_bytes())).expect("the log can be written");
+    };
+    write("ERROR before it is looked at\n");
+    let config = |name: &str| {
+        format!(
+            "checks:\n- {{name: {name}, interval: 1s, timeout: 1s, log: {{path: {}, patterns: [{{name: errors, match: ERROR}}], \
+             critical: {{at_least: 4}}}}}}\n",
+            log.display()
+        )
+    };
+    setup.write("watchfire.yaml", &config("app"));
+    let errors = [("check", "app"), ("pattern", "errors")];
+    let of_critical = [("check", "app"), ("result", "critical")];
+    let matches = "watchfire_check_log_matches_total";
+
+    let agent = setup.start();
+    agent.wait_for(matches, &errors, |count| count == 0.0);
+    write("ERROR 1\nERROR 2\n");
+    agent.wait_for(matches, &errors, |count| count == 2.0);
+    // Written soon after the run has ended.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    agent.kill();
+    write("ERROR 3\nINFO\nERROR 4\nERROR 5\nERROR 6\n");
+
+    let agent = setup.start();
+    agent.wait_for(matches, &errors, |count| count >= 4.0);
+    agent.wait_for("watchfire_check_runs_total", &[("check", "app"), ("result", "ok")], |runs| runs >= 2.0);
+    let metrics = agent.metrics();
+    assert_eq!(metrics.value(matches, &errors), Some(4.0), "those that are new");
+    assert_eq!(metrics.value("watchfire_check_runs_total", &of_critical), Some(1.0), "in one run");
+
+    // What has another name begins anew.
+    setup.write("watchfire.yaml", &config("other"));
+    assert_eq!(agent.reload().status, 200);
+    assert_eq!(agent.wait_for(matches, &[("check", "other"), ("pattern", "errors")], |_| true), 0.0);
+}

@@ -194,7 +194,7 @@ async fn serve(source: Source, mut config: Config, access: Access) -> Result<(),
         false => None,
     };
     shared.set_alerting(alerting.clone());
-    let checks = Runner::new(pool.clone(), source.roots.clone());
+    let checks = Runner::new(pool.clone(), source.roots.clone()).keeping_in(store.clone());
     shared.set_checks(pool.clone(), checks.board());
     let configured = config.file.checks.clone();
     let outlets = Outlets {

@@ -7,6 +7,7 @@ use super::board::{Board, CommandUse, Ended, Report, Ticket};
 use super::config::{Check, CheckConfig};
 use super::families::Families;
 use super::format::{Format, Given};
+use super::places::Places;
 use super::probe::{Look, Probe};
 use super::verdict::{State, Verdict};
 use crate::collect::Roots;
@@ -28,8 +29,9 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// What a check is made of; `None` for one that has no kind, which no valid configuration has.
-    pub(super) fn of(check: &Check, roots: &Roots) -> Option<Kind> {
+    /// What a check is made of; `None` for one that has no kind, which no valid configuration has. Without places it is
+    /// forgotten at a restart where logs have been read to.
+    pub(super) fn of(check: &Check, roots: &Roots, places: Option<&Arc<Places>>) -> Option<Kind> {
         let CheckConfig { http, tcp, dns, icmp, file, process, systemd, log, .. } = &check.config;
         let probe = http.as_ref().map(|http| http.build());
         let probe = probe.or_else(|| tcp.as_ref().map(|tcp| tcp.build()));
@@ -38,7 +40,11 @@ impl Kind {
         let look = file.as_ref().map(|file| file.build(roots));
         let look = look.or_else(|| process.as_ref().map(|process| process.build(roots)));
         let look = look.or_else(|| systemd.as_ref().map(|unit| unit.build(roots)));
-        let look = look.or_else(|| log.as_ref().map(|log| log.build(roots)));
+        let log = log.as_ref().map(|log| match places {
+            Some(places) => log.build_with(roots, places.place(&check.config.name)),
+            None => log.build(roots),
+        });
+        let look = look.or(log);
         check.format().map(Kind::Command).or(probe.map(Kind::Probe)).or(look.map(Kind::Look))
     }
 }
