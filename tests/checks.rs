@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
-use common::{Agent, SOON, Setup, eventually, free_port, plugin};
+use common::{Agent, Receiver, SOON, Setup, eventually, free_port, plugin};
 
 /// Answers every request with a short page, as long as the test runs.
 fn http_server() -> u16 {
@@ -205,4 +205,29 @@ fn a_check_of_a_log_goes_on_where_it_was_when_the_agent_was_killed() {
     setup.write("watchfire.yaml", &config("other"));
     assert_eq!(agent.reload().status, 200);
     assert_eq!(agent.wait_for(matches, &[("check", "other"), ("pattern", "errors")], |_| true), 0.0);
+}
+
+#[test]
+fn an_alert_about_a_check_says_what_the_check_said() {
+    let web = Receiver::start();
+    let setup = Setup::new(&format!(
+        "stock_rules: false\n\
+         groups:\n\
+         - {{name: test, interval: 1s, rules: [{{alert: Failing, expr: watchfire_check_state >= 2}}]}}\n\
+         alerting:\n\
+         \x20 route: {{receiver: web, group_wait: 0s, group_interval: 1s}}\n\
+         \x20 receivers: [{{name: web, webhook_configs: [{{url: '{}'}}]}}]\n\
+         checks:\n\
+         - {{name: root, command: [sh, -c, 'echo \"DISK CRITICAL - <b>/</b> 99% used|/=99%\"; exit 2'], format: nagios, \
+         interval: 1s, timeout: 1s}}\n",
+        web.url("/")
+    ));
+    let _agent = setup.start();
+    let post = web.wait_for_alert("Failing", "firing");
+    let alert = post.alerts("Failing")[0];
+    assert_eq!(alert["labels"]["check"], "root");
+    assert_eq!(
+        alert["check"],
+        serde_json::json!({"state": "critical", "summary": "DISK CRITICAL - <b>/</b> 99% used"})
+    );
 }
