@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::board::{Board, Placed, Standing};
 use super::config::Checks;
 use super::places::Places;
-use super::run::{Kind, Ready};
+use super::run::{Kind, Ready, Underway};
 use crate::collect::Roots;
 use crate::pool::{Pool, Schedule};
 use crate::state::Store;
@@ -78,7 +78,14 @@ impl Runner {
         let tickets = self.board.set(placed);
         for ((check, kind, labels), ticket) in new.into_iter().zip(tickets) {
             let (id, interval) = (task_id(&check.config.name), check.config.interval);
-            let ready = Arc::new(Ready { check, kind, labels, ticket, board: self.board.clone() });
+            let ready = Arc::new(Ready {
+                check,
+                kind,
+                labels,
+                ticket,
+                board: self.board.clone(),
+                underway: Underway::default(),
+            });
             let every = Schedule::Every { interval, jitter: Duration::ZERO };
             if let Err(error) = self.pool.schedule(&id, every, move || ready.task()) {
                 tracing::warn!(task = id, "not put on schedule: {error}");
