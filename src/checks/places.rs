@@ -3,6 +3,7 @@
 //! The store may open late, as on a full disk. Until then nobody knows what lies in it, and nothing is written over that:
 //! what checks keep meanwhile waits here, and a check that has a row there goes on from the row.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -100,9 +101,9 @@ impl Rows {
             }
         }
         for (check, positions) in meanwhile {
-            if !self.kept.contains_key(&check) {
-                batch.put(Table::LogPositions, &check, &positions);
-                self.kept.insert(check, positions);
+            if let Entry::Vacant(free) = self.kept.entry(check) {
+                batch.put(Table::LogPositions, free.key(), &positions);
+                free.insert(positions);
             }
         }
         batch
