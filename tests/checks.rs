@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
-use common::{Agent, SOON, Setup, eventually, free_port, plugin};
+use common::{Agent, Receiver, SOON, Setup, eventually, free_port, plugin};
 
 /// Answers every request with a short page, as long as the test runs.
 fn http_server() -> u16 {
@@ -162,4 +162,72 @@ fn what_is_wrong_with_checks_is_said_at_the_start_with_its_place() {
     assert_eq!(code, Some(2));
     assert!(said.contains("watchfire.yaml:2:22: format is missing"), "{said}");
     assert!(said.contains("watchfire.yaml:3:10: the check"), "{said}");
+}
+
+#[test]
+fn a_check_of_a_log_goes_on_where_it_was_when_the_agent_was_killed() {
+    let setup = Setup::new("");
+    let log = setup.path("app.log");
+    let write = |text: &str| {
+        let opened = fs::OpenOptions::new().append(true).create(true).open(&log);
+        opened.and_then(|mut file| file.write_all(text.as_bytes())).expect("the log can be written");
+    };
+    write("ERROR before it is looked at\n");
+    let config = |name: &str| {
+        format!(
+            "checks:\n- {{name: {name}, interval: 1s, timeout: 1s, log: {{path: {}, patterns: [{{name: errors, match: ERROR}}], \
+             critical: {{at_least: 4}}}}}}\n",
+            log.display()
+        )
+    };
+    setup.write("watchfire.yaml", &config("app"));
+    let errors = [("check", "app"), ("pattern", "errors")];
+    let of_critical = [("check", "app"), ("result", "critical")];
+    let matches = "watchfire_check_log_matches_total";
+
+    let agent = setup.start();
+    agent.wait_for(matches, &errors, |count| count == 0.0);
+    write("ERROR 1\nERROR 2\n");
+    agent.wait_for(matches, &errors, |count| count == 2.0);
+    // Written soon after the run has ended.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    agent.kill();
+    write("ERROR 3\nINFO\nERROR 4\nERROR 5\nERROR 6\n");
+
+    let agent = setup.start();
+    agent.wait_for(matches, &errors, |count| count >= 4.0);
+    agent.wait_for("watchfire_check_runs_total", &[("check", "app"), ("result", "ok")], |runs| runs >= 2.0);
+    let metrics = agent.metrics();
+    assert_eq!(metrics.value(matches, &errors), Some(4.0), "those that are new");
+    assert_eq!(metrics.value("watchfire_check_runs_total", &of_critical), Some(1.0), "in one run");
+
+    // What has another name begins anew.
+    setup.write("watchfire.yaml", &config("other"));
+    assert_eq!(agent.reload().status, 200);
+    assert_eq!(agent.wait_for(matches, &[("check", "other"), ("pattern", "errors")], |_| true), 0.0);
+}
+
+#[test]
+fn an_alert_about_a_check_says_what_the_check_said() {
+    let web = Receiver::start();
+    let setup = Setup::new(&format!(
+        "stock_rules: false\n\
+         groups:\n\
+         - {{name: test, interval: 1s, rules: [{{alert: Failing, expr: watchfire_check_state >= 2}}]}}\n\
+         alerting:\n\
+         \x20 route: {{receiver: web, group_wait: 0s, group_interval: 1s}}\n\
+         \x20 receivers: [{{name: web, webhook_configs: [{{url: '{}'}}]}}]\n\
+         checks:\n\
+         - {{name: root, command: [sh, -c, 'echo \"DISK CRITICAL - <b>/</b> 99% used|/=99%\"; exit 2'], format: nagios, \
+         interval: 1s, timeout: 1s}}\n",
+        web.url("/")
+    ));
+    let _agent = setup.start();
+    let post = web.wait_for_alert("Failing", "firing");
+    let alert = post.alerts("Failing")[0];
+    assert_eq!(alert["labels"]["check"], "root");
+    assert_eq!(
+        alert["check"],
+        serde_json::json!({"state": "critical", "summary": "DISK CRITICAL - <b>/</b> 99% used"})
+    );
 }

@@ -26,10 +26,11 @@ fn regex(text: &str) -> Regex {
     Regex::new(text).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// Loads a configuration that must be without fault or warning.
+/// Loads a configuration that must be without fault or warning, but for programs that this host does not have.
 fn load(path: &Path) -> ConfigFile {
     let config = Config::load(Some(path), |_| {}).unwrap_or_else(|faults| panic!("{faults}"));
-    assert!(config.warnings.is_empty(), "{}", config.warnings);
+    let said: Vec<String> = config.warnings.iter().map(|fault| fault.in_a_line()).collect();
+    assert!(said.iter().all(|warning| warning.contains("no program")), "{said:#?}");
     config.file
 }
 

@@ -13,6 +13,7 @@ mod kept;
 mod lookback;
 mod memory;
 mod own;
+mod said;
 mod shared;
 mod tick;
 
@@ -27,7 +28,7 @@ use tokio::sync::watch;
 
 use crate::alerting::Alerting;
 use crate::chart;
-use crate::checks::Runner;
+use crate::checks::{Board, Runner};
 use crate::collect::Roots;
 use crate::config::{Config, ConfigFile};
 use crate::history::{DiskMetrics, Place};
@@ -172,9 +173,10 @@ async fn serve(source: Source, mut config: Config, access: Access) -> Result<(),
     secure(&pool);
     let instance = instance_name(&config, server.local_addresses().first().map(|a| a.port()));
     config.file.web.external_url.get_or_insert_with(|| ExternalUrl::of(&instance, tls));
+    let checks = Runner::new(pool.clone(), source.roots.clone()).keeping_in(store.clone());
     let alerting = Alerting::start(
         &config.file.alerting,
-        alerting_options(&config, &shared),
+        alerting_options(&config, &shared, checks.board()),
         store.clone(),
         pool.clone(),
         &registry,
@@ -194,7 +196,6 @@ async fn serve(source: Source, mut config: Config, access: Access) -> Result<(),
         false => None,
     };
     shared.set_alerting(alerting.clone());
-    let checks = Runner::new(pool.clone(), source.roots.clone());
     shared.set_checks(pool.clone(), checks.board());
     let configured = config.file.checks.clone();
     let outlets = Outlets {
@@ -331,12 +332,13 @@ fn tell(shared: &Shared, file: &ConfigFile) {
     });
 }
 
-fn alerting_options(config: &Config, shared: &Shared) -> crate::alerting::Options {
+fn alerting_options(config: &Config, shared: &Shared, checks: Arc<Board>) -> crate::alerting::Options {
     crate::alerting::Options {
         external_labels: config.file.global.external_labels.clone(),
         external_url: external_url(&config.file),
         charts: Some(Arc::new(OfAlerts(shared.charts()))),
         actions: config.file.actions.clone(),
+        checks: said::said(checks),
     }
 }
 
@@ -405,7 +407,7 @@ impl Reloader for Reload {
                 tell(&self.shared, &config.file);
                 self.pool.reconfigure(config.file.pool);
                 self.checks.set(&config.file.checks);
-                let options = alerting_options(&config, &self.shared);
+                let options = alerting_options(&config, &self.shared, self.checks.board());
                 self.runtime.block_on(self.alerting.reload(&config.file.alerting, options));
                 let _ = self.commands.send(Command::Reload(Box::new((config, self.source.roots.clone()))));
                 self.instruments.reload_success_time.set(Timestamp::now().as_millis() / 1000);

@@ -51,6 +51,7 @@ mod plan;
 mod queue;
 mod remedy;
 mod route;
+mod said;
 mod service;
 mod silence;
 #[cfg(test)]
@@ -72,6 +73,7 @@ pub use plan::{Plan, Recipient, Target};
 pub use queue::{Attempt, Rate};
 pub use remedy::{ActionConfig, ActionOn, Entry as ActionEntry, Result as ActionResult, Trigger, check_actions};
 pub use route::Route;
+pub use said::ChecksSaid;
 pub use service::{Alerting, Options};
 pub use trial::{Trial, Tried};
 pub use view::{AlertView, GroupView, PostedAlert, Silence, SilenceError, SilenceState, Undelivered};

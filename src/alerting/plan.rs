@@ -14,6 +14,7 @@ use super::interval::TimeInterval;
 use super::queue::Rate;
 use super::remedy::ActionConfig;
 use super::route::Route;
+use super::said::ChecksSaid;
 use crate::model::{Labels, Timestamp};
 use crate::sinks::RunLimits;
 
@@ -68,6 +69,8 @@ pub struct Plan {
     pub flapping: FlappingConfig,
     /// What is run when alerts fire or end.
     pub(super) actions: Vec<Arc<ActionConfig>>,
+    /// What goes into the alerts about checks.
+    pub(super) checks: ChecksSaid,
     /// How often groups that have become empty are forgotten; until then one that comes to life again keeps its interval.
     /// As in Alertmanager, each multiple of it since the start.
     pub sweep_interval: Duration,
@@ -109,6 +112,7 @@ impl Plan {
                 .collect(),
             flapping: config.flapping.clone(),
             actions: Vec::new(),
+            checks: ChecksSaid::default(),
             sweep_interval: SWEEP_INTERVAL,
             external_labels,
             external_url: external_url.trim_end_matches('/').to_string(),
@@ -119,6 +123,12 @@ impl Plan {
     #[must_use]
     pub fn acting(self, actions: &[ActionConfig]) -> Plan {
         Plan { actions: actions.iter().cloned().map(Arc::new).collect(), ..self }
+    }
+
+    /// With what checks say.
+    #[must_use]
+    pub fn citing(self, checks: ChecksSaid) -> Plan {
+        Plan { checks, ..self }
     }
 
     /// The action of this name.

@@ -22,6 +22,7 @@ use super::outage::Outages;
 use super::plan::{Plan, Target};
 use super::queue::Attempt;
 use super::remedy::{self, ActionConfig, Done, Entry, Result as ActionResult};
+use super::said::ChecksSaid;
 use super::view::{AlertView, GroupView, PostedAlert, Silence, SilenceError, Undelivered};
 use crate::model::{Labels, Timestamp};
 use crate::pool::Pool;
@@ -47,6 +48,8 @@ pub struct Options {
     pub charts: Option<Arc<dyn Charts>>,
     /// What is run when alerts fire or end.
     pub actions: Vec<ActionConfig>,
+    /// Tells what the checks say that alerts are about.
+    pub checks: ChecksSaid,
 }
 
 /// Alerting as the agent sees it. Clones are the same.
@@ -85,7 +88,9 @@ impl Alerting {
     ) -> prometheus::Result<Alerting> {
         let metrics = Metrics::register(registry)?;
         let context = SinkContext { pool, texts: config.templates.texts(), charts: options.charts.clone() };
-        let plan = Plan::new(config, options.external_labels, &options.external_url).acting(&options.actions);
+        let plan = Plan::new(config, options.external_labels, &options.external_url)
+            .acting(&options.actions)
+            .citing(options.checks);
         metrics.begin(&plan);
         let heartbeat = Heartbeat::new(registry);
         heartbeat.configure(config.heartbeat.as_ref(), config.route.as_ref(), runtime)?;
@@ -218,7 +223,9 @@ impl Alerting {
 
     /// Puts another configuration in force. What waits for a receiver that is no longer there is given up.
     pub async fn reload(&self, config: &AlertingConfig, options: Options) {
-        let plan = Plan::new(config, options.external_labels, &options.external_url).acting(&options.actions);
+        let plan = Plan::new(config, options.external_labels, &options.external_url)
+            .acting(&options.actions)
+            .citing(options.checks);
         self.metrics.begin(&plan);
         let context =
             SinkContext { pool: self.pool.clone(), texts: config.templates.texts(), charts: options.charts.clone() };

@@ -164,6 +164,7 @@ mod tests {
             external_url: "http://web-1:9100".to_string(),
             charts: None,
             actions: Vec::new(),
+            checks: crate::alerting::ChecksSaid::default(),
         };
         Trial::new(&config, options, context().pool)
     }

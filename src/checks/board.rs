@@ -266,6 +266,11 @@ impl Board {
         log_change(&ticket.name, before, &last.verdict);
     }
 
+    /// How a check stands at this moment.
+    pub fn get(&self, name: &str) -> Option<Arc<Standing>> {
+        self.rows().get(name).cloned()
+    }
+
     /// How all checks stand at this moment.
     pub fn all(&self) -> Vec<Arc<Standing>> {
         self.rows().list.clone()
@@ -317,6 +322,8 @@ mod tests {
             |seconds| board.all().iter().map(|s| s.is_late(now + Duration::from_secs(seconds))).collect::<Vec<_>>();
         assert_eq!((late(180), late(200)), (vec![false, false], vec![true, true]), "what never runs is late, too");
         assert_eq!((standing.found_last().len(), board.all()[0].runs), (1, [0; 6]));
+        let said = |name| board.get(name).map(|standing| standing.last.as_ref().map(|last| last.verdict.state));
+        assert_eq!((said("b"), said("a"), said("c")), (Some(Some(State::Warning)), Some(None), None));
     }
 
     #[test]

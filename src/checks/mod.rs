@@ -23,6 +23,7 @@ mod limits;
 mod local;
 pub mod log;
 mod net;
+mod places;
 mod probe;
 pub mod process;
 mod run;

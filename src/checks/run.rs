@@ -1,16 +1,17 @@
 //! A check ready to be run: the task of the pool that it is, and what the task's end means.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::board::{Board, CommandUse, Ended, Report, Ticket};
 use super::config::{Check, CheckConfig};
 use super::families::Families;
 use super::format::{Format, Given};
+use super::places::Places;
 use super::probe::{Look, Probe};
 use super::verdict::{State, Verdict};
 use crate::collect::Roots;
-use crate::model::Labels;
+use crate::model::{Labels, format_duration};
 use crate::pool::{Answer, Backoff, Class, Outcome, Secrets, Status, Task};
 use crate::yaml::Secret;
 
@@ -29,8 +30,9 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// What a check is made of; `None` for one that has no kind, which no valid configuration has.
-    pub(super) fn of(check: &Check, roots: &Roots) -> Option<Kind> {
+    /// What a check is made of; `None` for one that has no kind, which no valid configuration has. Without places it is
+    /// forgotten at a restart where logs have been read to.
+    pub(super) fn of(check: &Check, roots: &Roots, places: Option<&Arc<Places>>) -> Option<Kind> {
         let CheckConfig { http, tcp, dns, icmp, file, process, systemd, log, .. } = &check.config;
         let probe = http.as_ref().map(|http| http.build());
         let probe = probe.or_else(|| tcp.as_ref().map(|tcp| tcp.build()));
@@ -39,7 +41,11 @@ impl Kind {
         let look = file.as_ref().map(|file| file.build(roots));
         let look = look.or_else(|| process.as_ref().map(|process| process.build(roots)));
         let look = look.or_else(|| systemd.as_ref().map(|unit| unit.build(roots)));
-        let look = look.or_else(|| log.as_ref().map(|log| log.build(roots)));
+        let log = log.as_ref().map(|log| match places {
+            Some(places) => log.build_with(roots, places.place(&check.config.name)),
+            None => log.build(roots),
+        });
+        let look = look.or(log);
         check.format().map(Kind::Command).or(probe.map(Kind::Probe)).or(look.map(Kind::Look))
     }
 }
@@ -51,6 +57,41 @@ pub(super) struct Ready {
     pub(super) labels: Arc<Labels>,
     pub(super) ticket: Ticket,
     pub(super) board: Arc<Board>,
+    pub(super) underway: Underway,
+}
+
+/// Since when a look is under way, also when the pool does not wait for it any more.
+#[derive(Default)]
+pub(super) struct Underway(Mutex<Option<Instant>>);
+
+/// A look that is under way; over when dropped.
+struct Held<'u>(&'u Underway);
+
+impl Underway {
+    fn since(&self) -> Option<Instant> {
+        *self.lock()
+    }
+
+    /// Begins a look; the error is since when another is under way.
+    fn begin(&self) -> Result<Held<'_>, Instant> {
+        match &mut *self.lock() {
+            Some(since) => Err(*since),
+            free => {
+                *free = Some(Instant::now());
+                Ok(Held(self))
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        *self.0.lock() = None;
+    }
 }
 
 /// What a probe or look has said and found, for the callback that follows it.
@@ -69,15 +110,7 @@ impl Ready {
                 Task::repeatable_future(name, move || ready.clone().probe(probe.clone(), slot.clone()))
                     .timeout(limit + SLACK)
             }
-            Kind::Look(look) => {
-                let (ready, slot, look) = (self.clone(), slot.clone(), look.clone());
-                Task::repeatable_call(name, move |_| {
-                    let mut families = Families::new(ready.labels.clone());
-                    let verdict = look.look(&mut families);
-                    leave(&slot, verdict, families)
-                })
-                .timeout(limit)
-            }
+            Kind::Look(look) => self.look(look.clone(), slot.clone()),
         };
         let task = match &self.kind {
             Kind::Command(_) if config.retries > 0 => {
@@ -109,6 +142,25 @@ impl Ready {
             Some(directory) => task.current_dir(directory),
             None => task,
         }
+    }
+
+    /// A look takes a thread, unless the one before still has one: there are few for what hangs.
+    fn look(self: &Arc<Self>, look: Arc<dyn Look>, slot: Slot) -> Task {
+        let (ready, config) = (self.clone(), &self.check.config);
+        let task = match self.underway.since() {
+            Some(since) => Task::repeatable_future(&config.name, move || {
+                std::future::ready(leave(&slot, not_returned(since), Families::new(ready.labels.clone())))
+            }),
+            None => Task::repeatable_call(&config.name, move |_| {
+                let mut families = Families::new(ready.labels.clone());
+                let verdict = match ready.underway.begin() {
+                    Ok(_held) => look.look(&mut families),
+                    Err(since) => not_returned(since),
+                };
+                leave(&slot, verdict, families)
+            }),
+        };
+        task.timeout(config.timeout)
     }
 
     async fn probe(self: Arc<Self>, probe: Arc<dyn Probe>, slot: Slot) -> Answer {
@@ -160,6 +212,12 @@ impl Ready {
     }
 }
 
+/// What hangs is wrong, and stays so until it returns.
+fn not_returned(since: Instant) -> Verdict {
+    let age = Duration::from_secs(since.elapsed().as_secs());
+    Verdict::critical(format!("the run of {} ago has not returned", format_duration(age)))
+}
+
 /// A verdict with what was found; to have found too much is worth a warning.
 fn with(mut verdict: Verdict, families: Families) -> (Ended, Verdict, Families) {
     let dropped = families.dropped();
@@ -179,3 +237,6 @@ fn leave(slot: &Slot, verdict: Verdict, families: Families) -> Answer {
     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some((verdict, families));
     answer
 }
+
+#[cfg(test)]
+mod tests;

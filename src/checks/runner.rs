@@ -1,14 +1,16 @@
 //! The runner: has the configured checks run on schedule, and follows a reload.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::board::{Board, Placed, Standing};
 use super::config::Checks;
-use super::run::{Kind, Ready};
+use super::places::Places;
+use super::run::{Kind, Ready, Underway};
 use crate::collect::Roots;
 use crate::pool::{Pool, Schedule};
+use crate::state::Store;
 
 /// A check with a longer interval runs at once when it is new: nobody waits an hour to see whether it works.
 const SOON: Duration = Duration::from_secs(60);
@@ -18,6 +20,8 @@ pub struct Runner {
     pool: Pool,
     roots: Roots,
     board: Arc<Board>,
+    /// Where logs have been read to; not kept without a store.
+    places: Option<Arc<Places>>,
     /// What is on schedule: by name, what it was configured from. Held through a change.
     scheduled: Mutex<HashMap<String, u64>>,
 }
@@ -29,7 +33,12 @@ pub fn task_id(check: &str) -> String {
 
 impl Runner {
     pub fn new(pool: Pool, roots: Roots) -> Runner {
-        Runner { pool, roots, board: Arc::default(), scheduled: Mutex::default() }
+        Runner { pool, roots, board: Arc::default(), places: None, scheduled: Mutex::default() }
+    }
+
+    /// With a store for what checks keep over a restart.
+    pub fn keeping_in(self, store: Store) -> Runner {
+        Runner { places: Some(Places::load(store)), ..self }
     }
 
     pub fn board(&self) -> Arc<Board> {
@@ -49,7 +58,7 @@ impl Runner {
             if same {
                 before.remove(name);
                 placed.push(Placed::Same(name.as_str().into()));
-            } else if let Some(kind) = Kind::of(check, &self.roots) {
+            } else if let Some(kind) = Kind::of(check, &self.roots, self.places.as_ref()) {
                 let labels = check.labels();
                 let (interval, timeout) = (check.config.interval, check.config.timeout);
                 let keep_failing_for = check.config.keep_failing_for();
@@ -60,6 +69,10 @@ impl Runner {
             }
             scheduled.insert(name.clone(), check.fingerprint);
         }
+        if let Some(places) = &self.places {
+            let logs = checks.0.iter().filter(|check| check.config.log.is_some());
+            places.retain(&logs.map(|check| check.config.name.as_str()).collect::<HashSet<_>>());
+        }
         for name in before.keys() {
             let id = task_id(name);
             self.pool.unschedule(&id);
@@ -68,7 +81,14 @@ impl Runner {
         let tickets = self.board.set(placed);
         for ((check, kind, labels), ticket) in new.into_iter().zip(tickets) {
             let (id, interval) = (task_id(&check.config.name), check.config.interval);
-            let ready = Arc::new(Ready { check, kind, labels, ticket, board: self.board.clone() });
+            let ready = Arc::new(Ready {
+                check,
+                kind,
+                labels,
+                ticket,
+                board: self.board.clone(),
+                underway: Underway::default(),
+            });
             let every = Schedule::Every { interval, jitter: Duration::ZERO };
             if let Err(error) = self.pool.schedule(&id, every, move || ready.task()) {
                 tracing::warn!(task = id, "not put on schedule: {error}");

@@ -3,6 +3,8 @@
 //! [`Config::load`] reads the file and the rule files it names, and gives either a whole valid configuration or all that
 //! is wrong with it.
 
+mod commands;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -154,6 +156,7 @@ impl Config {
         if let Some(textfile) = document.root.get("collectors").and_then(|c| c.get("textfile")) {
             warn_of_missing(textfile, base, &mut faults);
         }
+        commands::warn_of_missing(&document.root, base, &mut faults);
         if faults.has_errors() {
             return Err(faults);
         }
@@ -254,6 +257,32 @@ mod tests {
             "{said}"
         );
         assert!(warned("collectors: {textfile: {directory: gone}}\n").contains("no folder \"gone\""));
+    }
+
+    #[test]
+    fn a_command_whose_program_is_not_there_is_named_and_is_no_error() {
+        let config = load(
+            "checks:\n\
+             - {name: a, format: exit, command: [check_nowhere]}\n\
+             - {name: b, format: exit, command: [sh, -c, x]}\n\
+             - {name: c, format: exit, command: [scripts/c.sh]}\n\
+             - {name: d, format: exit, command: [sh], env: {PATH: /nowhere}}\n\
+             actions:\n\
+             - {name: a, matchers: [x=y], command: [/nowhere/mend]}\n\
+             - {name: b, matchers: [x=y], command: [scripts/mend.sh]}\n\
+             alerting: {route: {receiver: r}, receivers: [{name: r, exec_configs: [{command: [/bin/sh]}, {command: [/etc]}]}]}\n",
+        );
+        let said = config.map(|config| config.warnings.to_string()).unwrap();
+        for part in [
+            "watchfire.yaml:2:37: warning: no program \"check_nowhere\" is in the PATH ",
+            "watchfire.yaml:4:37: warning: no program \"",
+            "watchfire.yaml:5:37: warning: no program \"sh\" is in the PATH /nowhere: until there is one",
+            "watchfire.yaml:7:40: warning: no program \"/nowhere/mend\" is there",
+            "watchfire.yaml:9:104: warning: no program: \"/etc\" cannot be executed",
+        ] {
+            assert!(said.contains(part), "{part}:\n{said}");
+        }
+        assert_eq!(said.matches("warning: ").count(), 5, "{said}");
     }
 
     #[test]

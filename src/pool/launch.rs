@@ -20,12 +20,10 @@ use super::cgroup::ControlGroup;
 use super::confine::{Confinement, Limit, Transit};
 use super::limits::Limits;
 use super::outcome::{StartError, StartStep};
+use super::program::{DEFAULT_PATH, candidates};
 use super::table::Slot;
 use super::task::Command;
 use super::users::Identity;
-
-/// Where programs are looked for when the environment has no `PATH`.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The ends of the three pipes that the command gets. All are above 2, so that putting one in place never closes
 /// another.
@@ -72,8 +70,8 @@ impl Image {
             let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
             let path = path.unwrap_or(OsStr::new(DEFAULT_PATH));
             searched = Some(path.to_string_lossy().into_owned());
-            std::env::split_paths(path)
-                .map(|dir| c_string(dir.join(program).into_os_string().into_vec()))
+            candidates(program, path)
+                .map(|candidate| c_string(candidate.into_os_string().into_vec()))
                 .collect::<Result<_, _>>()?
         };
         let assignments = environment.into_iter().map(|(name, value)| {

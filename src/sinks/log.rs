@@ -21,7 +21,9 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 
 use super::notification::as_map;
-use super::{Delivered, Delivery, DeliveryError, Notification, Reason, Sink, SinkConfig, SinkContext, TopProcess};
+use super::{
+    CheckSaid, Delivered, Delivery, DeliveryError, Notification, Reason, Sink, SinkConfig, SinkContext, TopProcess,
+};
 use crate::model::Labels;
 use crate::section;
 
@@ -133,6 +135,8 @@ struct Line<'a> {
     top: &'a [TopProcess],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     actions: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<&'a CheckSaid>,
 }
 
 fn lines(notification: &Notification) -> Vec<u8> {
@@ -151,6 +155,7 @@ fn lines(notification: &Notification) -> Vec<u8> {
             flapping: alert.details.flapping,
             top: &alert.details.top,
             actions: &alert.details.actions,
+            check: alert.details.check.as_ref(),
         };
         // Texts and numbers always have a JSON form, and a vector takes all that is written.
         let _ = serde_json::to_writer(&mut out, &line);
@@ -198,15 +203,17 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_the_threshold_the_flapping_the_processes_and_the_actions_where_they_are_known() {
+    fn a_line_has_the_threshold_the_flapping_the_processes_the_actions_and_the_check_where_they_are_known() {
         let mut n = example();
         let top = vec![TopProcess { pid: 7, name: "make".to_string(), cpu: 1.5, memory: 1 << 20 }];
         let actions = vec!["a: exit 0 after 1.0 s".to_string()];
-        n.alerts[0].details = Details { threshold: Some(0.9), top, flapping: Some(6), actions };
+        let check = Some(CheckSaid { state: "critical".to_string(), summary: "99% used".to_string() });
+        n.alerts[0].details = Details { threshold: Some(0.9), top, flapping: Some(6), actions, check };
         let text = String::from_utf8(lines(&n)).unwrap();
         let expected = concat!(
             r#""value":0.97,"threshold":0.9,"startsAt":"2023-11-14T22:13:20.5Z","flapping":6,"#,
-            r#""top":[{"pid":7,"name":"make","cpu":1.5,"memory":1048576}],"actions":["a: exit 0 after 1.0 s"]}"#
+            r#""top":[{"pid":7,"name":"make","cpu":1.5,"memory":1048576}],"actions":["a: exit 0 after 1.0 s"],"#,
+            r#""check":{"state":"critical","summary":"99% used"}}"#
         );
         assert!(text.lines().next().unwrap().ends_with(expected), "{text}");
     }

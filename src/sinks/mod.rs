@@ -83,7 +83,7 @@ pub use msteams::MsTeamsConfig;
 pub use msteamsv2::MsTeamsV2Config;
 #[cfg(test)]
 pub use notification::tests::example;
-pub use notification::{Details, Fingerprint, Notification, NotifiedAlert, Status};
+pub use notification::{CheckSaid, Details, Fingerprint, Notification, NotifiedAlert, Status};
 pub use ntfy::NtfyConfig;
 pub use opsgenie::OpsgenieConfig;
 pub use pagerduty::PagerdutyConfig;

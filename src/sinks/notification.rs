@@ -64,6 +64,18 @@ pub struct Details {
     /// What has been done about it, a line each: `restart-nginx: exit 0 after 1.2 s`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub actions: Vec<String>,
+    /// What the check that it is about said last, as it was when the notification became due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckSaid>,
+}
+
+/// How a check stands, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CheckSaid {
+    /// `ok`, `warning`, `critical` or `unknown`.
+    pub state: String,
+    /// One line, of any content.
+    pub summary: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::notification::{Notification, NotifiedAlert, as_map};
+use super::notification::{CheckSaid, Notification, NotifiedAlert, as_map};
 use crate::model::{Labels, Timestamp};
 
 /// Go's zero time: the end of an alert that fires.
@@ -47,6 +47,9 @@ struct MessageAlert<'a> {
     /// Ours: what has been done about it; those who have no actions get Alertmanager's bytes.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     actions: &'a [String],
+    /// Ours: what the check that it is about said last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<&'a CheckSaid>,
 }
 
 /// The message, with a line feed at its end. At most `max_alerts` alerts are in it (0: all); how many are not, it says.
@@ -86,6 +89,7 @@ fn message_alert(alert: &NotifiedAlert) -> MessageAlert<'_> {
         generator_url: &alert.generator_url,
         fingerprint: alert.fingerprint().to_string(),
         actions: &alert.details.actions,
+        check: alert.details.check.as_ref(),
     }
 }
 
@@ -152,12 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_done_about_an_alert_is_said_of_it_and_of_no_other() {
+    fn what_was_done_about_an_alert_and_what_its_check_said_is_said_of_it_and_of_no_other() {
         let mut n = example();
         n.alerts[0].details.actions = vec!["restart-nginx: exit 0 after 1.2 s".to_string()];
+        n.alerts[0].details.check = Some(CheckSaid { state: "critical".to_string(), summary: "a<b".to_string() });
         let json: serde_json::Value = serde_json::from_slice(&webhook_version_4(&n, 0)).unwrap();
         assert_eq!(json["alerts"][0]["actions"], serde_json::json!(["restart-nginx: exit 0 after 1.2 s"]));
-        assert!(json["alerts"][1].get("actions").is_none());
+        assert_eq!(json["alerts"][0]["check"], serde_json::json!({"state": "critical", "summary": "a<b"}));
+        assert!(["actions", "check"].iter().all(|key| json["alerts"][1].get(key).is_none()));
     }
 
     #[test]

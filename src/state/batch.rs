@@ -21,13 +21,15 @@ pub enum Table {
     DeadLetters,
     /// What was decided about actions and what came of it, by number.
     Actions,
+    /// How far checks have read log files, by the check's name.
+    LogPositions,
     /// The store's own: its format, its identity, counters.
     Meta,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Table; 9] = [
+    pub const ALL: [Table; 10] = [
         Table::AlertStates,
         Table::Alerts,
         Table::Queue,
@@ -36,6 +38,7 @@ impl Table {
         Table::Flapping,
         Table::DeadLetters,
         Table::Actions,
+        Table::LogPositions,
         Table::Meta,
     ];
 
@@ -50,6 +53,7 @@ impl Table {
             Table::Flapping => "flapping",
             Table::DeadLetters => "dead_letters",
             Table::Actions => "actions",
+            Table::LogPositions => "log_positions",
             Table::Meta => "meta",
         }
     }

@@ -184,6 +184,7 @@ impl Core {
             let known = alerts.iter().filter_map(|fingerprint| Some(&self.alerts.get(fingerprint)?.alert));
             let sent = known.filter(|alert| recipient.send_resolved || alert.status() == Status::Firing);
             let mut sent: Vec<NotifiedAlert> = sent.cloned().collect();
+            sent.iter_mut().for_each(|alert| alert.details.check = self.plan.checks.of(alert));
             if sent.is_empty() {
                 // All is resolved, and this target does not want to know.
                 self.log.forget(&lane, &mut actions.batch);

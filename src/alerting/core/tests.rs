@@ -1,5 +1,6 @@
 //! The core with a store in memory and sinks that answer as they are told to.
 
+mod checks;
 mod flapping;
 mod given_up;
 mod group;

@@ -90,7 +90,9 @@ impl Lost {
     fn is(&self, path: &Path, id: Id, file: &File) -> bool {
         // Of which nothing has been read, that begins with anything.
         let is_like = || !self.print.is_empty() && (self.print.is_telling() || is_successor(&self.path, path));
-        (id == self.id || is_like()) && self.print.fits(file)
+        // After a reboot a device may have another number.
+        let is_it = id == self.id || id.inode == self.id.inode && path == self.path;
+        (is_it || is_like()) && self.print.fits(file)
     }
 }
 

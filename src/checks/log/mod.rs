@@ -11,8 +11,9 @@
 //! | `watchfire_check_log_files` | gauge: files that are followed | |
 //!
 //! A line is looked at once it is complete. How a file is told from its successors stands in `follow.rs`; how lines are
-//! cut out of it, within a bound for each run, in `read.rs`. Counters count from the start of the agent; where reading
-//! goes on can be kept over restarts ([`Place`]).
+//! cut out of it, within a bound for each run, in `read.rs`. Counters count from the start of the agent, or a change of the
+//! check; reading goes on where it was, as kept in a [`Place`]. A check that is changed goes on in those files that it is
+//! still about.
 
 mod config;
 mod count;
@@ -27,7 +28,7 @@ use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
 
 pub use config::{LogConfig, LogPaths, LogPattern, Start, Trigger, Triggers};
-pub use positions::{Place, Position, Positions};
+pub use positions::{Earlier, Place, Position, Positions};
 
 use self::count::Counter;
 use self::follow::{Files, Followed, Wanted};
@@ -74,8 +75,10 @@ struct LogState {
     counters: Vec<Counter>,
     read: Progress,
     kept: Vec<Position>,
-    /// Whether what was kept has been looked for.
+    /// Whether there has been a run.
     has_begun: bool,
+    /// Whether what was kept is still to be told.
+    awaits: bool,
 }
 
 impl LogCheck {
@@ -87,6 +90,7 @@ impl LogCheck {
             read: Progress::default(),
             kept: Vec::new(),
             has_begun: false,
+            awaits: place.is_some(),
         };
         LogCheck {
             config: config.clone(),
@@ -113,11 +117,11 @@ impl LogCheck {
     fn run(&self, state: &mut LogState, out: &mut Families) -> Verdict {
         let mut findings = Findings::default();
         let is_first = !std::mem::replace(&mut state.has_begun, true);
-        if is_first && let Some(kept) = self.place.as_ref().and_then(|place| place.load()) {
-            state.files.restore(kept);
-        }
         let now = Instant::now();
         let paths = self.paths(&mut findings);
+        if state.awaits {
+            self.resume(state, &paths);
+        }
         state.files.refresh(&paths, now, &mut |path, error| {
             findings.add(State::Unknown, || format!("cannot read {}: {error}", self.shown(path)));
         });
@@ -134,13 +138,29 @@ impl LogCheck {
         findings.verdict(|| describe(state, progress, is_first))
     }
 
+    /// Goes on where it was before, as soon as that can be told. What has been read until then is read again: of two
+    /// harms, to miss the lines that came while nobody looked is the greater.
+    fn resume(&self, state: &mut LogState, paths: &[Wanted]) {
+        let earlier = self.place.as_ref().map_or(Earlier::Nothing, |place| place.load());
+        state.awaits = earlier == Earlier::Unknown;
+        let Earlier::At(mut kept) = earlier else { return };
+        if kept.of != self.config.path.0 {
+            // What the check is no longer about must not be read to its end, as what was moved away is.
+            let is_there = |path: &Path| paths.binary_search_by(|wanted| wanted.path.as_path().cmp(path)).is_ok();
+            kept.files.retain(|position| is_there(Path::new(&position.path)));
+        }
+        state.files = Files::new(self.config.start, self.config.max_files);
+        state.files.restore(kept);
+        state.kept.clear();
+    }
+
     /// Keeps where reading goes on, where that has moved.
     fn keep(&self, state: &mut LogState) {
         let Some(place) = &self.place else { return };
         let files = state.files.positions();
         if files != state.kept {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let positions = Positions { saved_at: since.as_secs(), files };
+            let positions = Positions { saved_at: since.as_secs(), of: self.config.path.0.clone(), files };
             place.save(&positions);
             state.kept = positions.files;
         }

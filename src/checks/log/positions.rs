@@ -9,6 +9,8 @@ use super::print::Print;
 pub struct Positions {
     /// When they were kept, in seconds since 1970: a file that was made later is new.
     pub saved_at: u64,
+    /// The paths and patterns that the check was about.
+    pub of: Vec<String>,
     pub files: Vec<Position>,
 }
 
@@ -25,10 +27,19 @@ pub struct Position {
     pub print: Print,
 }
 
+/// What was kept before a check began.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Earlier {
+    /// It cannot be told yet: it lies where nothing can be read just now.
+    Unknown,
+    Nothing,
+    At(Positions),
+}
+
 /// Keeps the positions of a check while the agent does not run.
 pub trait Place: Send + Sync {
-    /// What was kept last; asked once, before the first run.
-    fn load(&self) -> Option<Positions>;
+    /// What was kept last; asked before the first run, and before each further one as long as that cannot be told.
+    fn load(&self) -> Earlier;
 
     /// Keeps these; called at the end of each run that has moved them. What is not kept is read again after a restart.
     fn save(&self, positions: &Positions);

@@ -19,7 +19,7 @@ use super::super::silence::user;
 use super::super::{EXIT_INVALID, LogFormat, LogLevel, logging};
 use super::{Invalid, label_set, labels, load};
 use crate::agent::{OfAlerts, instance_name};
-use crate::alerting::{Options, Trial, Tried};
+use crate::alerting::{ChecksSaid, Options, Trial, Tried};
 use crate::chart::Drawer;
 use crate::config::Config;
 use crate::history::{History, HistoryLimits};
@@ -111,6 +111,7 @@ impl NotifyFlags {
             charts: Some(Arc::new(OfAlerts(Arc::new(drawer())))),
             // A test mends nothing.
             actions: Vec::new(),
+            checks: ChecksSaid::default(),
         };
         let trial = Arc::new(Trial::new(&config.file.alerting, options, pool.clone()));
         let receivers = self.receivers(trial.receivers())?;

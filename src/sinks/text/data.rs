@@ -22,10 +22,11 @@
 //! | `.ChartURL` | a link to a picture of the expression over the last hour; empty for an alert that came from elsewhere |
 //! | `.Flapping` | how often it began to fire of late, where that is too often; else nil |
 //! | `.Actions` | what has been done about it, a line each: `restart-nginx: exit 0 after 1.2 s` |
+//! | `.Check` | the check that it is about and what that said last, with `Name`, `State`, `Summary`; else nil |
 
 use crate::model::{Labels, Timestamp};
 use crate::sinks::payload::quote_meta;
-use crate::sinks::{Details, Notification, NotifiedAlert, TopProcess};
+use crate::sinks::{CheckSaid, Details, Notification, NotifiedAlert, TopProcess};
 use crate::template::Value;
 use crate::template::alertmanager::{alerts, kv, time, zero_time};
 
@@ -98,6 +99,18 @@ fn alert(alert: &NotifiedAlert, of: &Notification) -> Value {
             ("Top", Value::List(alert.details.top.iter().map(process).collect())),
             ("Flapping", alert.details.flapping.map_or(Value::Nil, |n| Value::Int(n.into()))),
             ("Actions", Value::List(alert.details.actions.iter().map(|line| line.as_str().into()).collect())),
+            ("Check", alert.details.check.as_ref().map_or(Value::Nil, |said| check(said, alert))),
+        ],
+    )
+}
+
+fn check(said: &CheckSaid, alert: &NotifiedAlert) -> Value {
+    Value::structure(
+        "template.Check",
+        vec![
+            ("Name", alert.labels.get("check").into()),
+            ("State", said.state.as_str().into()),
+            ("Summary", said.summary.as_str().into()),
         ],
     )
 }

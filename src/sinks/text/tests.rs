@@ -1,6 +1,6 @@
 use super::*;
 use crate::sinks::notification::tests::example;
-use crate::sinks::{Details, TopProcess};
+use crate::sinks::{CheckSaid, Details, TopProcess};
 
 fn fill(text: &str, n: &Notification) -> String {
     let texts = Texts::default();
@@ -17,9 +17,46 @@ fn woken() -> Notification {
             top: vec![TopProcess { pid: 812, name: "mysqld".into(), cpu: 1.25, memory: 1_610_612_736 }],
             flapping: Some(7),
             actions: vec!["restart-nginx: exit 0 after 1.2 s".into()],
+            check: None,
         };
     }
     n
+}
+
+/// The same of a check, which has said something that could be taken for markup.
+fn woken_by_a_check() -> Notification {
+    let mut n = woken();
+    for alert in &mut n.alerts {
+        alert.labels = crate::model::Labels::from_pairs([("alertname", "CheckFailing"), ("check", "disk")]);
+        let summary = "<b>/</b> & <https://x|y> 99% used".into();
+        alert.details.check = Some(CheckSaid { state: "critical".into(), summary });
+    }
+    n
+}
+
+#[test]
+fn what_a_check_said_is_told_as_text_by_all_that_tell_of_alerts() {
+    let texts = Texts::default();
+    let n = woken_by_a_check();
+    let said = "disk: critical - <b>/</b> & <https://x|y> 99% used";
+    for list in ["__text_alert_list", "__text_alert_list_slack"] {
+        let list = fill(&format!("{{{{ template {list:?} .Alerts.Firing }}}}"), &n);
+        assert!(list.lines().any(|line| line == format!("Check {said}")), "{list}");
+    }
+    let list = fill("{{ template \"__text_alert_list_markdown\" .Alerts.Firing }}", &n);
+    assert!(list.lines().any(|line| line == format!("- Check {said}")), "{list}");
+    let line = fill("{{ template \"syslog.default.message\" . }}", &n);
+    assert!(line.contains(&format!("; {said}; restart-nginx")), "{line}");
+    for (name, start) in [
+        ("telegram.default.message", "Check disk: critical - "),
+        ("matrix.default.html", "<li>Check disk: critical - "),
+        ("email.default.html", "disk: <strong>critical</strong> - "),
+    ] {
+        let html = texts.html(&Text::new(format!("{{{{ template {name:?} . }}}}")), &texts.data(&n)).unwrap();
+        let escaped = "&lt;b&gt;/&lt;/b&gt; &amp; &lt;https://x|y&gt; 99% used";
+        assert!(html.contains(&format!("{start}{escaped}")) && !html.contains("<https"), "{name}: {html}");
+    }
+    assert_eq!(fill("{{ (index .Alerts 0).Check.Name }} {{ (index .Alerts 0).Check.State }}", &n), "disk critical");
 }
 
 #[test]
@@ -128,7 +165,7 @@ fn every_name_of_alertmanager_is_there_and_works_for_one_alert_and_for_many() {
         (alert.labels, alert.annotations) = (crate::model::Labels::empty(), crate::model::Labels::empty());
         (alert.details, alert.value, alert.expr) = (Details::default(), f64::NAN, String::new());
     }
-    for n in [woken(), example(), many, bare] {
+    for n in [woken(), woken_by_a_check(), example(), many, bare] {
         let data = texts.data(&n);
         for name in NAMES.iter().chain(&OWN).filter(|name| !name.starts_with("__text_alert_list")) {
             let text = Text::new(format!("{{{{ template {name:?} . }}}}"));

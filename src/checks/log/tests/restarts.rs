@@ -7,14 +7,24 @@ use super::*;
 pub struct Memory {
     kept: Mutex<Option<String>>,
     saved: Mutex<u32>,
+    /// Whether nothing can be read just now.
+    is_away: Mutex<bool>,
 }
 
 impl Place for Memory {
-    fn load(&self) -> Option<Positions> {
-        serde_json::from_str(self.kept.lock().unwrap().as_ref()?).ok()
+    fn load(&self) -> Earlier {
+        if *self.is_away.lock().unwrap() {
+            return Earlier::Unknown;
+        }
+        let kept = self.kept.lock().unwrap();
+        let read = kept.as_ref().and_then(|text| serde_json::from_str(text).ok());
+        read.map_or(Earlier::Nothing, Earlier::At)
     }
 
     fn save(&self, positions: &Positions) {
+        if *self.is_away.lock().unwrap() {
+            return;
+        }
         *self.kept.lock().unwrap() = Some(serde_json::to_string(positions).unwrap());
         *self.saved.lock().unwrap() += 1;
     }
@@ -102,6 +112,51 @@ fn a_file_that_the_check_was_not_about_before_is_begun_at_its_end() {
     assert_eq!(world.lines(), 0);
     world.append("b.log", "4\n");
     assert_eq!(world.lines(), 1);
+}
+
+#[test]
+fn a_check_that_was_changed_goes_on_in_the_files_that_it_is_still_about() {
+    let memory = Arc::new(Memory::default());
+    let both = format!("path: [/a.log, /b.log], {ANY}");
+    let world = World::unseen(&[("a.log", "old\n"), ("b.log", "old\n")], &both).restarted(&both, &memory);
+    world.said();
+    world.append("a.log", "1\n");
+    world.append("b.log", "1\n2\n");
+    let world = world.restarted("path: '/a*.log', patterns: [{name: other, match: x}]", &memory);
+    assert_eq!(world.lines(), 1, "those of the other are none of its business");
+    world.append("b.log", "3\n");
+    assert_eq!(world.lines(), 1);
+}
+
+#[test]
+fn what_can_be_told_late_is_gone_on_from_then() {
+    let (world, memory) = stopped(&keys());
+    world.append("a.log", "while nobody looked\n");
+    *memory.is_away.lock().unwrap() = true;
+    let world = world.restarted(&keys(), &memory);
+    assert_eq!(world.lines(), 0);
+    world.append("a.log", "meanwhile\n");
+    assert_eq!(world.lines(), 1);
+    *memory.is_away.lock().unwrap() = false;
+    assert_eq!(world.lines(), 1 + 2, "one again, and the one that was missed");
+    world.append("a.log", "x\n");
+    assert_eq!(world.lines(), 4);
+    assert_eq!(world.restarted(&keys(), &memory).lines(), 0);
+}
+
+#[test]
+fn an_empty_log_is_known_again_on_a_device_of_another_number() {
+    let memory = Arc::new(Memory::default());
+    let world = World::unseen(&[("a.log", "")], &keys()).restarted(&keys(), &memory);
+    world.said();
+    let kept = memory.kept.lock().unwrap().clone().unwrap();
+    let mut positions: Positions = serde_json::from_str(&kept).unwrap();
+    // As of a file that has been there for long.
+    positions.saved_at += 86_400;
+    positions.files[0].device += 1;
+    memory.save(&positions);
+    world.append("a.log", "1\n");
+    assert_eq!(world.restarted(&keys(), &memory).lines(), 1);
 }
 
 #[test]
