@@ -57,6 +57,7 @@ mod spawner;
 mod stream;
 mod supervisor;
 mod table;
+mod tail;
 mod task;
 mod threads;
 mod timekeeper;
@@ -73,11 +74,11 @@ pub use latest::{Latest, Run};
 pub use limits::{IoPriority, Limits};
 pub use outcome::{Outcome, Output, StartError, StartStep, Status, Usage};
 pub use schedule::{RunError, Schedule, ScheduleError};
-pub use stream::{Stream, Tick};
+pub use stream::{Next, Stream, Tick};
 pub use supervisor::{Pool, Queued, SubmitError};
 pub use task::{Answer, Class, Lane, Task};
 pub use threads::Running;
-pub use view::{EndedView, LogView, QueuedView, RunView, RunningView, ScheduledView, StreamView, View};
+pub use view::{EndedView, LogView, QueuedView, RunView, RunningView, SaidView, ScheduledView, StreamView, View};
 
 #[cfg(test)]
 mod tests;

@@ -38,7 +38,7 @@ async fn a_stream_that_ends_is_started_again_and_each_end_is_told() {
         stream(sh("echo 'a 1'; echo 'b 2'; echo '# EOF'; echo failed >&2; exit 3").id("s"), Framing::Blocks);
     let ends = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&ends);
-    let stream = stream.on_end(move |outcome| kept.lock().unwrap().push(outcome.status.to_string()));
+    let stream = stream.on_end(move |outcome, _| kept.lock().unwrap().push(outcome.status.to_string()));
     pool.stream(stream).unwrap();
     until("it has run three times", || ends.lock().unwrap().len() >= 3).await;
     pool.shutdown(Queued::Cancel, Duration::ZERO).await;
