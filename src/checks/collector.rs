@@ -12,7 +12,7 @@
 //! | what the checks find | | |
 //!
 //! What a check has found is served until its next run, and no longer when that is long overdue. It is there only when
-//! there are checks.
+//! there are checks. A stream's runs are its results, which take no time, and the ends of its command.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ const OWN: [Own; 8] = [
     Own {
         name: "watchfire_check_duration_seconds",
         help: "How long the check's last run took.",
-        value: |standing| last(standing, |run| Some(seconds(run.ran))),
+        value: |standing| last(standing, |run| run.ran.map(seconds)),
     },
     Own {
         name: "watchfire_check_last_run_timestamp_seconds",
@@ -69,7 +69,7 @@ const OWN: [Own; 8] = [
     Own {
         name: "watchfire_check_cpu_seconds",
         help: "CPU time that the last run of the check's command has used.",
-        value: |standing| command(standing, |used| Some(seconds(used.cpu))),
+        value: |standing| command(standing, |used| used.cpu.map(seconds)),
     },
     Own {
         name: "watchfire_check_max_rss_bytes",
@@ -219,7 +219,8 @@ mod tests {
             let mut families = Families::new(self.board.all()[check].labels.clone());
             find(&mut families);
             let (ended, verdict) = (Ended::With(state), Verdict::new(state, ""));
-            self.board.record(ticket, Report { ended, verdict, ran: Duration::from_millis(250), command, families });
+            let ran = Some(Duration::from_millis(250));
+            self.board.record(ticket, Report { ended, verdict, ran, command, families });
         }
 
         fn section(&mut self) -> Arc<Section> {
@@ -243,7 +244,7 @@ mod tests {
         assert_eq!(setup.lines("watchfire_check_interval"), [of("interval_seconds", "60")]);
         assert_eq!(setup.lines("watchfire_check_state"), [""; 0]);
 
-        let used = CommandUse { exit_code: Some(1), cpu: Duration::from_micros(1500), max_rss: Some(4096) };
+        let used = CommandUse { exit_code: Some(1), cpu: Some(Duration::from_micros(1500)), max_rss: Some(4096) };
         setup.ran(0, State::Warning, Some(used), |out| out.gauge("free_bytes", "Free.", &[("mount", "/")], 7.0));
         assert_eq!(setup.lines("watchfire_check_state"), [of("state", "1")]);
         assert_eq!(setup.lines("watchfire_check_success"), [of("success", "0")]);

@@ -87,12 +87,13 @@ impl Ready {
         })
     }
 
-    fn command(&self) -> Task {
+    /// The command, with all that shapes it.
+    pub(super) fn command(&self) -> Task {
         let config = &self.check.config;
         let mut task = Task::command(&config.command)
             .name(&config.name)
             .timeout(config.timeout)
-            .output_limit(usize::try_from(config.output_limit.0).unwrap_or(usize::MAX))
+            .output_limit(self.output_limit())
             .limits(config.limits.limits());
         for (name, value) in &config.env {
             task = task.env(name, value.expose());
@@ -101,6 +102,11 @@ impl Ready {
             Some(directory) => task.current_dir(directory),
             None => task,
         }
+    }
+
+    /// Bytes.
+    pub(super) fn output_limit(&self) -> usize {
+        usize::try_from(self.check.config.output_limit.0).unwrap_or(usize::MAX)
     }
 
     async fn probe(self: Arc<Self>, probe: Arc<dyn Probe>, slot: Slot) -> Answer {
@@ -133,17 +139,22 @@ impl Ready {
             }
             (status, ..) => (Ended::Failed, Verdict::unknown(status.to_string()), nothing()),
         };
-        let command = is_command.then(|| CommandUse {
-            exit_code: if let Status::Exited(code) = outcome.status { Some(code) } else { None },
-            cpu: outcome.usage.user + outcome.usage.system,
-            max_rss: outcome.usage.max_rss,
-        });
-        Some(Report { ended, verdict, ran: outcome.ran, command, families })
+        let command = is_command.then(|| used(outcome));
+        Some(Report { ended, verdict, ran: Some(outcome.ran), command, families })
+    }
+}
+
+/// What a command has used that has ended.
+pub(super) fn used(outcome: &Outcome) -> CommandUse {
+    CommandUse {
+        exit_code: if let Status::Exited(code) = outcome.status { Some(code) } else { None },
+        cpu: Some(outcome.usage.user + outcome.usage.system),
+        max_rss: outcome.usage.max_rss,
     }
 }
 
 /// A verdict with what was found; to have found too much is worth a warning.
-fn with(mut verdict: Verdict, families: Families) -> (Ended, Verdict, Families) {
+pub(super) fn with(mut verdict: Verdict, families: Families) -> (Ended, Verdict, Families) {
     let dropped = families.dropped();
     if dropped > 0 {
         verdict.summary = format!("{} ({dropped} samples too many are left out)", verdict.summary);

@@ -79,6 +79,15 @@ fn rank(check: &Value) -> usize {
     }
 }
 
+/// How long the last run took; of a stream, that it stays.
+fn took(check: &Value) -> String {
+    match &check["last_run"] {
+        _ if check["stream"] == true => "stays".to_string(),
+        Value::Null => String::new(),
+        last => seconds(&last["ran"]),
+    }
+}
+
 fn shown(mut checks: Vec<Value>, now: Timestamp, width: Option<usize>) -> String {
     // Those that stand alike stay in the order of the configuration.
     checks.sort_by_key(rank);
@@ -93,7 +102,7 @@ fn shown(mut checks: Vec<Value>, now: Timestamp, width: Option<usize>) -> String
             format!("{}{late}", text(&check["state"])),
             Age(time(&check["since"]), now).to_string(),
             if last.is_null() { "never".to_string() } else { format!("{} ago", Age(time(&last["ended"]), now)) },
-            if last.is_null() { String::new() } else { seconds(&last["ran"]) },
+            took(check),
             text(&last["summary"]),
         ]);
     }

@@ -196,7 +196,10 @@ impl Pool {
     /// this id (or `#` and a number).
     pub fn restart(&self, id: &str) -> bool {
         let state = self.shared.state();
-        let of_id = state.streams.values().filter(|stream| is(stream.ticket, stream.id.as_ref(), id) && !stream.control.is_cancelled());
+        let of_id = state
+            .streams
+            .values()
+            .filter(|stream| is(stream.ticket, stream.id.as_ref(), id) && !stream.control.is_cancelled());
         of_id.filter(|stream| stream.wishes.send(Wish::Restart).is_ok()).count() > 0
     }
 }
@@ -247,12 +250,12 @@ impl Drop for Kept {
 
 /// Runs a stream again and again.
 async fn keep(mut kept: Kept, command: Arc<Command>, mut stream: Stream, bounds: Bounds) {
+    // Also when it is cancelled meanwhile: who waits for this one waits for those too.
     for other in std::mem::take(&mut stream.task.after) {
-        tokio::select! {
-            biased;
-            () = kept.control.cancelled() => return,
-            _ = other.control.ended() => {}
-        }
+        other.control.ended().await;
+    }
+    if kept.control.is_cancelled() {
+        return;
     }
     let mut failures = 0;
     loop {
