@@ -163,3 +163,43 @@ fn what_is_wrong_with_checks_is_said_at_the_start_with_its_place() {
     assert!(said.contains("watchfire.yaml:2:22: format is missing"), "{said}");
     assert!(said.contains("watchfire.yaml:3:10: the check"), "{said}");
 }
+
+#[test]
+fn commands_that_stay_are_heard_or_asked_and_started_again_when_they_end_and_end_with_the_agent() {
+    let speaks = "#!/bin/sh\necho $$ > speaks.pid\necho \"going down\" >&2\nn=0\n\
+                  while :; do n=$((n + 1)); echo \"gpu,card=0 temp=40,said=$n\"; sleep 0.2; done\n";
+    let asked = "#!/bin/sh\necho $$ > asked.pid\nn=0\nwhile read -r line; do n=$((n + 1)); echo \"asked value=$n\"; done\n";
+    let setup = Setup::new(
+        "checks:\n\
+         - {name: gpu, command: [./speaks.sh], directory: ., format: influx, interval: 1s, stream: {restart_delay: 3s}}\n\
+         - {name: asked, command: [./asked.sh], directory: ., format: influx, interval: 1s, stream: {signal: stdin}}\n",
+    );
+    for (name, script) in [("speaks.sh", speaks), ("asked.sh", asked)] {
+        setup.write(name, script);
+        fs::set_permissions(setup.path(name), fs::Permissions::from_mode(0o755)).expect("it may be executed");
+    }
+    let pid = |name: &str| -> i32 {
+        eventually("it has begun", SOON, || fs::read_to_string(setup.path(name)).ok()?.trim().parse().ok())
+    };
+    let agent = setup.start();
+    assert_eq!((state(&agent, "gpu"), state(&agent, "asked")), (0.0, 0.0), "{}", agent.log());
+    let card = [("check", "gpu"), ("card", "0")];
+    assert_eq!(agent.wait_for("gpu_temp", &card, |_| true), 40.0);
+    agent.wait_for("gpu_said", &card, |said| said >= 5.0);
+    agent.wait_for("asked", &[("check", "asked")], |asked| asked >= 3.0);
+
+    let first = pid("speaks.pid");
+    rustix::process::kill_process(rustix::process::Pid::from_raw(first).expect("a pid"), Signal::KILL).expect("it runs");
+    agent.wait_for("watchfire_check_state", &[("check", "gpu")], |state| state == 2.0);
+    assert_eq!(agent.metrics().value("gpu_temp", &card), None, "it says nothing of now");
+    agent.wait_for_log("ended: was killed by SIGKILL: going down; started again in 3s");
+    agent.wait_for("watchfire_check_state", &[("check", "gpu")], |state| state == 0.0);
+    agent.wait_for("gpu_said", &card, |said| said >= 1.0);
+    let (second, other) = (pid("speaks.pid"), pid("asked.pid"));
+    assert_ne!(first, second);
+
+    agent.terminate(SOON);
+    for pid in [second, other] {
+        assert!(!fs::exists(format!("/proc/{pid}")).unwrap_or(true), "{pid} has outlived the agent");
+    }
+}

@@ -143,6 +143,15 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_took_no_time_but_stays() {
+        let last = json!({"ended": "1970-01-01T00:01:00.000Z", "summary": "3 samples"});
+        let mut gpu = check("gpu", "ok", false, last);
+        gpu["stream"] = json!(true);
+        let said = shown(vec![gpu], Timestamp::from_millis(70_000), None);
+        assert!(said.ends_with("gpu    ok     1m 0s   10s ago  stays  3 samples\n"), "{said}");
+    }
+
+    #[test]
     fn what_is_not_told_is_said_to_be_so() {
         let last = json!({"ended": "1970-01-01T00:01:00.000Z", "ran": 0.0123});
         let said = shown(vec![check("web", "ok", false, last)], Timestamp::from_millis(70_000), None);

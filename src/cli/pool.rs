@@ -242,27 +242,24 @@ fn logs(task: &Value, now: Timestamp) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(said, "{id} runs for {}", Age(time(&task["started"]), now));
     }
-    let mut streams = false;
-    for stream in task["streams"].as_array().into_iter().flatten() {
-        streams = true;
+    let streams: Vec<&Value> = task["streams"].as_array().into_iter().flatten().collect();
+    for stream in &streams {
         // Writing to a string does not fail.
         let _ = writeln!(said, "{id} {}", stays(stream, now));
     }
     outputs(&mut said, &task["said"], true);
     let last = &task["last"];
-    if last.is_null() && streams {
-        return said;
+    let is_withheld = streams.iter().any(|stream| stream["state"] == "runs") && task["said"].is_null();
+    match (last.is_null(), streams.is_empty()) {
+        (true, true) => return format!("{said}{id} has not ended yet\n"),
+        (true, false) => {}
+        (false, is_over) => {
+            said += if is_over { "" } else { "\nits last end:\n" };
+            said += &ended(&id, last, now);
+            outputs(&mut said, last, !is_over);
+        }
     }
-    if streams {
-        said += "\nits last end:\n";
-    }
-    if last.is_null() {
-        said += &format!("{id} has not ended yet\n");
-        return said;
-    }
-    said += &ended(&id, last, now);
-    outputs(&mut said, last, streams);
-    if last["stdout"].is_null() {
+    if is_withheld || (last.is_object() && last["stdout"].is_null()) {
         said += "\nWhat it wrote is told on the host itself, or to who has credentials (--http.config.file).\n";
     }
     let before = task["before"].as_array().filter(|before| !before.is_empty());
@@ -385,6 +382,8 @@ mod tests {
         let mut task = json!({"id": "check:gpu", "streams": [runs], "said": said, "last": null});
         let shown = "check:gpu stays, for 10s\n\nstdout, its end:\ngpu t=1\n";
         assert_eq!(logs(&task, now), shown);
+        let withheld = json!({"id": "check:gpu", "streams": [runs], "last": null});
+        assert!(logs(&withheld, now).contains("--http.config.file"));
         let mut last = run(false, "exited with code 1");
         last["stdout"] = json!("");
         last["stderr"] = json!("no driver\n");
