@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
 use common::{Agent, SOON, Setup, eventually, free_port, plugin};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Answers every request with a short page, as long as the test runs.
 fn http_server() -> u16 {
@@ -168,7 +169,8 @@ fn what_is_wrong_with_checks_is_said_at_the_start_with_its_place() {
 fn commands_that_stay_are_heard_or_asked_and_started_again_when_they_end_and_end_with_the_agent() {
     let speaks = "#!/bin/sh\necho $$ > speaks.pid\necho \"going down\" >&2\nn=0\n\
                   while :; do n=$((n + 1)); echo \"gpu,card=0 temp=40,said=$n\"; sleep 0.2; done\n";
-    let asked = "#!/bin/sh\necho $$ > asked.pid\nn=0\nwhile read -r line; do n=$((n + 1)); echo \"asked value=$n\"; done\n";
+    let asked =
+        "#!/bin/sh\necho $$ > asked.pid\nn=0\nwhile read -r line; do n=$((n + 1)); echo \"asked value=$n\"; done\n";
     let setup = Setup::new(
         "checks:\n\
          - {name: gpu, command: [./speaks.sh], directory: ., format: influx, interval: 1s, stream: {restart_delay: 3s}}\n\
@@ -189,7 +191,7 @@ fn commands_that_stay_are_heard_or_asked_and_started_again_when_they_end_and_end
     agent.wait_for("asked", &[("check", "asked")], |asked| asked >= 3.0);
 
     let first = pid("speaks.pid");
-    rustix::process::kill_process(rustix::process::Pid::from_raw(first).expect("a pid"), Signal::KILL).expect("it runs");
+    kill_process(Pid::from_raw(first).expect("a pid"), Signal::KILL).expect("it runs");
     agent.wait_for("watchfire_check_state", &[("check", "gpu")], |state| state == 2.0);
     assert_eq!(agent.metrics().value("gpu_temp", &card), None, "it says nothing of now");
     agent.wait_for_log("ended: was killed by SIGKILL: going down; started again in 3s");

@@ -93,7 +93,7 @@ impl Ready {
         let mut task = Task::command(&config.command)
             .name(&config.name)
             .timeout(config.timeout)
-            .output_limit(self.output_limit())
+            .output_limit(usize::try_from(config.output_limit.0).unwrap_or(usize::MAX))
             .limits(config.limits.limits());
         for (name, value) in &config.env {
             task = task.env(name, value.expose());
@@ -102,11 +102,6 @@ impl Ready {
             Some(directory) => task.current_dir(directory),
             None => task,
         }
-    }
-
-    /// Bytes.
-    pub(super) fn output_limit(&self) -> usize {
-        usize::try_from(self.check.config.output_limit.0).unwrap_or(usize::MAX)
     }
 
     async fn probe(self: Arc<Self>, probe: Arc<dyn Probe>, slot: Slot) -> Answer {

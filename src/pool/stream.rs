@@ -262,7 +262,11 @@ async fn keep(mut kept: Kept, command: Arc<Command>, mut stream: Stream, bounds:
         let began = Instant::now();
         let (outcome, wish) = run(&mut kept, &command, &mut stream, &bounds).await;
         let outcome = Arc::new(outcome);
-        failures = if began.elapsed() >= WELL { 1 } else { failures + 1 };
+        failures = match wish {
+            Some(_) => 0,
+            None if began.elapsed() >= WELL => 1,
+            None => failures + 1,
+        };
         let next = match wish {
             _ if kept.control.is_cancelled() => Next::Nothing,
             None => Next::Start(stream.pauses.pause(failures)),

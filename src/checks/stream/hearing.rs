@@ -15,8 +15,6 @@ const SHOWN: usize = 80;
 /// What a command that stays says.
 pub(super) struct Hearing {
     interval: Duration,
-    /// Bytes of a line or block.
-    limit: usize,
     /// Lines or blocks since the command was started.
     count: u64,
     /// Whether a result is about to be made.
@@ -46,13 +44,13 @@ struct Points {
 }
 
 impl Hearing {
-    pub(super) fn new(format: Option<Format>, interval: Duration, limit: usize) -> Hearing {
+    pub(super) fn new(format: Option<Format>, interval: Duration) -> Hearing {
         let kind = match format {
             Some(format @ (Format::Json(_) | Format::Prometheus)) => Kind::Documents(Documents { format, last: None }),
             // No valid configuration has another.
             _ => Kind::Points(Points::default()),
         };
-        Hearing { interval, limit, count: 0, due: false, kind }
+        Hearing { interval, count: 0, due: false, kind }
     }
 
     /// How the output is divided.
@@ -66,9 +64,7 @@ impl Hearing {
     /// Takes in a line or block. Returns whether a result is to be made of it in a moment, and none is about to be.
     pub(super) fn hear(&mut self, frame: Frame<'_>, now: Instant) -> bool {
         self.count += 1;
-        // What the command was about to say when it ended; its end is told.
-        let is_torn = frame.cut && frame.bytes.len() < self.limit;
-        if is_torn || (frame.bytes.trim_ascii().is_empty() && !frame.cut) {
+        if frame.bytes.trim_ascii().is_empty() && !frame.cut {
             return false;
         }
         let is_new = match &mut self.kind {
@@ -90,7 +86,7 @@ impl Hearing {
         }
     }
 
-    /// The command has ended: what it said is of no more use.
+    /// The command has ended: what it said is of no more use, and what it was about to say comes to nothing.
     pub(super) fn clear(&mut self) {
         self.count = 0;
         match &mut self.kind {
@@ -115,9 +111,8 @@ impl Documents {
 impl Points {
     fn hear(&mut self, frame: Frame<'_>, number: u64, now: Instant) -> bool {
         if frame.cut {
-            let limit = frame.bytes.len();
-            self.trouble =
-                Some((now, Verdict::unknown(format!("line {number}: longer than {limit} bytes: raise output_limit"))));
+            let verdict = Verdict::unknown(format!("line {number}: longer than output_limit: raise it"));
+            self.trouble = Some((now, verdict));
             self.is_new = true;
             return true;
         }
@@ -156,5 +151,30 @@ impl Points {
             Some((_, verdict)) => verdict.clone(),
             None => Verdict::ok(counted(self.gathered.len())),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::checks::format::json::JsonConfig;
+    use crate::fuzz::Fuzz;
+    use crate::model::Labels;
+
+    #[test]
+    fn nothing_that_is_said_makes_it_panic() {
+        let good =
+            ["m,a=b c=1,d=\"x\" 1556813561098000000", "# TYPE a gauge\na{b=\"c\"} 1\n# EOF\n", "{\"a\": [1, null]}"];
+        Fuzz::of(&good).bytes(|bytes| {
+            for format in [Format::Influx, Format::Prometheus, Format::Json(JsonConfig::default())] {
+                let mut hearing = Hearing::new(Some(format), Duration::from_secs(1));
+                for cut in [false, true] {
+                    hearing.hear(Frame { bytes, cut }, Instant::now());
+                    hearing.result(Instant::now(), &mut Families::new(Arc::new(Labels::empty())));
+                }
+            }
+        });
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn start(
     before: Option<&Handle>,
 ) -> Result<Handle, SubmitError> {
     let (id, interval) = (task_id(&ready.check.config.name), ready.check.config.interval);
-    let hearing = Hearing::new(ready.check.format(), interval, ready.output_limit());
+    let hearing = Hearing::new(ready.check.format(), interval);
     let framing = hearing.framing();
     let task = ready.command().id(id).after(before.as_slice());
     let burst = (interval / 10).clamp(Duration::from_millis(100), Duration::from_secs(1));

@@ -135,7 +135,7 @@ fn what_has_no_meaning_for_a_stream_is_said_where_it_stands() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn points_are_gathered_and_one_that_is_wrong_is_named_and_takes_no_other_with_it() {
     let setup = Setup::new();
-    setup.set(&setup.check(ECHO, "format: influx, labels: {team: ops}, stream: {}"));
+    setup.set(&setup.check(ECHO, "format: influx, labels: {team: ops}, output_limit: 1KiB, stream: {}"));
     setup.say("# of two devices\ngpu,i=0 temp=40,load=1\n\ngpu,i=1 temp=50\n").await;
     let first = setup.is(State::Ok, "3 samples").await;
     assert!(first.contains(&"gpu_temp{i=\"0\",check=\"s\",team=\"ops\"} 40".to_string()), "{first:?}");
@@ -146,6 +146,8 @@ async fn points_are_gathered_and_one_that_is_wrong_is_named_and_takes_no_other_w
     setup.say("oops\ngpu,i=1 temp=51\n").await;
     let third = setup.is(State::Unknown, "line 6: expected a blank and fields behind \"oops\", in \"oops\"").await;
     assert!(third.iter().any(|line| line.ends_with("} 51")), "what is right counts: {third:?}");
+    setup.say(&format!("gpu,i=1 temp={}\n", "1".repeat(2000))).await;
+    setup.is(State::Unknown, "line 8: longer than output_limit").await;
     // Nothing of the first device comes any more.
     let begun = Instant::now();
     while samples(&setup.standing()).len() != 1 {
