@@ -112,8 +112,8 @@ impl Points {
     fn hear(&mut self, frame: Frame<'_>, number: u64, now: Instant) -> bool {
         if frame.cut {
             let verdict = Verdict::unknown(format!("line {number}: longer than output_limit: raise it"));
-            self.trouble = Some((now, verdict));
             self.is_new = true;
+            self.complain(verdict, now);
             return true;
         }
         let mut all = true;
@@ -135,9 +135,16 @@ impl Points {
         };
         self.is_new = true;
         if let Some(trouble) = trouble {
-            self.trouble = Some((now, trouble));
+            self.complain(trouble, now);
         }
         true
+    }
+
+    /// Something is wrong; of several things the worst counts, and the last of those.
+    fn complain(&mut self, verdict: Verdict, now: Instant) {
+        if self.trouble.as_ref().is_none_or(|(_, known)| known.state <= verdict.state) {
+            self.trouble = Some((now, verdict));
+        }
     }
 
     fn result(&mut self, interval: Duration, now: Instant, out: &mut Families) -> Option<Verdict> {

@@ -61,7 +61,7 @@ fn shown(standing: &Standing, sees_output: bool, now: Instant) -> Shown<'_> {
         late: standing.is_late(now),
         stream: standing.stream,
         interval: standing.interval.as_secs_f64(),
-        timeout: (!standing.stream).then(|| standing.timeout.as_secs_f64()),
+        timeout: (!standing.stream).then_some(standing.timeout.as_secs_f64()),
         runs: Ended::ALL.iter().map(|ended| ended.as_str()).zip(standing.runs).collect(),
         last_run: last.map(|last| Last {
             ended: last.at.to_string(),
