@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
 use common::{Agent, Receiver, SOON, Setup, eventually, free_port, plugin};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Answers every request with a short page, as long as the test runs.
 fn http_server() -> u16 {
@@ -230,4 +231,45 @@ fn an_alert_about_a_check_says_what_the_check_said() {
         alert["check"],
         serde_json::json!({"state": "critical", "summary": "DISK CRITICAL - <b>/</b> 99% used"})
     );
+}
+
+#[test]
+fn commands_that_stay_are_heard_or_asked_and_started_again_when_they_end_and_end_with_the_agent() {
+    let speaks = "#!/bin/sh\necho $$ > speaks.pid\necho \"going down\" >&2\nn=0\n\
+                  while :; do n=$((n + 1)); echo \"gpu,card=0 temp=40,said=$n\"; sleep 0.2; done\n";
+    let asked =
+        "#!/bin/sh\necho $$ > asked.pid\nn=0\nwhile read -r line; do n=$((n + 1)); echo \"asked value=$n\"; done\n";
+    let setup = Setup::new(
+        "checks:\n\
+         - {name: gpu, command: [./speaks.sh], directory: ., format: influx, interval: 1s, stream: {restart_delay: 3s}}\n\
+         - {name: asked, command: [./asked.sh], directory: ., format: influx, interval: 1s, stream: {signal: stdin}}\n",
+    );
+    for (name, script) in [("speaks.sh", speaks), ("asked.sh", asked)] {
+        setup.write(name, script);
+        fs::set_permissions(setup.path(name), fs::Permissions::from_mode(0o755)).expect("it may be executed");
+    }
+    let pid = |name: &str| -> i32 {
+        eventually("it has begun", SOON, || fs::read_to_string(setup.path(name)).ok()?.trim().parse().ok())
+    };
+    let agent = setup.start();
+    assert_eq!((state(&agent, "gpu"), state(&agent, "asked")), (0.0, 0.0), "{}", agent.log());
+    let card = [("check", "gpu"), ("card", "0")];
+    assert_eq!(agent.wait_for("gpu_temp", &card, |_| true), 40.0);
+    agent.wait_for("gpu_said", &card, |said| said >= 5.0);
+    agent.wait_for("asked", &[("check", "asked")], |asked| asked >= 3.0);
+
+    let first = pid("speaks.pid");
+    kill_process(Pid::from_raw(first).expect("a pid"), Signal::KILL).expect("it runs");
+    agent.wait_for("watchfire_check_state", &[("check", "gpu")], |state| state == 2.0);
+    assert_eq!(agent.metrics().value("gpu_temp", &card), None, "it says nothing of now");
+    agent.wait_for_log("ended: was killed by SIGKILL: going down; started again in 3s");
+    agent.wait_for("watchfire_check_state", &[("check", "gpu")], |state| state == 0.0);
+    agent.wait_for("gpu_said", &card, |said| said >= 1.0);
+    let (second, other) = (pid("speaks.pid"), pid("asked.pid"));
+    assert_ne!(first, second);
+
+    agent.terminate(SOON);
+    for pid in [second, other] {
+        assert!(!fs::exists(format!("/proc/{pid}")).unwrap_or(true), "{pid} has outlived the agent");
+    }
 }

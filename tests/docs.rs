@@ -277,7 +277,7 @@ fn the_readmes_snippets_are_valid_files() {
             other => panic!("the README shows a file that is not checked: {other}"),
         }
     }
-    assert_eq!(snippets.len(), 15, "{:?}", snippets.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    assert_eq!(snippets.len(), 16, "{:?}", snippets.iter().map(|(name, _)| name).collect::<Vec<_>>());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::exposition::families::Kept;
 use crate::model::{Labels, Timestamp, format_duration};
 
 /// A check whose last run is older than so many intervals is late: what it found then says nothing of now.
-const LATE: u32 = 3;
+pub(super) const LATE: u32 = 3;
 
 /// What became of a run: the label `result`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,22 +42,23 @@ impl Ended {
     }
 }
 
-/// What a command has used.
-#[derive(Clone, Copy, PartialEq, Debug)]
+/// What a command has used; of one that goes on, nothing is known.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
 pub struct CommandUse {
     /// `None` when it did not exit by itself.
     pub exit_code: Option<i32>,
     /// In user mode and in the kernel.
-    pub cpu: Duration,
+    pub cpu: Option<Duration>,
     /// Bytes; `None` when it is not known.
     pub max_rss: Option<u64>,
 }
 
-/// The end of a run.
+/// The end of a run, or a result of a stream.
 pub struct Report {
     pub ended: Ended,
     pub verdict: Verdict,
-    pub ran: Duration,
+    /// `None` for a stream, which goes on.
+    pub ran: Option<Duration>,
     /// Of a check that is a command.
     pub command: Option<CommandUse>,
     pub families: Families,
@@ -70,7 +71,8 @@ pub struct LastRun {
     pub at: Timestamp,
     /// Since when every run has ended in this state.
     pub since: Timestamp,
-    pub ran: Duration,
+    /// `None` for a stream, which goes on.
+    pub ran: Option<Duration>,
     pub command: Option<CommandUse>,
     ended: Instant,
     found: Vec<Kept>,
@@ -82,10 +84,12 @@ pub struct Standing {
     /// Of all its metrics; `check` is among them.
     pub labels: Arc<Labels>,
     pub interval: Duration,
-    /// How long a run may take.
+    /// How long a run may take; zero for a stream.
     pub timeout: Duration,
     /// How long a bad state stays when the runs that follow are better.
     pub keep_failing_for: Duration,
+    /// Whether its command stays: then runs are its results and its ends.
+    pub stream: bool,
     /// When it was put in force as it is now.
     pub since: Timestamp,
     /// Runs, in the order of [`Ended::ALL`].
@@ -125,6 +129,7 @@ impl Standing {
             interval,
             timeout,
             keep_failing_for: Duration::ZERO,
+            stream: false,
             since: Timestamp::now(),
             runs: [0; Ended::ALL.len()],
             last: None,
@@ -148,6 +153,11 @@ impl Standing {
                 (verdict, (!self.keep_failing_for.is_zero()).then(|| Arc::new(bad)))
             }
         }
+    }
+
+    /// The same for a check whose command stays, or not.
+    pub fn streaming(self, stream: bool) -> Standing {
+        Standing { stream, ..self }
     }
 
     /// What the last run has found, unless that is too old.
@@ -248,7 +258,7 @@ impl Board {
             *count += 1;
         }
         let (verdict, bad) = row.judge(verdict);
-        let cpu = row.cpu + command.map_or(Duration::ZERO, |used| used.cpu);
+        let cpu = row.cpu + command.and_then(|used| used.cpu).unwrap_or_default();
         let before = row.last.as_ref().map(|last| last.verdict.state);
         let same = row.last.as_ref().filter(|last| last.verdict.state == verdict.state);
         let since = same.map_or(at, |last| last.since);
@@ -299,7 +309,7 @@ mod tests {
         let mut families = Families::new(Arc::new(Labels::empty()));
         families.gauge("found", "", &[], 1.0);
         let verdict = Verdict::new(state, "so it is");
-        Report { ended: Ended::With(state), verdict, ran: Duration::from_millis(5), command: None, families }
+        Report { ended: Ended::With(state), verdict, ran: Some(Duration::from_millis(5)), command: None, families }
     }
 
     fn runs(board: &Board) -> Vec<(String, u64)> {

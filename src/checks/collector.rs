@@ -13,7 +13,7 @@
 //! | what the checks find | | |
 //!
 //! What a check has found is served until its next run, and no longer when that is long overdue. It is there only when
-//! there are checks.
+//! there are checks. A stream's runs are its results, which take no time, and the ends of its command.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ const OWN: [Own; 9] = [
         name: "watchfire_check_duration_seconds",
         kind: MetricType::Gauge,
         help: "How long the check's last run took.",
-        value: |standing| last(standing, |run| Some(seconds(run.ran))),
+        value: |standing| last(standing, |run| run.ran.map(seconds)),
     },
     Own {
         name: "watchfire_check_last_run_timestamp_seconds",
@@ -239,7 +239,8 @@ mod tests {
             let mut families = Families::new(self.board.all()[check].labels.clone());
             find(&mut families);
             let (ended, verdict) = (Ended::With(state), Verdict::new(state, ""));
-            self.board.record(ticket, Report { ended, verdict, ran: Duration::from_millis(250), command, families });
+            let ran = Some(Duration::from_millis(250));
+            self.board.record(ticket, Report { ended, verdict, ran, command, families });
         }
 
         fn section(&mut self) -> Arc<Section> {
@@ -263,7 +264,7 @@ mod tests {
         assert_eq!(setup.lines("watchfire_check_interval"), [of("interval_seconds", "60")]);
         assert_eq!(setup.lines("watchfire_check_state"), [""; 0]);
 
-        let used = CommandUse { exit_code: Some(1), cpu: Duration::from_micros(1500), max_rss: Some(4096) };
+        let used = CommandUse { exit_code: Some(1), cpu: Some(Duration::from_micros(1500)), max_rss: Some(4096) };
         setup.ran(0, State::Warning, Some(used), |out| out.gauge("free_bytes", "Free.", &[("mount", "/")], 7.0));
         assert_eq!(setup.lines("watchfire_check_state"), [of("state", "1")]);
         assert_eq!(setup.lines("watchfire_check_success"), [of("success", "0")]);

@@ -16,6 +16,7 @@ use super::limits::LimitsConfig;
 use super::local::Bytes;
 use super::log::LogConfig;
 use super::process::ProcessConfig;
+use super::stream::StreamConfig;
 use super::systemd::UnitConfig;
 use super::tcp::TcpCheck;
 use crate::model::{Labels, format_duration};
@@ -39,6 +40,8 @@ section! {
         pub format: Option<FormatName> = None,
         /// What is read of a JSON document.
         pub json: Option<JsonConfig> = None,
+        /// The command stays, and says something again and again.
+        pub stream: Option<StreamConfig> = None,
         /// A request over HTTP.
         pub http: Option<Box<HttpCheck>> = None,
         /// A connection, and what is said over it.
@@ -55,7 +58,7 @@ section! {
         pub systemd: Option<Box<UnitConfig>> = None,
         /// Log files that are followed: what stands in them.
         pub log: Option<Box<LogConfig>> = None,
-        /// How often it runs.
+        /// How often it runs; of a stream, how often a result is expected.
         pub interval: Duration = Duration::from_secs(60),
         /// How long a run may take; when not set, no longer than to the next.
         pub timeout: Duration = Duration::from_secs(10),
@@ -97,7 +100,7 @@ impl CheckConfig {
 const KINDS: [&str; 9] = ["command", "http", "tcp", "dns", "icmp", "file", "process", "systemd", "log"];
 
 /// Keys that only shape a command.
-const OF_COMMANDS: [&str; 6] = ["format", "json", "env", "directory", "output_limit", "limits"];
+const OF_COMMANDS: [&str; 7] = ["format", "json", "stream", "env", "directory", "output_limit", "limits"];
 
 fn check(check: &mut CheckConfig, node: &Node, faults: &mut Faults) {
     let at = |key: &str| node.get(key).map_or(node.at, |value| value.at);
@@ -122,6 +125,20 @@ fn check(check: &mut CheckConfig, node: &Node, faults: &mut Faults) {
     if check.interval < MIN_INTERVAL {
         faults.error(at("interval"), "shorter than 1s, the least that makes sense");
     }
+    if check.stream.is_some() {
+        // Its results are there when they come.
+        check.timeout = Duration::ZERO;
+        check_stream(check, node, faults);
+    } else {
+        check_times(check, node, faults);
+    }
+    if check.labels.has(CHECK) {
+        faults.error(at("labels"), "the label check is the check's name");
+    }
+}
+
+fn check_times(check: &mut CheckConfig, node: &Node, faults: &mut Faults) {
+    let at = |key: &str| node.get(key).map_or(node.at, |value| value.at);
     if node.get("timeout").is_none() {
         check.timeout = check.timeout.min(check.interval);
     }
@@ -136,8 +153,23 @@ fn check(check: &mut CheckConfig, node: &Node, faults: &mut Faults) {
     if check.retries > 0 && check.is_told_once() {
         faults.error(at("retries"), "what has changed since the last run is seen once: a second try would not see it");
     }
-    if check.labels.has(CHECK) {
-        faults.error(at("labels"), "the label check is the check's name");
+}
+
+/// What has no meaning for a command that does not end.
+fn check_stream(check: &CheckConfig, node: &Node, faults: &mut Faults) {
+    if let Some(timeout) = node.get("timeout") {
+        faults
+            .error(timeout.at, "a stream does not end: take timeout away; without a result for 3 intervals it is late");
+    }
+    if let Some(retries) = node.get("retries") {
+        faults.error(retries.at, "a stream is started again whenever it ends: take retries away");
+    }
+    if let (Some(name), Some(format)) = (check.format, node.get("format"))
+        && name.needs_exit_code()
+    {
+        let written = format.as_str().unwrap_or_default();
+        let text = format!("{written} needs an exit code, and a stream does not end: influx, prometheus or json");
+        faults.error(format.at, text);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::exposition::parse::Family;
 use crate::model::{Labels, MetricType};
 
 /// A run that has more samples is cut short: it is a fault of the check, and memory is shared.
-const MAX_SAMPLES: usize = 10_000;
+pub(super) const MAX_SAMPLES: usize = 10_000;
 
 /// Whether only the agent gives families of this name.
 fn is_reserved(name: &str) -> bool {

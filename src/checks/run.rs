@@ -128,7 +128,8 @@ impl Ready {
         })
     }
 
-    fn command(&self) -> Task {
+    /// The command, with all that shapes it.
+    pub(super) fn command(&self) -> Task {
         let config = &self.check.config;
         let mut task = Task::command(&config.command)
             .name(&config.name)
@@ -174,11 +175,26 @@ impl Ready {
         self.report(outcome, None).is_some_and(|report| report.ended != Ended::With(State::Ok))
     }
 
+    /// What a command has written, without what is not its to say.
+    pub(super) fn read(&self, mut verdict: Verdict, mut families: Families) -> (Ended, Verdict, Families) {
+        verdict.summary = self.masked(&verdict.summary);
+        if let Some(name) = families.drop_reserved() {
+            verdict.summary = format!("{} ({name} is a name of the agent's own: left out)", verdict.summary);
+            verdict.state = verdict.state.max(State::Warning);
+        }
+        with(verdict, families)
+    }
+
+    /// A text of a command without the secrets that it was given.
+    pub(super) fn masked(&self, text: &str) -> String {
+        Secrets::of(self.check.config.env.values().map(Secret::expose)).masked(text)
+    }
+
     /// What the end of a run means; `None` where there was none, which the age of the last run tells.
     fn report(&self, outcome: &Outcome, said: Option<(Verdict, Families)>) -> Option<Report> {
         let is_command = matches!(self.kind, Kind::Command(_));
         let nothing = || Families::new(self.labels.clone());
-        let (ended, mut verdict, families) = match (&outcome.status, &self.kind, said) {
+        let (ended, verdict, families) = match (&outcome.status, &self.kind, said) {
             (Status::Cancelled | Status::Late { .. } | Status::Skipped { .. } | Status::Refused(_), ..) => return None,
             (Status::Exited(code), Kind::Command(format), _) => {
                 let mut families = nothing();
@@ -188,12 +204,8 @@ impl Ready {
                     truncated: outcome.stdout.truncated,
                     code: *code,
                 };
-                let mut verdict = format.read(&given, &mut families);
-                if let Some(name) = families.drop_reserved() {
-                    verdict.summary = format!("{} ({name} is a name of the agent's own: left out)", verdict.summary);
-                    verdict.state = verdict.state.max(State::Warning);
-                }
-                with(verdict, families)
+                let verdict = format.read(&given, &mut families);
+                self.read(verdict, families)
             }
             (Status::Succeeded | Status::Failed(_), _, Some((verdict, families))) => with(verdict, families),
             // What hangs is wrong, as to Nagios.
@@ -202,13 +214,17 @@ impl Ready {
             }
             (status, ..) => (Ended::Failed, Verdict::unknown(status.to_string()), nothing()),
         };
-        verdict.summary = Secrets::of(self.check.config.env.values().map(Secret::expose)).masked(&verdict.summary);
-        let command = is_command.then(|| CommandUse {
-            exit_code: if let Status::Exited(code) = outcome.status { Some(code) } else { None },
-            cpu: outcome.usage.user + outcome.usage.system,
-            max_rss: outcome.usage.max_rss,
-        });
-        Some(Report { ended, verdict, ran: outcome.ran, command, families })
+        let command = is_command.then(|| used(outcome));
+        Some(Report { ended, verdict, ran: Some(outcome.ran), command, families })
+    }
+}
+
+/// What a command has used that has ended.
+pub(super) fn used(outcome: &Outcome) -> CommandUse {
+    CommandUse {
+        exit_code: if let Status::Exited(code) = outcome.status { Some(code) } else { None },
+        cpu: Some(outcome.usage.user + outcome.usage.system),
+        max_rss: outcome.usage.max_rss,
     }
 }
 

@@ -1,15 +1,16 @@
-//! The runner: has the configured checks run on schedule, and follows a reload.
+//! The runner: has the configured checks run on schedule or stay, and follows a reload.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::board::{Board, Placed, Standing};
-use super::config::Checks;
+use super::config::{CheckConfig, Checks};
 use super::places::Places;
 use super::run::{Kind, Ready, Underway};
+use super::stream;
 use crate::collect::Roots;
-use crate::pool::{Pool, Schedule};
+use crate::pool::{Handle, Pool, Schedule};
 use crate::state::Store;
 
 /// A check with a longer interval runs at once when it is new: nobody waits an hour to see whether it works.
@@ -22,8 +23,16 @@ pub struct Runner {
     board: Arc<Board>,
     /// Where logs have been read to; not kept without a store.
     places: Option<Arc<Places>>,
-    /// What is on schedule: by name, what it was configured from. Held through a change.
-    scheduled: Mutex<HashMap<String, u64>>,
+    /// By name, what is on schedule or stays. Held through a change.
+    kept: Mutex<HashMap<String, Kept>>,
+}
+
+/// A check that is in force.
+struct Kept {
+    /// Of what it was configured from.
+    fingerprint: u64,
+    /// By which its command is ended, if it stays.
+    stream: Option<Handle>,
 }
 
 /// Under what the pool knows a check.
@@ -33,7 +42,7 @@ pub fn task_id(check: &str) -> String {
 
 impl Runner {
     pub fn new(pool: Pool, roots: Roots) -> Runner {
-        Runner { pool, roots, board: Arc::default(), places: None, scheduled: Mutex::default() }
+        Runner { pool, roots, board: Arc::default(), places: None, kept: Mutex::default() }
     }
 
     /// With a store for what checks keep over a restart.
@@ -46,58 +55,72 @@ impl Runner {
     }
 
     /// Has these checks run from now on, and no others. Those that are as they were go on as they were, in their phase
-    /// and with what they have found; a run of another that is under way is ended, and counts for nothing.
+    /// and with what they have found; a run of another that is under way, or a stream, is ended, and counts for nothing.
     pub fn set(&self, checks: &Checks) {
-        let mut scheduled = self.scheduled.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut before = std::mem::take(&mut *scheduled);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *kept);
         let mut placed = Vec::with_capacity(checks.0.len());
         let mut new = Vec::new();
         for check in &checks.0 {
-            let name = &check.config.name;
-            let same = before.get(name) == Some(&check.fingerprint);
-            if same {
-                before.remove(name);
+            let (name, fingerprint) = (&check.config.name, check.fingerprint);
+            if before.get(name).is_some_and(|before| before.fingerprint == fingerprint) {
+                kept.extend(before.remove_entry(name));
                 placed.push(Placed::Same(name.as_str().into()));
             } else if let Some(kind) = Kind::of(check, &self.roots, self.places.as_ref()) {
+                let CheckConfig { interval, timeout, stream, .. } = &check.config;
                 let labels = check.labels();
-                let (interval, timeout) = (check.config.interval, check.config.timeout);
-                let keep_failing_for = check.config.keep_failing_for();
-                let mut standing = Standing::new(name.as_str().into(), labels.clone(), interval, timeout);
-                standing.keep_failing_for = keep_failing_for;
-                placed.push(Placed::New(standing));
+                let mut standing = Standing::new(name.as_str().into(), labels.clone(), *interval, *timeout);
+                standing.keep_failing_for = check.config.keep_failing_for();
+                placed.push(Placed::New(standing.streaming(stream.is_some())));
                 new.push((check.clone(), kind, labels));
             }
-            scheduled.insert(name.clone(), check.fingerprint);
         }
         if let Some(places) = &self.places {
             let logs = checks.0.iter().filter(|check| check.config.log.is_some());
             places.retain(&logs.map(|check| check.config.name.as_str()).collect::<HashSet<_>>());
         }
-        for name in before.keys() {
+        for (name, gone) in &before {
+            self.end(name, gone);
+        }
+        let tickets = self.board.set(placed);
+        for ((check, kind, labels), ticket) in new.into_iter().zip(tickets) {
+            let (name, fingerprint) = (check.config.name.clone(), check.fingerprint);
+            let (board, underway) = (self.board.clone(), Underway::default());
+            let ready = Ready { check, kind, labels, ticket, board, underway };
+            let stream = self.begin(ready, before.get(&name));
+            kept.insert(name, Kept { fingerprint, stream });
+        }
+    }
+
+    fn end(&self, name: &str, gone: &Kept) {
+        if let Some(stream) = &gone.stream {
+            stream.cancel();
+        } else {
             let id = task_id(name);
             self.pool.unschedule(&id);
             self.pool.cancel_id(&id);
         }
-        let tickets = self.board.set(placed);
-        for ((check, kind, labels), ticket) in new.into_iter().zip(tickets) {
-            let (id, interval) = (task_id(&check.config.name), check.config.interval);
-            let ready = Arc::new(Ready {
-                check,
-                kind,
-                labels,
-                ticket,
-                board: self.board.clone(),
-                underway: Underway::default(),
-            });
-            let every = Schedule::Every { interval, jitter: Duration::ZERO };
-            if let Err(error) = self.pool.schedule(&id, every, move || ready.task()) {
-                tracing::warn!(task = id, "not put on schedule: {error}");
-            } else if interval > SOON
-                && let Err(error) = self.pool.run_now(&id)
-            {
-                tracing::debug!(task = id, "not run at once: {error}");
-            }
+    }
+
+    /// Puts a check in force, in the place of another. Gives the handle of a stream.
+    fn begin(&self, ready: Ready, before: Option<&Kept>) -> Option<Handle> {
+        let CheckConfig { name, interval, stream, .. } = &ready.check.config;
+        let (id, interval) = (task_id(name), *interval);
+        if let Some(stream) = stream.clone() {
+            let before = before.and_then(|before| before.stream.as_ref());
+            let begun = stream::start(&self.pool, ready, &stream, before);
+            return begun.inspect_err(|error| tracing::warn!(task = id, "not started: {error}")).ok();
         }
+        let ready = Arc::new(ready);
+        let every = Schedule::Every { interval, jitter: Duration::ZERO };
+        if let Err(error) = self.pool.schedule(&id, every, move || ready.task()) {
+            tracing::warn!(task = id, "not put on schedule: {error}");
+        } else if interval > SOON
+            && let Err(error) = self.pool.run_now(&id)
+        {
+            tracing::debug!(task = id, "not run at once: {error}");
+        }
+        None
     }
 }
 

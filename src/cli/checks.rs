@@ -79,6 +79,15 @@ fn rank(check: &Value) -> usize {
     }
 }
 
+/// How long the last run took; of a stream, that it stays.
+fn took(check: &Value) -> String {
+    match &check["last_run"] {
+        _ if check["stream"] == true => "stays".to_string(),
+        Value::Null => String::new(),
+        last => seconds(&last["ran"]),
+    }
+}
+
 fn shown(mut checks: Vec<Value>, now: Timestamp, width: Option<usize>) -> String {
     // Those that stand alike stay in the order of the configuration.
     checks.sort_by_key(rank);
@@ -93,7 +102,7 @@ fn shown(mut checks: Vec<Value>, now: Timestamp, width: Option<usize>) -> String
             format!("{}{late}", text(&check["state"])),
             Age(time(&check["since"]), now).to_string(),
             if last.is_null() { "never".to_string() } else { format!("{} ago", Age(time(&last["ended"]), now)) },
-            if last.is_null() { String::new() } else { seconds(&last["ran"]) },
+            took(check),
             text(&last["summary"]),
         ]);
     }
@@ -131,6 +140,15 @@ mod tests {
              new        waiting   1m 0s     never\n\
              web        ok        1m 0s   10s ago  0.012 s  HTTP 200\n"
         );
+    }
+
+    #[test]
+    fn a_stream_took_no_time_but_stays() {
+        let last = json!({"ended": "1970-01-01T00:01:00.000Z", "summary": "3 samples"});
+        let mut gpu = check("gpu", "ok", false, last);
+        gpu["stream"] = json!(true);
+        let said = shown(vec![gpu], Timestamp::from_millis(70_000), None);
+        assert!(said.ends_with("gpu    ok     1m 0s   10s ago  stays  3 samples\n"), "{said}");
     }
 
     #[test]

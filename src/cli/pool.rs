@@ -24,6 +24,7 @@ Exit status: 0 when there is an answer, 2 when a flag is wrong, 1 for any other 
 const RUN: &str = "\
 Examples:
   watchfire pool run check:root-disk             not only when it is due
+  watchfire pool run check:gpu                   a stream is started anew: what runs of it is ended before
   watchfire pool run check:root-disk && sleep 1 && watchfire pool logs check:root-disk
 
 Exit status: 0 when all were begun, 2 when a flag is wrong, 1 when one is not there, runs already or is refused.";
@@ -31,6 +32,7 @@ Exit status: 0 when all were begun, 2 when a flag is wrong, 1 when one is not th
 const CANCEL: &str = "\
 Examples:
   watchfire pool cancel check:backup             SIGTERM to it and all it has started, then SIGKILL
+  watchfire pool cancel check:gpu                a stream stays stopped until watchfire pool run check:gpu, or a restart
   watchfire pool cancel '#17'                    a task without an id, by its number
 
 Exit status: 0 when all were cancelled, 2 when a flag is wrong, 1 when nothing of an id runs or waits.";
@@ -53,7 +55,7 @@ pub enum Pool {
     /// List what runs, waits, is on schedule and has ended.
     #[command(after_help = LIST)]
     List(Box<ListFlags>),
-    /// Run now what is on schedule.
+    /// Run now what is on schedule, and start streams anew.
     #[command(after_help = RUN)]
     Run(Box<ChangeFlags>),
     /// End what runs or waits.
@@ -62,7 +64,7 @@ pub enum Pool {
     /// Run once more what has ended.
     #[command(after_help = RETRY)]
     Retry(Box<ChangeFlags>),
-    /// Show the last run of a task: how it ended, what it wrote, and how those before it ended.
+    /// Show the last run of a task: how it ended, what it wrote, and how those before it ended; of a stream, what it says.
     #[command(after_help = LOGS)]
     Logs(Box<LogsFlags>),
 }
@@ -185,13 +187,23 @@ struct Row<'a> {
     rank: usize,
 }
 
+/// What a command that stays does now.
+fn stays(stream: &Value, now: Timestamp) -> String {
+    match stream["state"].as_str() {
+        Some("runs") => format!("stays, for {}", Age(time(&stream["started"]), now)),
+        Some("pauses") => format!("is started again in {}", Age(now, time(&stream["next"]).max(now))),
+        Some("stopped") => "is stopped: pool run starts it".to_string(),
+        _ => "waits for others to end".to_string(),
+    }
+}
+
 fn listed(view: &Value, now: Timestamp, width: Option<usize>) -> String {
     let mut ids: HashMap<&str, Row<'_>> = HashMap::new();
     for (id, task) in items(view, "running") {
         ids.entry(id).or_default().now.push(format!("runs for {}", Age(time(&task["started"]), now)));
     }
     for (id, stream) in items(view, "streams") {
-        ids.entry(id).or_default().now.push(format!("stays since {}", text(&stream["since"])));
+        ids.entry(id).or_default().now.push(stays(stream, now));
     }
     for (id, task) in items(view, "queued") {
         let what = match task["waits_for"].as_str() {
@@ -242,24 +254,25 @@ fn logs(task: &Value, now: Timestamp) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(said, "{id} runs for {}", Age(time(&task["started"]), now));
     }
-    let last = &task["last"];
-    if last.is_null() {
-        said += &format!("{id} has not ended yet\n");
-        return said;
+    let streams: Vec<&Value> = task["streams"].as_array().into_iter().flatten().collect();
+    for stream in &streams {
+        // Writing to a string does not fail.
+        let _ = writeln!(said, "{id} {}", stays(stream, now));
     }
-    said += &ended(&id, last, now);
-    for (name, cut) in [("stdout", "stdout_truncated"), ("stderr", "stderr_truncated")] {
-        match last[name].as_str() {
-            Some("") => {}
-            Some(output) => {
-                let _ = writeln!(said, "\n{name}{}:", if last[cut] == true { ", its beginning" } else { "" });
-                said += &lines(output);
-            }
-            None if name == "stdout" => {
-                said += "\nWhat it wrote is told on the host itself, or to who has credentials (--http.config.file).\n";
-            }
-            None => {}
+    outputs(&mut said, &task["said"], true);
+    let last = &task["last"];
+    let is_withheld = streams.iter().any(|stream| stream["state"] == "runs") && task["said"].is_null();
+    match (last.is_null(), streams.is_empty()) {
+        (true, true) => return format!("{said}{id} has not ended yet\n"),
+        (true, false) => {}
+        (false, is_over) => {
+            said += if is_over { "" } else { "\nits last end:\n" };
+            said += &ended(&id, last, now);
+            outputs(&mut said, last, !is_over);
         }
+    }
+    if is_withheld || (last.is_object() && last["stdout"].is_null()) {
+        said += "\nWhat it wrote is told on the host itself, or to who has credentials (--http.config.file).\n";
     }
     let before = task["before"].as_array().filter(|before| !before.is_empty());
     if let Some(before) = before {
@@ -267,6 +280,21 @@ fn logs(task: &Value, now: Timestamp) -> String {
         before.iter().for_each(|run| said += &ended(&id, run, now));
     }
     said
+}
+
+/// What was written, as far as it is told: its beginning, or its end.
+fn outputs(said: &mut String, written: &Value, is_end: bool) {
+    for (name, cut) in [("stdout", "stdout_truncated"), ("stderr", "stderr_truncated")] {
+        let Some(output) = written[name].as_str().filter(|output| !output.is_empty()) else { continue };
+        let part = match written[cut] == true {
+            true if is_end => ", its end",
+            true => ", its beginning",
+            false => "",
+        };
+        // Writing to a string does not fail.
+        let _ = writeln!(said, "\n{name}{part}:");
+        *said += &lines(output);
+    }
 }
 
 /// A run in a line.
@@ -346,6 +374,34 @@ mod tests {
         let withheld = json!({"id": "check:disk", "last": run(true, "exited with code 0")});
         assert!(logs(&withheld, Timestamp::from_millis(70_000)).contains("--http.config.file"));
         assert_eq!(logs(&json!({"id": "a"}), Timestamp::default()), "a has not ended yet\n");
+    }
+
+    #[test]
+    fn a_stream_shows_what_it_does_and_the_last_it_wrote() {
+        let now = Timestamp::from_millis(70_000);
+        let runs = json!({"id": "check:gpu", "state": "runs", "started": "1970-01-01T00:01:00.000Z"});
+        let pauses = json!({"id": "check:ups", "state": "pauses", "next": "1970-01-01T00:01:14.000Z"});
+        let stopped = json!({"id": "check:zfs", "state": "stopped"});
+        let view = json!({"streams": [runs, pauses, stopped], "ended": [{"id": "check:ups", "last": run(false, "exited with code 1")}]});
+        assert_eq!(
+            listed(&view, now, None),
+            "ID         NOW                             NEXT RUN  LAST RUN     TOOK  LAST RESULT\n\
+             check:gpu  stays, for 10s\n\
+             check:ups  is started again in 4s                     10s ago  0.500 s  exited with code 1\n\
+             check:zfs  is stopped: pool run starts it\n"
+        );
+        let said = json!({"stdout": "gpu t=1\n", "stdout_truncated": true, "stderr": ""});
+        let mut task = json!({"id": "check:gpu", "streams": [runs], "said": said, "last": null});
+        let shown = "check:gpu stays, for 10s\n\nstdout, its end:\ngpu t=1\n";
+        assert_eq!(logs(&task, now), shown);
+        let withheld = json!({"id": "check:gpu", "streams": [runs], "last": null});
+        assert!(logs(&withheld, now).contains("--http.config.file"));
+        let mut last = run(false, "exited with code 1");
+        last["stdout"] = json!("");
+        last["stderr"] = json!("no driver\n");
+        task["last"] = last;
+        let end = "\nits last end:\ncheck:gpu exited with code 1, 10s ago, after 0.500 s\n\nstderr:\nno driver\n";
+        assert_eq!(logs(&task, now), format!("{shown}{end}"));
     }
 
     #[test]

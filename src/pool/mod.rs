@@ -59,6 +59,7 @@ mod spawner;
 mod stream;
 mod supervisor;
 mod table;
+mod tail;
 mod task;
 mod threads;
 mod timekeeper;
@@ -77,11 +78,11 @@ pub use outcome::{Outcome, Output, StartError, StartStep, Status, Usage};
 pub use program::program_fault;
 pub use schedule::{RunError, Schedule, ScheduleError};
 pub use secrets::Secrets;
-pub use stream::{Stream, Tick};
+pub use stream::{Next, Stream, Tick};
 pub use supervisor::{Pool, Queued, SubmitError};
 pub use task::{Answer, Class, Lane, Task};
 pub use threads::Running;
-pub use view::{EndedView, LogView, QueuedView, RunView, RunningView, ScheduledView, StreamView, View};
+pub use view::{EndedView, LogView, QueuedView, RunView, RunningView, SaidView, ScheduledView, StreamView, View};
 
 #[cfg(test)]
 mod tests;

@@ -47,7 +47,7 @@ pub(super) struct Bounds {
 pub(super) enum Feed<'a> {
     /// This on standard input, which then ends.
     Input(&'a [u8]),
-    /// A newline on standard input again and again.
+    /// A newline on standard input, at once and again and again.
     Newlines(Duration),
     /// A signal again and again.
     Signals(Duration, Signal),
@@ -222,7 +222,8 @@ async fn give(child: &Child, stdin: Option<pipe::Sender>, feed: &Feed<'_>) {
             let _unread = stdin.write_all(input).await;
         }
         (Feed::Newlines(interval), Some(mut stdin)) => {
-            let mut ticks = ticks(*interval);
+            // The first waits in the pipe until the command reads it. A signal before it is prepared for one would end it.
+            let mut ticks = ticks(Instant::now(), *interval);
             loop {
                 ticks.tick().await;
                 if stdin.write_all(b"\n").await.is_err() {
@@ -231,7 +232,7 @@ async fn give(child: &Child, stdin: Option<pipe::Sender>, feed: &Feed<'_>) {
             }
         }
         (Feed::Signals(interval, signal), _) => {
-            let mut ticks = ticks(*interval);
+            let mut ticks = ticks(Instant::now() + *interval, *interval);
             loop {
                 ticks.tick().await;
                 child.signal(*signal);
@@ -241,10 +242,9 @@ async fn give(child: &Child, stdin: Option<pipe::Sender>, feed: &Feed<'_>) {
     }
 }
 
-/// The first after one interval; those that were missed do not come in a burst.
-fn ticks(interval: Duration) -> Interval {
-    let interval = interval.max(Duration::from_millis(1));
-    let mut ticks = interval_at(Instant::now() + interval, interval);
+/// Those that were missed do not come in a burst.
+fn ticks(first: Instant, interval: Duration) -> Interval {
+    let mut ticks = interval_at(first, interval.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }

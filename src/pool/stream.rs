@@ -2,12 +2,14 @@
 //!
 //! A stream takes no place of the pool's: it is there for as long as the agent. It is started again when it ends, sooner
 //! at first, ever later when it goes on ending, and stands among the latest results like every other task, each time it
-//! ends.
+//! ends. Who knows its id can have it started anew at once, or stopped until then; its handle ends it for good.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::backoff::Backoff;
@@ -16,11 +18,13 @@ use super::frames::{Frame, Framer, Framing};
 use super::handle::Handle;
 use super::job::{Control, Ticket};
 use super::latest::shown;
-use super::outcome::{Outcome, Output, Status};
+use super::outcome::{Outcome, Status};
 use super::run::{Bounds, Feed, run_fed};
 use super::shared::Shared;
 use super::supervisor::{Pool, SubmitError};
+use super::tail::Said;
 use super::task::{Class, Command, Lane, Task, Work};
+use super::view::is;
 use crate::model::Timestamp;
 
 /// A stream that has lasted so long is well, and what was before is forgotten.
@@ -34,9 +38,9 @@ const PAUSES: Backoff = Backoff { first: Duration::from_secs(1), longest: Durati
 pub enum Tick {
     /// It speaks by itself.
     None,
-    /// An empty line on its standard input, so often.
+    /// An empty line on its standard input, at once and so often.
     Newline(Duration),
-    /// SIGHUP, so often.
+    /// SIGHUP, so often; the first after that time.
     Hup(Duration),
     /// SIGUSR1, so often.
     Usr1(Duration),
@@ -45,7 +49,20 @@ pub enum Tick {
 }
 
 type OnFrame = Box<dyn FnMut(Frame<'_>) + Send>;
-type OnEnd = Box<dyn FnMut(&Arc<Outcome>) + Send>;
+type OnEnd = Box<dyn FnMut(&Arc<Outcome>, Next) + Send>;
+
+/// What comes after the end of a stream's command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// It ended, and is started again after this time.
+    Start(Duration),
+    /// Somebody had it ended to be started anew, which is done now.
+    Restart,
+    /// Somebody had it ended ([`Pool::cancel_id`]): it is started again when that is asked for ([`Pool::restart`]).
+    Stopped,
+    /// Nothing: the stream was cancelled through its handle, or the pool stops.
+    Nothing,
+}
 
 /// A command that stays, and what becomes of what it says.
 pub struct Stream {
@@ -59,8 +76,8 @@ pub struct Stream {
 
 impl Stream {
     /// Runs the command of a task, and gives each line or block of its standard output to `on_frame`, which must not
-    /// block. Of the task's other settings those count that shape a command, its id and its output limit, which is the most
-    /// that is kept of a line or block, and of the last that it writes to standard error.
+    /// block. Of the task's other settings those count that shape a command, its id, what it waits for (whose success does
+    /// not matter) and its output limit, which is the most that is kept of a line or block.
     pub fn new(task: Task, framing: Framing, on_frame: impl FnMut(Frame<'_>) + Send + 'static) -> Stream {
         Stream {
             task,
@@ -68,7 +85,7 @@ impl Stream {
             tick: Tick::None,
             pauses: PAUSES,
             on_frame: Box::new(on_frame),
-            on_end: Box::new(|_| {}),
+            on_end: Box::new(|_, _| {}),
         }
     }
 
@@ -84,8 +101,9 @@ impl Stream {
         self
     }
 
-    /// Is called each time the command has ended.
-    pub fn on_end(mut self, callback: impl FnMut(&Arc<Outcome>) + Send + 'static) -> Stream {
+    /// Is called each time the command has ended, with its outcome and what comes next; and once more when that changes
+    /// because somebody stops what was to be started again. It must not block.
+    pub fn on_end(mut self, callback: impl FnMut(&Arc<Outcome>, Next) + Send + 'static) -> Stream {
         self.on_end = Box::new(callback);
         self
     }
@@ -99,11 +117,42 @@ pub(super) struct Streaming {
     pub(super) control: Arc<Control>,
     pub(super) since: Timestamp,
     pub(super) starts: u64,
+    pub(super) phase: Phase,
+    pub(super) said: Arc<Said>,
+    wishes: watch::Sender<Wish>,
+}
+
+impl Streaming {
+    /// Has it stopped; `false` when it is.
+    pub(super) fn stop(&self) -> bool {
+        self.phase != Phase::Stopped && self.wishes.send(Wish::Stop).is_ok()
+    }
+}
+
+/// What a stream does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// It waits for others to end.
+    Waits,
+    /// Its command runs, since then.
+    Runs(Timestamp),
+    /// Its command has ended, and is started again then.
+    Pauses(Timestamp),
+    /// Somebody has stopped it.
+    Stopped,
+}
+
+/// What is wanted of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wish {
+    Restart,
+    Stop,
+    End,
 }
 
 impl Pool {
     /// Starts a stream, which runs until it is cancelled through its handle or the pool is shut down. Its outcome is then
-    /// that of its last run; those before are among the latest results if it has an id.
+    /// that of its last run. Until then each is among the latest results if the stream has an id.
     ///
     /// # Errors
     /// When the task is no command, or the pool is stopping.
@@ -117,6 +166,8 @@ impl Pool {
         let ticket = Ticket { number: state.number(), lane: Lane::Command, class: Class::Check, priority: 0 };
         let control = Arc::new(Control::new());
         let (name, id) = (Arc::clone(&stream.task.name), stream.task.id.clone());
+        let (wishes, wish) = watch::channel(Wish::Restart);
+        let said = Arc::<Said>::default();
         let streaming = Streaming {
             ticket,
             name,
@@ -124,6 +175,9 @@ impl Pool {
             control: Arc::clone(&control),
             since: Timestamp::now(),
             starts: 0,
+            phase: Phase::Waits,
+            said: Arc::clone(&said),
+            wishes,
         };
         let bounds = Bounds {
             timeout: Duration::MAX,
@@ -133,9 +187,21 @@ impl Pool {
         state.streams.insert(ticket.number, streaming);
         self.shared.metrics.set_streams(state.streams.len());
         drop(state);
-        let kept = Kept { shared: Arc::clone(&self.shared), number: ticket.number, control: Arc::clone(&control) };
+        let (shared, number) = (Arc::clone(&self.shared), ticket.number);
+        let kept = Kept { shared, number, control: Arc::clone(&control), said, wishes: wish };
         self.shared.runtime.spawn(keep(kept, command, stream, bounds));
         Ok(Handle { pool: self.clone(), ticket, id, control })
+    }
+
+    /// Starts the command of a stream anew, at once: one that runs is ended first. `false` when there is no stream with
+    /// this id (or `#` and a number).
+    pub fn restart(&self, id: &str) -> bool {
+        let state = self.shared.state();
+        let of_id = state
+            .streams
+            .values()
+            .filter(|stream| is(stream.ticket, stream.id.as_ref(), id) && !stream.control.is_cancelled());
+        of_id.filter(|stream| stream.wishes.send(Wish::Restart).is_ok()).count() > 0
     }
 }
 
@@ -144,6 +210,31 @@ struct Kept {
     shared: Arc<Shared>,
     number: u64,
     control: Arc<Control>,
+    said: Arc<Said>,
+    wishes: watch::Receiver<Wish>,
+}
+
+impl Kept {
+    fn enter(&self, phase: Phase) {
+        if let Some(streaming) = self.shared.state().streams.get_mut(&self.number) {
+            streaming.starts += u64::from(matches!(phase, Phase::Runs(_)));
+            streaming.phase = phase;
+        }
+    }
+
+    /// Waits until something is wanted of it.
+    async fn wish(&mut self) -> Wish {
+        tokio::select! {
+            biased;
+            () = self.control.cancelled() => Wish::End,
+            told = self.wishes.changed() => told.map_or(Wish::End, |()| *self.wishes.borrow_and_update()),
+        }
+    }
+
+    /// The wish that comes within this time.
+    async fn wish_within(&mut self, limit: Duration) -> Option<Wish> {
+        timeout(limit, self.wish()).await.ok()
+    }
 }
 
 impl Drop for Kept {
@@ -152,40 +243,83 @@ impl Drop for Kept {
         state.streams.remove(&self.number);
         self.shared.metrics.set_streams(state.streams.len());
         drop(state);
-        // Unless it has one: the runtime has been shut down.
+        // Unless it has one: the runtime has been shut down, or it never ran.
         self.control.publish(Arc::new(Outcome::without_run(Status::Cancelled, Duration::ZERO)));
         self.shared.freed.notify_waiters();
     }
 }
 
 /// Runs a stream again and again.
-async fn keep(kept: Kept, command: Arc<Command>, mut stream: Stream, bounds: Bounds) {
+async fn keep(mut kept: Kept, command: Arc<Command>, mut stream: Stream, bounds: Bounds) {
+    // Also when it is cancelled meanwhile: who waits for this one waits for those too.
+    for other in std::mem::take(&mut stream.task.after) {
+        other.control.ended().await;
+    }
+    if kept.control.is_cancelled() {
+        return;
+    }
     let mut failures = 0;
     loop {
-        if let Some(streaming) = kept.shared.state().streams.get_mut(&kept.number) {
-            streaming.starts += 1;
-        }
         let began = Instant::now();
-        let outcome = Arc::new(run(&kept, &command, &mut stream, &bounds).await);
+        let (outcome, wish) = run(&mut kept, &command, &mut stream, &bounds).await;
+        let outcome = Arc::new(outcome);
+        failures = match wish {
+            Some(_) => 0,
+            None if began.elapsed() >= WELL => 1,
+            None => failures + 1,
+        };
+        let next = match wish {
+            _ if kept.control.is_cancelled() => Next::Nothing,
+            None => Next::Start(stream.pauses.pause(failures)),
+            Some(Wish::Restart) => Next::Restart,
+            Some(Wish::Stop) => Next::Stopped,
+            Some(Wish::End) => Next::Nothing,
+        };
         if let Some(id) = &stream.task.id {
             kept.shared.results.record(id, &stream.task.name, shown(&outcome, stream.task.work.secrets()), None);
         }
-        (stream.on_end)(&outcome);
-        if kept.control.is_cancelled() {
-            return kept.control.publish(outcome);
-        }
-        failures = if began.elapsed() >= WELL { 1 } else { failures + 1 };
-        let pause = stream.pauses.pause(failures);
-        tracing::warn!(stream = &*stream.task.name, ?pause, "{}; it is started again", outcome.status);
-        if timeout(pause, kept.control.cancelled()).await.is_ok() {
+        tracing::debug!(stream = &*stream.task.name, ?next, "{}", outcome.status);
+        (stream.on_end)(&outcome, next);
+        if !rest(&mut kept, &mut stream, &outcome, next).await {
+            if let Some(id) = &stream.task.id {
+                kept.shared.results.forget(id);
+            }
             return kept.control.publish(outcome);
         }
         kept.shared.metrics.stream_restarted();
     }
 }
 
-/// Runs a stream once.
-async fn run(kept: &Kept, command: &Command, stream: &mut Stream, bounds: &Bounds) -> Outcome {
+/// Waits until a stream's command is to be started again; `false` when it is not to be.
+async fn rest(kept: &mut Kept, stream: &mut Stream, outcome: &Arc<Outcome>, mut next: Next) -> bool {
+    loop {
+        let wish = match next {
+            Next::Nothing => return false,
+            Next::Restart => return !kept.control.is_cancelled(),
+            Next::Start(pause) => {
+                kept.enter(Phase::Pauses(Timestamp::now() + pause));
+                kept.wish_within(pause).await
+            }
+            Next::Stopped => {
+                kept.enter(Phase::Stopped);
+                Some(kept.wish().await)
+            }
+        };
+        match wish {
+            None | Some(Wish::Restart) => return true,
+            Some(Wish::End) => return false,
+            Some(Wish::Stop) if next == Next::Stopped => {}
+            Some(Wish::Stop) => {
+                next = Next::Stopped;
+                (stream.on_end)(outcome, next);
+            }
+        }
+    }
+}
+
+/// Runs a stream once, until it ends or something is wanted of it that ends it.
+async fn run(kept: &mut Kept, command: &Command, stream: &mut Stream, bounds: &Bounds) -> (Outcome, Option<Wish>) {
+    kept.enter(Phase::Runs(Timestamp::now()));
     let Stream { framing, tick, on_frame, .. } = stream;
     let feed = match *tick {
         Tick::None => Feed::Input(&command.stdin),
@@ -194,55 +328,38 @@ async fn run(kept: &Kept, command: &Command, stream: &mut Stream, bounds: &Bound
         Tick::Usr1(interval) => Feed::Signals(interval, Signal::USR1),
         Tick::Usr2(interval) => Feed::Signals(interval, Signal::USR2),
     };
-    let metrics = &kept.shared.metrics;
+    let (shared, control, said) = (Arc::clone(&kept.shared), Arc::clone(&kept.control), Arc::clone(&kept.said));
     let mut each = |frame: Frame<'_>| {
         if frame.cut {
-            metrics.frame_cut();
+            shared.metrics.frame_cut();
         }
         on_frame(frame);
     };
     let mut framer = Framer::new(*framing, bounds.output);
-    let mut errors = Tail { bytes: Vec::new(), limit: bounds.output, cut: false };
-    let outcome = {
+    said.clear();
+    let (outcome, wish) = {
         let mut shown = |source, bytes: &[u8]| {
-            kept.control.tap.tell(source, bytes);
-            match source {
-                Source::Stdout => framer.push(bytes, &mut each),
-                Source::Stderr => errors.push(bytes),
+            control.tap.tell(source, bytes);
+            said.push(source, bytes);
+            if source == Source::Stdout {
+                framer.push(bytes, &mut each);
             }
         };
         // Nothing is kept beside: it would be the first that the stream ever said.
         let bounds = Bounds { output: 0, ..*bounds };
-        run_fed(command, feed, &mut shown, &bounds, &kept.shared.spawners, &kept.control).await
+        // Of this run alone: after it the stream may go on.
+        let once = Control::new();
+        let mut running = pin!(run_fed(command, feed, &mut shown, &bounds, &shared.spawners, &once));
+        tokio::select! {
+            biased;
+            outcome = &mut running => (outcome, None),
+            wish = kept.wish() => {
+                once.cancel();
+                (running.await, Some(wish))
+            }
+        }
     };
     framer.finish(outcome.success(), each);
-    Outcome { stdout: Output::default(), stderr: errors.output(), ..outcome }
-}
-
-/// The end of what was written.
-struct Tail {
-    bytes: Vec<u8>,
-    limit: usize,
-    cut: bool,
-}
-
-impl Tail {
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        // Not at every piece, which would move all the bytes each time.
-        if self.bytes.len() > self.limit.saturating_mul(2) {
-            self.shorten();
-        }
-    }
-
-    fn shorten(&mut self) {
-        let over = self.bytes.len().saturating_sub(self.limit);
-        self.bytes.drain(..over);
-        self.cut |= over > 0;
-    }
-
-    fn output(mut self) -> Output {
-        self.shorten();
-        Output { bytes: self.bytes, truncated: self.cut }
-    }
+    let [stdout, stderr] = said.outputs();
+    (Outcome { stdout, stderr, ..outcome }, wish)
 }

@@ -14,7 +14,9 @@ use super::latest::{Kept, Latest, Run};
 use super::outcome::Outcome;
 use super::schedule::{RunError, Schedule};
 use super::shared::State;
+use super::stream::{Phase, Streaming};
 use super::supervisor::Pool;
+use super::tail::Said;
 use crate::model::{Timestamp, format_duration};
 
 /// The whole of the pool. Times are RFC 3339, durations seconds.
@@ -58,6 +60,38 @@ pub struct StreamView {
     pub since: String,
     /// How often it has been started.
     pub starts: u64,
+    /// What it does: it `runs`, `pauses` before it is started again, is `stopped` until somebody has it started, or
+    /// `waits` for others to end.
+    pub state: String,
+    /// When its command was started that runs.
+    pub started: Option<String>,
+    /// When it is started again.
+    pub next: Option<String>,
+}
+
+/// The last that a stream has written since it was started.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct SaidView {
+    /// The last 4 KiB of its standard output.
+    pub stdout: String,
+    /// Whether there was more.
+    pub stdout_truncated: bool,
+    /// The last 4 KiB of its standard error.
+    pub stderr: String,
+    /// Whether there was more.
+    pub stderr_truncated: bool,
+}
+
+impl SaidView {
+    fn of(said: &Said) -> SaidView {
+        let [stdout, stderr] = said.outputs();
+        SaidView {
+            stdout: stdout.text().into_owned(),
+            stdout_truncated: stdout.truncated,
+            stderr: stderr.text().into_owned(),
+            stderr_truncated: stderr.truncated,
+        }
+    }
 }
 
 /// A task that waits.
@@ -134,11 +168,11 @@ pub struct LogView {
     /// The run.
     #[serde(flatten)]
     pub run: RunView,
-    /// The first 4 KiB of its standard output.
+    /// The first 4 KiB of its standard output; of a stream the last.
     pub stdout: String,
     /// Whether there was more.
     pub stdout_truncated: bool,
-    /// The first 4 KiB of its standard error.
+    /// The first 4 KiB of its standard error; of a stream the last.
     pub stderr: String,
     /// Whether there was more.
     pub stderr_truncated: bool,
@@ -193,6 +227,24 @@ impl fmt::Display for Schedule {
     }
 }
 
+fn stream(stream: &Streaming) -> StreamView {
+    let (state, started, next) = match stream.phase {
+        Phase::Waits => ("waits", None, None),
+        Phase::Runs(since) => ("runs", Some(since), None),
+        Phase::Pauses(until) => ("pauses", None, Some(until)),
+        Phase::Stopped => ("stopped", None, None),
+    };
+    StreamView {
+        id: stream.ticket.id(stream.id.as_ref()).to_string(),
+        name: stream.name.to_string(),
+        since: stream.since.to_string(),
+        starts: stream.starts,
+        state: state.to_owned(),
+        started: started.map(|started| started.to_string()),
+        next: next.map(|next| next.to_string()),
+    }
+}
+
 fn queued(job: &Job, waits_for: &'static str, now: Instant) -> QueuedView {
     let Ticket { class, lane, priority, .. } = job.ticket;
     QueuedView {
@@ -227,12 +279,7 @@ impl Pool {
             lane: active.ticket.lane.as_str().to_owned(),
             started: active.since.to_string(),
         });
-        let streams = state.streams.values().map(|stream| StreamView {
-            id: stream.ticket.id(stream.id.as_ref()).to_string(),
-            name: stream.name.to_string(),
-            since: stream.since.to_string(),
-            starts: stream.starts,
-        });
+        let streams = state.streams.values().map(stream);
         let waiting = state.lanes.iter().map(|job| (job, "place")).chain(state.held.iter().map(|(job, wait)| {
             let waits_for = match wait {
                 Wait::Others => "tasks",
@@ -260,10 +307,23 @@ impl Pool {
         }
     }
 
-    /// Cancels whatever runs or waits under this id (or `#` and a number), and says how many that were.
+    /// Cancels whatever runs or waits under this id (or `#` and a number), and says how many that were. A stream is
+    /// stopped: [`Pool::restart`] starts it again.
     pub fn cancel_id(&self, id: &str) -> usize {
-        let tickets = tickets(&self.shared.state(), id);
-        tickets.into_iter().filter(|ticket| self.cancel(*ticket)).count()
+        let (tickets, stopped) = {
+            let state = self.shared.state();
+            let streams = state.streams.values().filter(|stream| is(stream.ticket, stream.id.as_ref(), id));
+            (tickets(&state, id), streams.filter(|stream| stream.stop()).count())
+        };
+        stopped + tickets.into_iter().filter(|ticket| self.cancel(*ticket)).count()
+    }
+
+    /// The last that the stream with this id has written since it was started; `None` when none runs.
+    pub fn said(&self, id: &str) -> Option<SaidView> {
+        let state = self.shared.state();
+        let runs = |stream: &&Streaming| matches!(stream.phase, Phase::Runs(_));
+        let found = state.streams.values().filter(runs).find(|stream| is(stream.ticket, stream.id.as_ref(), id));
+        found.map(|stream| SaidView::of(&stream.said))
     }
 
     /// Runs once more what has this id: what is on schedule, else the last task that ended under it, without what was to
@@ -283,18 +343,20 @@ impl Pool {
     }
 }
 
-/// All that run or wait under an id.
-fn tickets(state: &State, id: &str) -> Vec<Ticket> {
-    let is = |ticket: &Ticket, given: Option<&Arc<str>>| match given {
+/// Whether a task is called so.
+pub(super) fn is(ticket: Ticket, given: Option<&Arc<str>>, id: &str) -> bool {
+    match given {
         Some(given) => **given == *id,
         None => id.strip_prefix('#').and_then(|number| number.parse().ok()) == Some(ticket.number),
-    };
+    }
+}
+
+/// All that run or wait under an id, but for streams.
+fn tickets(state: &State, id: &str) -> Vec<Ticket> {
     let running = state.running.values().map(|active| (active.ticket, active.id.as_ref()));
-    let streams = state.streams.values().map(|stream| (stream.ticket, stream.id.as_ref()));
     let waiting = state.lanes.iter().chain(state.held.iter().map(|(job, _)| job));
-    let waiting = waiting.map(|job| (job.ticket, job.task.id.as_ref()));
-    let all = running.chain(streams).chain(waiting);
-    all.filter(|(ticket, given)| is(ticket, *given)).map(|(ticket, _)| ticket).collect()
+    let all = running.chain(waiting.map(|job| (job.ticket, job.task.id.as_ref())));
+    all.filter(|(ticket, given)| is(*ticket, *given, id)).map(|(ticket, _)| ticket).collect()
 }
 
 fn ended(id: &str, kept: &Kept) -> EndedView {

@@ -19,13 +19,23 @@ use crate::model::MetricType;
 const MAX_PAIRS: usize = 1000;
 
 pub fn read(given: &Given<'_>, out: &mut Families) -> Verdict {
-    let points = match parse(given.stdout) {
-        Ok(points) => points,
-        // A command that has failed says itself why there is nothing to read.
-        Err(_) if given.code != 0 => return by_code(given, String::new),
-        Err(fault) => return Verdict::unknown(format!("standard output, line {}: {}", fault.line, fault.reason)),
-    };
     let mut samples = 0;
+    let read = for_each(given.stdout, |name, labels, value| {
+        out.add(MetricType::Untyped, name, "", "", labels, value);
+        samples += 1;
+    });
+    match read {
+        // A command that has failed says itself why there is nothing to read.
+        Err(_) if given.code != 0 => by_code(given, String::new),
+        Err(fault) => Verdict::unknown(format!("standard output, line {}: {}", fault.line, fault.reason)),
+        Ok(_) => by_code(given, || counted(samples)),
+    }
+}
+
+/// Calls `each` with the metric's name, the labels and the value of each sample of the points in a text, and says how many
+/// points there were. Of a text with a fault nothing is given.
+pub fn for_each(text: &[u8], mut each: impl FnMut(&str, &[(&str, &str)], f64)) -> Result<usize, Fault> {
+    let points = parse(text)?;
     for point in &points {
         let measurement = sanitized(&point.measurement);
         let mut labels: Vec<(String, &str)> = Vec::with_capacity(point.tags.len());
@@ -41,11 +51,10 @@ pub fn read(given: &Given<'_>, out: &mut Families) -> Verdict {
                 "value" => measurement.clone(),
                 field => format!("{measurement}_{}", sanitized(field).trim_start_matches('_')),
             };
-            out.add(MetricType::Untyped, &name, "", "", &labels, *value);
-            samples += 1;
+            each(&name, &labels, *value);
         }
     }
-    by_code(given, || counted(samples))
+    Ok(points.len())
 }
 
 /// A point, without its time and the fields that are no numbers.
@@ -56,11 +65,12 @@ struct Point<'t> {
     fields: Vec<(Cow<'t, str>, f64)>,
 }
 
+/// What is not well-formed.
 #[derive(PartialEq, Debug)]
-struct Fault {
+pub struct Fault {
     /// From 1.
-    line: usize,
-    reason: String,
+    pub line: usize,
+    pub reason: String,
 }
 
 fn parse(text: &[u8]) -> Result<Vec<Point<'_>>, Fault> {

@@ -57,6 +57,11 @@ impl FormatName {
 
     /// The names, for people.
     pub const NAMES: &'static str = "nagios, prometheus, json, influx or exit";
+
+    /// Whether it says how things stand by the command's exit code alone.
+    pub fn needs_exit_code(self) -> bool {
+        matches!(self, FormatName::Nagios | FormatName::Exit)
+    }
 }
 
 impl FromYaml for FormatName {
@@ -124,7 +129,16 @@ fn why(given: &Given<'_>, code: i32) -> String {
 
 /// The first line that is not empty, fit to be shown anywhere.
 fn first_line(bytes: &[u8]) -> String {
-    let line = bytes.split(|b| *b == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    a_line(bytes.split(|b| *b == b'\n'))
+}
+
+/// The last line that is not empty, fit to be shown anywhere.
+pub(super) fn last_line(bytes: &[u8]) -> String {
+    a_line(bytes.rsplit(|b| *b == b'\n'))
+}
+
+fn a_line<'b>(mut lines: impl Iterator<Item = &'b [u8]>) -> String {
+    let line = lines.find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
     // Four bytes are the most that a character takes; the rest of a very long line is not looked at.
     let line = line.get(..4 * (MAX_SUMMARY + 1)).unwrap_or(line);
     as_summary(&String::from_utf8_lossy(line))
@@ -160,7 +174,7 @@ fn sanitized(text: &str) -> String {
 }
 
 /// The number of samples, for a summary.
-fn counted(samples: usize) -> String {
+pub(super) fn counted(samples: usize) -> String {
     match samples {
         1 => "1 sample".to_string(),
         n => format!("{n} samples"),
@@ -227,7 +241,8 @@ mod tests {
     #[test]
     fn a_summary_is_one_line_that_can_be_shown_anywhere() {
         assert_eq!(first_line(b"\n  \n  all \x1b[31mred\tnow  \nmore\n"), "all  [31mred now");
-        assert_eq!(first_line(b""), "");
+        assert_eq!((first_line(b""), last_line(b"\n")), (String::new(), String::new()));
+        assert_eq!(last_line(b"one\ntwo\r\n \n"), "two");
         assert_eq!(first_line(b"caf\xe9"), "caf\u{fffd}");
         let long = first_line("ä".repeat(5000).as_bytes());
         assert_eq!((long.chars().count(), long.chars().last()), (MAX_SUMMARY + 1, Some('…')));

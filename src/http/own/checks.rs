@@ -20,9 +20,13 @@ struct Shown<'a> {
     since: String,
     /// Whether the last run is too old to say anything of now.
     late: bool,
-    /// Seconds between two runs, and for one.
+    /// Whether its command stays: then runs are its results and its ends.
+    stream: bool,
+    /// Seconds between two runs.
     interval: f64,
-    timeout: f64,
+    /// Seconds for one; a stream has no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout: Option<f64>,
     /// By how they ended.
     runs: BTreeMap<&'static str, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,8 +36,9 @@ struct Shown<'a> {
 #[derive(Serialize)]
 struct Last<'a> {
     ended: String,
-    /// Seconds.
-    ran: f64,
+    /// Seconds; not of a stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ran: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<&'a str>,
     /// Of a command that exited by itself.
@@ -54,12 +59,13 @@ fn shown(standing: &Standing, sees_output: bool, now: Instant) -> Shown<'_> {
         state: last.map_or("waiting", |last| last.verdict.state.as_str()),
         since: last.map_or(standing.since, |last| last.since).to_string(),
         late: standing.is_late(now),
+        stream: standing.stream,
         interval: standing.interval.as_secs_f64(),
-        timeout: standing.timeout.as_secs_f64(),
+        timeout: (!standing.stream).then_some(standing.timeout.as_secs_f64()),
         runs: Ended::ALL.iter().map(|ended| ended.as_str()).zip(standing.runs).collect(),
         last_run: last.map(|last| Last {
             ended: last.at.to_string(),
-            ran: last.ran.as_secs_f64(),
+            ran: last.ran.map(|ran| ran.as_secs_f64()),
             summary: summary(last, sees_output),
             exit_code: last.command.and_then(|command| command.exit_code),
         }),

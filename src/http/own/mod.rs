@@ -4,9 +4,9 @@
 //! | --- | --- | --- |
 //! | `/api/checks` | GET | all checks, in the order of the configuration |
 //! | `/api/pool` | GET | what runs, waits, is on schedule and has ended |
-//! | `/api/pool/ID` | GET | the same of one id; its last run with the outputs, those before in short |
-//! | `/api/pool/ID/run` | POST | runs what is on schedule now |
-//! | `/api/pool/ID/cancel` | POST | ends what runs or waits |
+//! | `/api/pool/ID` | GET | the same of one id; its last run with the outputs, those before in short; the last that a stream wrote |
+//! | `/api/pool/ID/run` | POST | runs what is on schedule now; starts a stream anew |
+//! | `/api/pool/ID/cancel` | POST | ends what runs or waits; a stream is stopped until `run` |
 //! | `/api/pool/ID/retry` | POST | runs once more what has ended, whether on schedule or not |
 //!
 //! Times are RFC 3339, durations seconds. What changes something is allowed from the machine itself or with credentials,

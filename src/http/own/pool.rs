@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use crate::http::api2::{Refusal, json};
-use crate::pool::{LogView, Pool, QueuedView, RunError, RunView, RunningView, ScheduledView, StreamView, View};
+use crate::pool::{
+    LogView, Pool, QueuedView, RunError, RunView, RunningView, SaidView, ScheduledView, StreamView, View,
+};
 
 /// All that is known of an id.
 #[derive(Serialize)]
@@ -11,6 +13,9 @@ struct Task<'a> {
     id: &'a str,
     running: Vec<RunningView>,
     streams: Vec<StreamView>,
+    /// What a stream that runs has last written, for who may see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    said: Option<SaidView>,
     queued: Vec<QueuedView>,
     scheduled: Option<ScheduledView>,
     last: Option<Last>,
@@ -38,6 +43,7 @@ pub(super) fn one(pool: &Pool, id: &str, sees_output: bool) -> Result<Vec<u8>, R
         id,
         running: running.into_iter().filter(|task| is(&task.id)).collect(),
         streams: streams.into_iter().filter(|task| is(&task.id)).collect(),
+        said: pool.said(id).filter(|_| sees_output),
         queued: queued.into_iter().filter(|task| is(&task.id)).collect(),
         scheduled: scheduled.into_iter().find(|task| is(&task.id)),
         last: latest.map(|last| if sees_output { Last::WithOutput(last) } else { Last::InShort(last.run) }),
@@ -51,6 +57,9 @@ pub(super) fn one(pool: &Pool, id: &str, sees_output: bool) -> Result<Vec<u8>, R
 }
 
 pub(super) fn run(pool: &Pool, id: &str) -> Result<(), Refusal> {
+    if pool.restart(id) {
+        return Ok(());
+    }
     match pool.run_now(id) {
         Ok(_) => Ok(()),
         // There may be one all the same that has ended, but nothing that says what to do.
@@ -69,6 +78,9 @@ pub(super) fn cancel(pool: &Pool, id: &str) -> Result<(), Refusal> {
 }
 
 pub(super) fn retry(pool: &Pool, id: &str) -> Result<(), Refusal> {
+    if pool.restart(id) {
+        return Ok(());
+    }
     pool.retry(id).map(drop).map_err(|error| refusal(id, error))
 }
 

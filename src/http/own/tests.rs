@@ -164,6 +164,40 @@ async fn checks_are_told_with_their_states_and_commands_are_quoted_to_few() {
     assert_eq!(overview.failing[0].summary, "");
 }
 
+#[tokio::test]
+async fn a_stream_is_shown_with_what_it_says_and_started_anew_or_stopped() {
+    let Parties { pool, .. } = parties();
+    let runner = Runner::new(pool.clone(), Roots::default());
+    let parties = Parties { pool, checks: runner.board() };
+    runner.set(&configured(
+        "[{name: s, command: [sh, -c, 'echo m value=1; exec sleep 1000'], format: influx, stream: {}, interval: 10s}]",
+    ));
+    let check = async || ask(&parties, &ALL, "GET", "/api/checks").await.1[0].clone();
+    let stream = async |rights| ask(&parties, rights, "GET", "/api/pool/check%3As").await.1;
+    let post = async |what: &str| ask(&parties, &ALL, "POST", &format!("/api/pool/check%3As/{what}")).await.0;
+    until("it has said something", async || check().await["state"] == "ok").await;
+    let shown = check().await;
+    assert!(shown["stream"] == true && shown["timeout"].is_null() && shown["last_run"]["ran"].is_null(), "{shown}");
+    assert_eq!(shown["last_run"]["summary"], "1 sample");
+    assert_eq!(ask(&parties, &LITTLE, "GET", "/api/checks").await.1[0]["last_run"]["summary"], Value::Null);
+    let shown = stream(&ALL).await;
+    assert_eq!((&shown["streams"][0]["state"], &shown["said"]["stdout"]), (&"runs".into(), &"m value=1\n".into()));
+    assert_eq!(stream(&LITTLE).await["said"], Value::Null);
+
+    assert_eq!(post("run").await, 200);
+    until("it is started anew", async || stream(&ALL).await["streams"][0]["starts"] == 2).await;
+    assert_eq!(post("cancel").await, 200);
+    until("it is stopped", async || stream(&ALL).await["streams"][0]["state"] == "stopped").await;
+    until("the check says so", async || check().await["state"] == "unknown").await;
+    assert_eq!(post("cancel").await, 404);
+    let mut overview = Overview::default();
+    add_checks(&mut overview, &parties.checks.all(), true);
+    assert!(overview.failing[0].summary.contains("watchfire pool run 'check:s' starts it again"));
+    assert_eq!(post("retry").await, 200);
+    until("it says something again", async || check().await["state"] == "ok").await;
+    parties.pool.shutdown(crate::pool::Queued::Cancel, Duration::ZERO).await;
+}
+
 #[test]
 fn no_path_makes_it_panic() {
     Fuzz::of(&["/api/pool/check%3Aa/run", "/api/pool/%zz", "/api/checks"]).texts(|text| {

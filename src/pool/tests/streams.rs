@@ -38,13 +38,13 @@ async fn a_stream_that_ends_is_started_again_and_each_end_is_told() {
         stream(sh("echo 'a 1'; echo 'b 2'; echo '# EOF'; echo failed >&2; exit 3").id("s"), Framing::Blocks);
     let ends = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&ends);
-    let stream = stream.on_end(move |outcome| kept.lock().unwrap().push(outcome.status.to_string()));
+    let stream = stream.on_end(move |outcome, _| kept.lock().unwrap().push(outcome.status.to_string()));
     pool.stream(stream).unwrap();
     until("it has run three times", || ends.lock().unwrap().len() >= 3).await;
+    let latest = pool.latest("s").unwrap();
     pool.shutdown(Queued::Cancel, Duration::ZERO).await;
     assert!(frames.lock().unwrap().iter().all(|frame| frame == "a 1\nb 2\n# EOF\n"));
     assert!(ends.lock().unwrap().iter().take(3).all(|end| end == "exited with code 3"));
-    let latest = pool.latest("s").unwrap();
     assert!(latest.before.iter().all(|run| matches!(run.status, Status::Exited(3))));
     assert!(metric(&registry, "watchfire_pool_streams_restarted_total") >= 2.0);
 }
@@ -100,6 +100,72 @@ async fn a_command_that_is_not_there_is_looked_for_again_and_what_is_no_command_
     pool.shutdown(Queued::Cancel, Duration::ZERO).await;
     let (late, _) = stream(sh("true"), Framing::Lines);
     assert_eq!(pool.stream(late).map(|handle| handle.number()), Err(SubmitError::ShuttingDown));
+}
+
+#[tokio::test]
+async fn a_stream_is_started_anew_or_stopped_by_its_id_and_what_it_last_wrote_can_be_seen() {
+    let pool = pool(1);
+    let (stream, frames) = stream(sh("echo up; echo how >&2; exec sleep 1000").id("s"), Framing::Lines);
+    let nexts = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&nexts);
+    let handle = pool.stream(stream.on_end(move |_, next| kept.lock().unwrap().push(next))).unwrap();
+    let starts = || frames.lock().unwrap().len();
+    let state = || pool.view().streams.first().map(|stream| stream.state.clone());
+    until("it is up", || starts() == 1).await;
+    until("it can be seen", || pool.said("s").is_some_and(|said| said.stderr == "how\n" && said.stdout == "up\n"))
+        .await;
+    assert!(pool.restart("s") && !pool.restart("t"));
+    until("it is up anew", || starts() == 2).await;
+    assert_eq!((pool.cancel_id("s"), pool.cancel_id("t")), (1, 0));
+    until("it is stopped", || state().as_deref() == Some("stopped")).await;
+    assert!(pool.said("s").is_none() && pool.latest("s").unwrap().outcome.stdout.text() == "up\n");
+    assert_eq!(pool.cancel_id("s"), 0, "nothing of it runs");
+    assert!(pool.restart("s"));
+    until("it is up once more", || starts() == 3).await;
+    assert_eq!(state().as_deref(), Some("runs"));
+    handle.cancel();
+    handle.wait().await;
+    assert_eq!(*nexts.lock().unwrap(), [Next::Restart, Next::Stopped, Next::Nothing]);
+    assert!(pool.latest("s").is_none() && !pool.restart("s"), "it is gone");
+}
+
+#[tokio::test]
+async fn what_is_to_be_started_again_later_can_be_started_now_or_not_at_all() {
+    let pool = pool(1);
+    let (stream, frames) = stream(sh("echo up; exit 1").id("s"), Framing::Lines);
+    let nexts = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&nexts);
+    let stream = stream.pauses(Backoff::fixed(LONG)).on_end(move |_, next| kept.lock().unwrap().push(next));
+    pool.stream(stream).unwrap();
+    let state = || pool.view().streams.first().map(|stream| stream.state.clone());
+    until("it pauses", || state().as_deref() == Some("pauses")).await;
+    assert!(pool.view().streams.iter().all(|stream| stream.next.is_some() && stream.started.is_none()));
+    assert!(pool.restart("s"));
+    until("it was up twice", || frames.lock().unwrap().len() == 2).await;
+    until("it pauses", || state().as_deref() == Some("pauses")).await;
+    assert_eq!(pool.cancel_id("s"), 1);
+    until("it is stopped", || state().as_deref() == Some("stopped")).await;
+    assert_eq!(*nexts.lock().unwrap(), [Next::Start(LONG), Next::Start(LONG), Next::Stopped]);
+    pool.shutdown(Queued::Cancel, Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_replaces_another_waits_for_its_end() {
+    let pool = pool(1);
+    let stubborn = sh("trap '' TERM; echo old; while :; do sleep 0.01; done").kill_grace(Duration::from_millis(300));
+    let (old, frames) = stream(stubborn, Framing::Lines);
+    let old = pool.stream(old).unwrap();
+    until("the old is up", || frames.lock().unwrap().len() == 1).await;
+    let (new, frames) = stream(sh("echo new; exec sleep 1000").after(&[&old]), Framing::Lines);
+    old.cancel();
+    pool.stream(new).unwrap();
+    until("the new is up", || {
+        let up = frames.lock().unwrap().len() == 1;
+        assert!(!up || old.outcome().is_some());
+        up
+    })
+    .await;
+    pool.shutdown(Queued::Cancel, Duration::ZERO).await;
 }
 
 #[test]
