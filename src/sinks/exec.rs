@@ -79,6 +79,11 @@ const LONGEST_COOL_DOWN: Duration = Duration::from_secs(7 * 24 * 3600);
 const MOST_PER_HOUR: usize = 3600;
 
 impl RunLimits {
+    /// Those of a run that takes back what another has done, which neither comes too early nor is one too many.
+    pub(crate) fn of_answer(self) -> RunLimits {
+        RunLimits { cool_down: Duration::ZERO, max_per_hour: 0, ..self }
+    }
+
     /// Says what is wrong with them; `node` is where they stand.
     pub(crate) fn check(&self, node: &Node, faults: &mut Faults) {
         let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);

@@ -235,7 +235,10 @@ impl Core {
         if self.remedies.running.contains_key(&case.action.name) {
             return Verdict::Wait("it is still being run".to_string(), at.after(LOOK));
         }
-        let (limits, subject) = (case.action.limits(), case.fingerprint.to_string());
+        let subject = case.fingerprint.to_string();
+        let is_answer =
+            case.trigger == Trigger::Resolved && self.remedies.audit.awaits_end(&case.action.name, &subject);
+        let limits = if is_answer { case.action.limits().of_answer() } else { case.action.limits() };
         match self.remedies.ledger.decide(&limits, &case.action.name, &subject, None, at) {
             Decision::Run => Verdict::Run,
             Decision::DryRun => Verdict::DryRun,
@@ -376,10 +379,10 @@ impl Core {
         let Done { result, said, took, output } = done;
         let ended = |entry: &mut Entry| {
             (entry.result, entry.said, entry.output) = (result, said, output);
-            entry.took = Some(millis(took));
+            entry.took = took.map(millis);
         };
         self.close(number, fingerprint, ended, actions);
-        self.report(number, Some(took), actions);
+        self.report(number, took, actions);
         let at = Mono::of(now.mono);
         for (_, waiting) in self.remedies.waiting.iter_mut().filter(|((of, _), _)| *of == action) {
             waiting.look = waiting.look.min(at);

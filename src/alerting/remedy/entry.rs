@@ -45,7 +45,7 @@ pub enum Result {
     /// It was not run.
     Skipped,
     DryRun,
-    /// The agent ended while it ran.
+    /// It was cancelled while it ran, or the agent ended.
     Interrupted,
 }
 

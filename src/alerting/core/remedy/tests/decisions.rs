@@ -93,6 +93,60 @@ fn more_often_in_an_hour_than_it_may_be_it_is_not_run_and_that_is_said() {
     assert_eq!(agent.ordered(), ["restart firing"]);
 }
 
+const BOTH: &str = "[{name: valve, command: [x], matchers: ['alertname=~\"D.*\"'], on: both}]";
+
+#[test]
+fn what_was_run_when_an_alert_began_is_run_when_it_ends_whatever_the_limits_say() {
+    let mut agent = Agent::new(BOTH);
+    let mut runs = Vec::new();
+    for at in [0, 400, 800] {
+        agent.until(at);
+        agent.fires("Down", at);
+        runs.extend(agent.ordered());
+        agent.ran();
+        agent.until(at + 60);
+        agent.ends("Down", at);
+        runs.extend(agent.ordered());
+        agent.ran();
+        agent.until(at + 200);
+        agent.told();
+    }
+    // Firing is held to the three runs of an hour, of which the ends are some.
+    assert_eq!(runs, ["valve firing", "valve resolved", "valve firing", "valve resolved"]);
+    let limit = "skipped 3 runs in the last hour are the limit";
+    assert_eq!(agent.log()[4..], [format!("firing {limit}"), format!("resolved {limit}")]);
+}
+
+#[test]
+fn an_end_that_answers_no_run_is_held_to_the_limits() {
+    let mut agent = Agent::new(BOTH);
+    for (i, name) in ["D1", "D2", "D3", "D4"].into_iter().enumerate() {
+        agent.until(i as u64);
+        agent.fires(name, i as u64);
+        agent.ran();
+    }
+    agent.until(20);
+    agent.ends("D4", 3);
+    agent.ends("D1", 0);
+    agent.ran();
+    assert_eq!(
+        agent.log()[3..],
+        [
+            "firing skipped 3 runs in the last hour are the limit",
+            "resolved skipped 3 runs in the last hour are the limit",
+            "resolved ok exit 0"
+        ]
+    );
+    let mut agent = Agent::new("[{name: tidy, command: [x], on: resolved, matchers: [alertname=Down]}]");
+    for at in [0, 100] {
+        agent.until(at);
+        agent.fires("Down", at);
+        agent.ends("Down", at);
+        agent.ran();
+    }
+    assert_eq!(agent.log(), ["resolved ok exit 0", "resolved waiting it was run less than 5m before"]);
+}
+
 #[test]
 fn what_is_silenced_is_acted_upon_when_the_silence_is_over() {
     let mut agent = Agent::new(RESTART);

@@ -132,7 +132,7 @@ impl Agent {
     }
 
     fn done(&mut self, number: u64, result: Outcome, said: &str) {
-        let took = Duration::from_millis(1200);
+        let took = Some(Duration::from_millis(1200));
         let done = Done { result, said: said.to_string(), took, output: "out".to_string() };
         self.handle(Event::Done(number, done));
     }

@@ -23,6 +23,18 @@ fn what_still_fires_after_a_restart_is_not_acted_upon_again_and_the_limits_hold_
 }
 
 #[test]
+fn what_was_run_before_a_restart_is_answered_after_it() {
+    let both = "[{name: valve, command: [x], matchers: [alertname=Down], on: both, max_per_hour: 1}]";
+    let mut agent = Agent::new(both);
+    agent.fires("Down", 0);
+    agent.ran();
+    agent.restart(5, ROUTE, both);
+    agent.fires("Down", 0);
+    agent.ends("Down", 0);
+    assert_eq!(agent.ordered(), ["valve resolved"]);
+}
+
+#[test]
 fn what_was_under_way_when_the_agent_died_is_told_to_be_interrupted_and_is_not_run_again() {
     let mut agent = Agent::new(RESTART);
     agent.fires("Down", 0);
