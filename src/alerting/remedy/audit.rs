@@ -76,7 +76,7 @@ impl Audit {
 
     /// Whether the last run of an action for an alert was because it fired: its end has then to be answered.
     pub fn awaits_end(&self, action: &str, subject: &str) -> bool {
-        let of = self.iter().filter(|(_, e)| e.action == action && e.subject == subject && e.result.counts());
+        let of = self.iter().filter(|(_, e)| e.action == action && e.subject == subject && e.counts());
         // Rows of an earlier run of the agent may have higher numbers, where they were found late.
         let last = of.max_by_key(|(number, entry)| (entry.since, *number));
         last.is_some_and(|(_, entry)| entry.trigger != Trigger::Resolved)
@@ -89,7 +89,7 @@ impl Audit {
         let mut of: BTreeMap<&str, [VecDeque<u64>; 2]> = BTreeMap::new();
         for (number, entry) in &self.entries {
             let [not_run, ran] = of.entry(&entry.action).or_default();
-            if entry.result.counts() { ran.push_back(*number) } else { not_run.push_back(*number) }
+            if entry.counts() { ran.push_back(*number) } else { not_run.push_back(*number) }
         }
         let mut gone = Vec::new();
         while self.entries.len() - gone.len() > MAX_ENTRIES {
@@ -131,6 +131,7 @@ mod tests {
             said: String::new(),
             took: None,
             output: String::new(),
+            ordered: false,
             since: Mono::default(),
         }
     }

@@ -41,9 +41,10 @@ impl Done {
     }
 }
 
-/// Runs the command, once, to its end.
-pub async fn run(pool: Pool, order: Order) -> Done {
+/// Runs the command, once, to its end. `begun` is called when it begins: it may have to wait for a place.
+pub async fn run(pool: Pool, order: Order, begun: impl FnOnce() + Send + 'static) -> Done {
     let action = &order.action;
+    let (said, about) = (Arc::clone(action), order.alert.group_labels.clone());
     let name = format!("action:{}", action.name);
     let task = command_for(&order.alert, &action.command, &action.env)
         .env("WATCHFIRE_ACTION", &action.name)
@@ -52,7 +53,11 @@ pub async fn run(pool: Pool, order: Order) -> Done {
         .id(&name)
         .once()
         .class(Class::Action)
-        .timeout(action.timeout);
+        .timeout(action.timeout)
+        .on_start(move || {
+            tracing::info!(action = said.name, alert = %about, "action is run");
+            begun();
+        });
     match pool.submit(task) {
         Ok(handle) => {
             let outcome = handle.wait().await;
@@ -115,12 +120,12 @@ mod tests {
     }
 
     async fn ran(script: &str, timeout: Duration) -> Done {
-        run(pool(PoolConfig::default()), order(script, timeout)).await
+        run(pool(PoolConfig::default()), order(script, timeout), || ()).await
     }
 
     /// Cancels it as `watchfire pool cancel` does, as soon as the pool has it.
     async fn cancelled(pool: Pool, order: Order) -> Done {
-        let running = tokio::spawn(run(pool.clone(), order));
+        let running = tokio::spawn(run(pool.clone(), order, || ()));
         while pool.cancel_id("action:mend") == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -153,11 +158,11 @@ mod tests {
     async fn what_was_never_started_took_no_time() {
         let mut order = order("", LONG);
         Arc::make_mut(&mut order.action).command = vec!["/no/such/program".to_string()];
-        let done = run(pool(PoolConfig::default()), order).await;
+        let done = run(pool(PoolConfig::default()), order, || ()).await;
         assert_eq!((done.result, done.took), (Result::Failed, None), "{}", done.said);
         let stopped = pool(PoolConfig::default());
         stopped.shutdown(Queued::Cancel, Duration::ZERO).await;
-        let done = run(stopped, self::order("true", LONG)).await;
+        let done = run(stopped, self::order("true", LONG), || ()).await;
         assert_eq!((done.said.as_str(), done.took), ("not run: the pool is shutting down", None));
     }
 

@@ -38,6 +38,45 @@ fn an_action_that_still_runs_is_told_to_have_been_started() {
 }
 
 #[test]
+fn what_the_pool_has_no_place_for_waits_and_runs_from_when_it_begins() {
+    let mut agent = Agent::new(RESTART);
+    agent.full = true;
+    agent.fires("Down", 0);
+    agent.until(10);
+    assert_eq!(agent.told(), [["restart: waits for a place"]]);
+    assert_eq!(agent.log(), ["firing waiting waits for a place"]);
+    agent.until(30);
+    agent.begin();
+    let (_, entry) = agent.core.view_actions().remove(0);
+    assert_eq!((entry.result, entry.at, entry.said.as_str()), (Outcome::Running, time(30).wall.as_millis(), ""));
+    agent.ran();
+    agent.ends("Down", 0);
+    agent.until(70);
+    assert_eq!(agent.told(), [["restart: exit 0 after 1.2 s"]]);
+    agent.fires("Down", 70);
+    agent.until(329);
+    assert_eq!(agent.orders.len(), 0, "it cools down from when it began");
+    agent.until(330);
+    assert_eq!(agent.ordered(), ["restart firing"]);
+}
+
+#[test]
+fn what_never_began_does_not_count() {
+    let mut agent = Agent::new("[{name: a, command: [x], matchers: [alertname=Down], max_per_hour: 1}]");
+    agent.full = true;
+    agent.fires("Down", 0);
+    agent.queued.clear();
+    let done = Done { result: Outcome::Skipped, said: "it was cancelled".into(), took: None, output: String::new() };
+    agent.handle(Event::Done(agent.orders[0].number, done));
+    agent.until(10);
+    assert_eq!(agent.told(), [["a: not run: it was cancelled"]]);
+    agent.ends("Down", 0);
+    agent.until(20);
+    agent.fires("Down", 20);
+    assert_eq!(agent.log(), ["firing skipped it was cancelled", "firing waiting waits for a place"]);
+}
+
+#[test]
 fn a_rule_names_its_actions() {
     let mut agent = Agent::new("[{name: a, command: [x]}, {name: b, command: [x]}]");
     agent.tell_named("Any", 0, true, &["b"]);

@@ -68,6 +68,13 @@ fn world(seed: u64) -> usize {
             agent.done(number, *random.one_of(&[Outcome::Ok, Outcome::Failed]), "exit");
             check(&mut agent, &mut seen, &mut random, &fires);
         }
+        if random.once_in(20) {
+            agent.full = !agent.full;
+        }
+        if !agent.full {
+            agent.begin();
+            check(&mut agent, &mut seen, &mut random, &fires);
+        }
         match random.below(60) {
             0..4 => {
                 let name = *random.one_of(&NAMES);

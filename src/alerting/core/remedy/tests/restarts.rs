@@ -49,6 +49,33 @@ fn what_was_under_way_when_the_agent_died_is_told_to_be_interrupted_and_is_not_r
 }
 
 #[test]
+fn what_waited_for_a_place_when_the_agent_died_may_have_begun_and_is_not_run_again() {
+    let mut agent = Agent::new(RESTART);
+    agent.full = true;
+    agent.fires("Down", 0);
+    agent.restart(5, ROUTE, RESTART);
+    agent.fires("Down", 0);
+    agent.until(100);
+    assert!(agent.orders.is_empty());
+    assert_eq!(agent.log(), ["firing interrupted the agent ended when it was to be run"]);
+}
+
+#[test]
+fn a_reload_keeps_what_waits_for_a_place_and_when_it_is_repeated() {
+    let actions = "[{name: a, command: [x], matchers: [alertname=Down], cool_down: 1m, repeat: 5m}]";
+    let mut agent = Agent::new(actions);
+    agent.full = true;
+    agent.fires("Down", 0);
+    agent.handle(Event::Plan(Box::new(plan(ROUTE, actions))));
+    assert_eq!(agent.log(), ["firing waiting waits for a place"]);
+    agent.full = false;
+    agent.begin();
+    agent.ran();
+    agent.until(300);
+    assert_eq!(agent.ordered(), ["a repeat"]);
+}
+
+#[test]
 fn what_waited_waits_on_after_a_restart() {
     let named = "[{name: restart, command: [x]}]";
     let mut agent = Agent::new(named);
