@@ -240,7 +240,7 @@ impl Core {
         let subject = case.fingerprint.to_string();
         let is_answer =
             case.trigger == Trigger::Resolved && self.remedies.audit.awaits_end(&case.action.name, &subject);
-        let limits = if is_answer { case.action.limits().of_answer() } else { case.action.limits() };
+        let limits = if is_answer { case.action.run_limits().of_answer() } else { case.action.run_limits() };
         match self.remedies.ledger.decide(&limits, &case.action.name, &subject, None, at) {
             Decision::Run => Verdict::Run,
             Decision::DryRun => Verdict::DryRun,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::config::ActionConfig;
 use super::entry::{Result, Trigger};
 use crate::pool::{Class, Outcome, Pool, Status};
-use crate::sinks::{Notification, command_for, secrets, tail};
+use crate::sinks::{Notification, ToldCommand, secrets, tail};
 
 /// The characters that are kept of what a command wrote.
 const MAX_OUTPUT: usize = 1_000;
@@ -46,7 +46,10 @@ pub async fn run(pool: Pool, order: Order, begun: impl FnOnce() + Send + 'static
     let action = &order.action;
     let (said, about) = (Arc::clone(action), order.alert.group_labels.clone());
     let name = format!("action:{}", action.name);
-    let task = command_for(&order.alert, &action.command, &action.env)
+    let ActionConfig { command, env, directory, limits, .. } = &**action;
+    let told = ToldCommand { command, env, directory: directory.as_deref(), limits };
+    let task = told
+        .of(&order.alert)
         .env("WATCHFIRE_ACTION", &action.name)
         .env("WATCHFIRE_TRIGGER", order.trigger.as_str())
         .name(&name)
