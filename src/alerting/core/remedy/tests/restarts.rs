@@ -137,6 +137,17 @@ fn a_reload_lets_run_what_runs_and_forgets_what_waits_for_an_action_that_is_gone
 }
 
 #[test]
+fn what_waits_is_not_begun_once_its_action_is_a_dry_run() {
+    let mut agent = Agent::new(RESTART);
+    agent.silence("alertname=Down", 50);
+    agent.fires("Down", 0);
+    let dry = "[{name: restart, command: [x], matchers: [alertname=Down], dry_run: true}]";
+    agent.handle(Event::Plan(Box::new(plan(ROUTE, dry))));
+    agent.until(60);
+    assert_eq!((agent.log(), agent.orders.len()), (vec!["firing dry_run".to_string()], 0));
+}
+
+#[test]
 fn rows_that_are_found_late_are_taken_over_and_their_runs_count() {
     let mut before = Agent::new(RESTART);
     before.fires("Down", 0);
