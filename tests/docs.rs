@@ -1,6 +1,8 @@
 //! The documentation is held against the program: `config.example.yaml` has every key with its default, and the README's
 //! tables, snippets and flags are those of the code.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use watchfire::http::Access;
 use watchfire::model::parse_duration;
 use watchfire::rules::{self, STOCK_RULES};
 use watchfire::yaml::{Document, Faults, FromYaml, Node};
+
+use common::snippets;
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -77,6 +81,10 @@ fn shown_once(path: &str) -> String {
     let path = regex(r"^alerting\..*\bhttp_config\.").replace(path, "http_config.").into_owned();
     let path = regex(r"^checks\[\]\..*\b(basic_auth|authorization|tls_config)\.")
         .replace(&path, "http_config.$1.")
+        .into_owned();
+    // Commands are limited in the same way wherever there are some.
+    let path = regex(r"^(?:alerting\..*\bexec_configs\[\]|actions\[\])\.limits\.")
+        .replace(&path, "checks[].limits.")
         .into_owned();
     // So are the keys of TLS, which mail and syslog have too.
     regex(r"^alerting\..*\b(?:smtp_)?tls_config\.").replace(&path, "http_config.tls_config.").into_owned()
@@ -230,20 +238,6 @@ fn the_readme_lists_the_stock_rules() {
         .collect();
     let readme = read("README.md");
     holds_exactly(section(&readme, "What is on by default"), &rows, &regex(r"^\| `[A-Z]\w+` \|"));
-}
-
-/// The README's YAML snippets, each with the file name in its first line.
-fn snippets(readme: &str) -> Vec<(String, String)> {
-    let mut rest = readme;
-    let mut found = Vec::new();
-    while let Some(start) = rest.find("```yaml\n") {
-        let text = &rest[start + "```yaml\n".len()..];
-        let end = text.find("```").expect("the end of a snippet");
-        let name = text.lines().next().and_then(|line| line.strip_prefix("# ")).expect("a file name in the first line");
-        found.push((name.to_string(), text[..end].to_string()));
-        rest = &text[end..];
-    }
-    found
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use common::{Receiver, SOON, Setup, eventually, free_port, peer, request, run};
+use common::{Receiver, SOON, Setup, eventually, free_port, peer, request, run, snippets};
 
 /// An nginx of its own, in one process.
 struct Nginx {
@@ -61,6 +61,29 @@ fn actions(setup: &Setup) -> Vec<Value> {
     answer.json().as_array().cloned().unwrap_or_default()
 }
 
+/// The README's example, with this nginx in place of the host's and a message to this receiver.
+fn example(nginx: &Nginx, program: &Path, hook: &Receiver) -> String {
+    let readme = include_str!("../README.md");
+    let example = snippets(readme).into_iter().map(|(_, text)| text).find(|text| text.contains("[restart-nginx]"));
+    let example = example.expect("the README shows an action");
+    let config = nginx.config.display();
+    // Not another nginx of this host.
+    let processes = format!("processes: {{groups: [{{name: nginx, exe: [nginx], cmdline: ['{config}']}}]}}\n");
+    let start = format!(
+        "    command: [sh, -c, 'echo \"$WATCHFIRE_ALERTNAME with $TOKEN\"; exec {program} -c {config}']\n\
+         \x20   env: {{TOKEN: hunter2hunter2}}\n",
+        program = program.display(),
+    );
+    let alerting = format!(
+        "alerting:\n  route: {{receiver: web, group_by: [alertname], group_interval: 1s}}\n\
+         \x20 receivers: [{{name: web, webhook_configs: [{{url: '{hook}'}}]}}]\n",
+        hook = hook.url("/hook"),
+    );
+    let restart = "    command: [systemctl, restart, nginx]\n";
+    assert!(example.contains(restart), "{example}");
+    format!("stock_rules: false\n{processes}{}{alerting}", example.replace(restart, &start))
+}
+
 #[test]
 fn nginx_is_killed_started_again_and_the_message_about_the_end_says_so() {
     let Some(program) = peer("nginx") else { return };
@@ -73,37 +96,12 @@ fn nginx_is_killed_started_again_and_the_message_about_the_end_says_so() {
     eventually("nginx answers", SOON, || nginx.answers().then_some(()));
 
     let hook = Receiver::start();
-    let setup = Setup::new(&format!(
-        r#"
-stock_rules: false
-processes:
-  groups: [{{name: web, exe: [nginx], cmdline: ['{config}']}}]
-actions:
-  - name: start-nginx
-    command: [sh, -c, 'echo "$WATCHFIRE_ALERTNAME with $TOKEN"; exec {program} -c {config}']
-    env: {{TOKEN: hunter2hunter2}}
-groups:
-  - name: g
-    interval: 1s
-    rules:
-      - alert: NginxDown
-        expr: absent(namedprocess_namegroup_num_procs{{groupname="web"}} > 0)
-        for: 3s
-        annotations: {{summary: nginx is not running}}
-        actions: [start-nginx]
-alerting:
-  route: {{receiver: web, group_by: [alertname], group_interval: 1s}}
-  receivers: [{{name: web, webhook_configs: [{{url: '{hook}'}}]}}]
-"#,
-        config = nginx.config.display(),
-        program = program.display(),
-        hook = hook.url("/hook"),
-    ));
+    let setup = Setup::new(&example(&nginx, &program, &hook));
     let agent = setup.start();
-    let group = [("groupname", "web")];
+    let group = [("groupname", "nginx")];
     agent.wait_for("namedprocess_namegroup_num_procs", &group, |processes| processes == 1.0);
     let counted =
-        |result| agent.metrics().value("watchfire_actions_total", &[("action", "start-nginx"), ("result", result)]);
+        |result| agent.metrics().value("watchfire_actions_total", &[("action", "restart-nginx"), ("result", result)]);
     assert_eq!((counted("ok"), counted("failed")), (Some(0.0), Some(0.0)), "counters are there from the start");
     assert!(actions(&setup).is_empty() && hook.posts().is_empty());
 
@@ -113,7 +111,7 @@ alerting:
     eventually("nginx answers again", SOON, || nginx.answers().then_some(()));
     let told = hook.wait_for_alert("NginxDown", "resolved");
     let said = told.alerts("NginxDown")[0]["actions"][0].as_str().unwrap_or_default().to_string();
-    assert!(said.starts_with("start-nginx: exit 0 after ") && said.ends_with(" s"), "{said:?}");
+    assert!(said.starts_with("restart-nginx: exit 0 after ") && said.ends_with(" s"), "{said:?}");
 
     let rows = actions(&setup);
     assert_eq!(rows.len(), 1, "{rows:?}");
@@ -124,7 +122,7 @@ alerting:
     assert!(!agent.log().contains("hunter2") && agent.log().contains(&said), "{}", agent.log());
     let listed = run(&["actions", "--url", &format!("http://127.0.0.1:{}", setup.port)]);
     let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    assert!(listed.contains("start-nginx") && listed.contains("ok") && listed.contains("NginxDown"), "{listed}");
+    assert!(listed.contains("restart-nginx") && listed.contains("ok") && listed.contains("NginxDown"), "{listed}");
 
     // It is killed again: the action cools down, and an agent that is killed meanwhile still knows that.
     nginx.kill();
@@ -164,15 +162,61 @@ alerting:
     );
     let agent = setup.start();
     eventually("it is run", SOON, || fs::read_to_string(&runs).ok().filter(|text| !text.is_empty()));
-    assert_eq!(actions(&setup)[0]["result"], "running");
+    eventually("it is known to run", SOON, || (actions(&setup)[0]["result"] == "running").then_some(()));
     agent.kill();
     let agent = setup.start();
     let rows = eventually("it is told", SOON, || Some(actions(&setup)).filter(|rows| rows[0]["result"] != "running"));
     assert_eq!((rows.len(), &rows[0]["result"]), (1, &Value::from("interrupted")));
     hook.wait_for("the message says so", |post| {
-        post.alerts("Always").iter().any(|a| a["actions"][0] == "slow: interrupted: the agent ended while it ran")
+        // Whether it was stored in time that it had begun, is a matter of chance.
+        let said =
+            |action: &Value| action.as_str().is_some_and(|a| a.starts_with("slow: interrupted: the agent ended"));
+        post.alerts("Always").iter().any(|a| said(&a["actions"][0]))
     });
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(fs::read_to_string(&runs).expect("the file"), "\n", "once");
+    agent.kill();
+}
+
+#[test]
+fn an_action_that_the_pool_has_no_place_for_is_said_to_wait_until_it_begins() {
+    let hook = Receiver::start();
+    let setup = Setup::new(&format!(
+        r#"
+stock_rules: false
+pool: {{max_concurrent: 1}}
+actions:
+  - {{name: long, command: [sleep, '600'], matchers: [alertname=Always]}}
+  - {{name: longer, command: [sleep, '600'], matchers: [alertname=Always]}}
+  - {{name: mend, command: [sh, -c, 'pwd; ulimit -n'], matchers: [alertname=Always], directory: /, limits: {{open_files: 99}}}}
+groups: [{{name: g, interval: 1s, rules: [{{alert: Always, expr: vector(1)}}]}}]
+alerting:
+  route: {{receiver: web, group_by: [alertname], group_interval: 1s, repeat_interval: 1s}}
+  receivers: [{{name: web, webhook_configs: [{{url: '{hook}'}}]}}]
+"#,
+        hook = hook.url("/hook")
+    ));
+    let agent = setup.start();
+    let row = || actions(&setup).into_iter().find(|row| row["action"] == "mend");
+    let row_once = |result: &str| eventually(result, SOON, || row().filter(|row| row["result"] == result));
+    let waits = row_once("waiting");
+    assert_eq!(waits["said"], "waits for a place");
+    let url = format!("http://127.0.0.1:{}", setup.port);
+    let listed = run(&["actions", "--url", &url]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("waits for a place"), "{listed:?}");
+    let told = |line: &str| {
+        hook.wait_for(line, |post| {
+            post.alerts("Always").iter().any(|a| a["actions"].as_array().is_some_and(|all| all.contains(&line.into())))
+        });
+    };
+    told("mend: waits for a place");
+
+    for other in ["long", "longer"] {
+        assert!(run(&["pool", "cancel", &format!("action:{other}"), "--url", &url]).status.success());
+    }
+    let ended = row_once("ok");
+    assert_eq!(ended["output"], "/\n99");
+    assert!(ended["at"].as_str() > waits["at"].as_str(), "its time is that of its begin: {ended} {waits}");
+    told("long: interrupted: it was cancelled");
     agent.kill();
 }

@@ -86,13 +86,15 @@ pub enum Event {
     Alerts(Vec<Alert>),
     /// A delivery that was tried has ended.
     Ended(Ended),
+    /// The pool has begun the command of an action: its number.
+    Begun(u64),
     /// The command of an action has ended: its number, and how.
     Done(u64, Done),
     /// The store can be read at last: what lies in it from before ([`Core::unread`]).
     Read(StoredRows),
     /// Another configuration is in force.
     Plan(Box<Plan>),
-    /// The agent ends: what is due is tried a last time. After it, only [`Event::Ended`] and
+    /// The agent ends: what is due is tried a last time. After it, only [`Event::Ended`], [`Event::Begun`] and
     /// [`Event::Done`] count.
     Stop,
     /// Nothing but time has passed.
@@ -262,6 +264,7 @@ impl Core {
         match event {
             Event::Alerts(alerts) => actions.refused = self.told_by_rules(alerts, now, &mut actions.batch),
             Event::Ended(ended) => self.ended(ended, now, &mut actions),
+            Event::Begun(number) => self.begun(number, now, &mut actions),
             Event::Done(number, done) => self.done(number, done, now, &mut actions),
             Event::Read(rows) => self.take_over(rows, now, &mut actions),
             Event::Plan(plan) => self.replan(*plan, now, &mut actions),

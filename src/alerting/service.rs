@@ -21,7 +21,7 @@ use super::metrics::Metrics;
 use super::outage::Outages;
 use super::plan::{Plan, Target};
 use super::queue::Attempt;
-use super::remedy::{self, ActionConfig, Done, Entry, Result as ActionResult};
+use super::remedy::{Acting, ActionConfig, Entry, Result as ActionResult};
 use super::said::ChecksSaid;
 use super::view::{AlertView, GroupView, PostedAlert, Silence, SilenceError, Undelivered};
 use crate::model::{Labels, Timestamp};
@@ -116,7 +116,7 @@ impl Alerting {
             inbox,
             running: JoinSet::new(),
             attempts: HashMap::new(),
-            acting: JoinSet::new(),
+            acting: Acting::new(),
         };
         runtime.spawn(service.run(first));
         Ok(Alerting { commands, metrics, pool: context.pool, heartbeat })
@@ -290,8 +290,8 @@ struct Service {
     running: JoinSet<Result<(), DeliveryError>>,
     /// What each running task tries, and since when.
     attempts: HashMap<task::Id, Running>,
-    /// Actions under way: each gives its number and how it ended.
-    acting: JoinSet<(u64, Done)>,
+    /// Actions under way.
+    acting: Acting,
 }
 
 /// A delivery under way.
@@ -330,7 +330,7 @@ impl Service {
                     None => return,
                 },
                 Some(finished) = self.running.join_next_with_id() => self.finished(finished).await,
-                Some(done) = self.acting.join_next() => self.acted(done).await,
+                event = self.acting.next() => self.handle(event).await,
                 rows = found(&mut self.unseen), if self.unseen.is_some() => self.take_over(rows).await,
                 () = sleep_until(due.unwrap_or(self.began)), if due.is_some() => self.handle(Event::Time).await,
             }
@@ -355,13 +355,13 @@ impl Service {
         while Instant::now() < deadline && !(self.running.is_empty() && self.acting.is_empty()) {
             tokio::select! {
                 Some(finished) = self.running.join_next_with_id() => self.finished(finished).await,
-                Some(done) = self.acting.join_next() => self.acted(done).await,
+                event = self.acting.next() => self.handle(event).await,
                 () = sleep_until(deadline) => {}
             }
         }
         self.running.shutdown().await;
         // The pool ends their commands; the next start says that they were interrupted.
-        self.acting.shutdown().await;
+        self.acting.leave().await;
         // Who ends the agent wants to know that it is on the disk.
         let _ = timeout(STORE_LIMIT, self.store.settled()).await;
         self.core.waiting()
@@ -391,13 +391,6 @@ impl Service {
         let Some(Running { attempt, since, .. }) = self.attempts.remove(&id) else { return };
         self.metrics.tried(&attempt.target, since.elapsed());
         self.handle(Event::Ended(Ended { attempt, result })).await;
-    }
-
-    /// The command of an action has ended. (Waiting for it does not panic.)
-    async fn acted(&mut self, done: Result<(u64, Done), task::JoinError>) {
-        if let Ok((number, done)) = done {
-            self.handle(Event::Done(number, done)).await;
-        }
     }
 
     async fn handle(&mut self, event: Event) {
@@ -471,9 +464,7 @@ impl Service {
         }
         self.settle().await;
         for order in actions.orders {
-            tracing::info!(action = order.action.name, alert = %order.alert.group_labels, "action is run");
-            let (number, pool) = (order.number, self.pool.clone());
-            self.acting.spawn(async move { (number, remedy::run(pool, order).await) });
+            self.acting.order(self.pool.clone(), order);
         }
         for attempt in actions.attempts {
             let sink = self.sinks.get(&attempt.target).cloned();

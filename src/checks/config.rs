@@ -12,7 +12,6 @@ use super::format::json::JsonConfig;
 use super::format::{Format, FormatName};
 use super::http::HttpCheck;
 use super::icmp::IcmpCheck;
-use super::limits::LimitsConfig;
 use super::local::Bytes;
 use super::log::LogConfig;
 use super::process::ProcessConfig;
@@ -20,6 +19,7 @@ use super::stream::StreamConfig;
 use super::systemd::UnitConfig;
 use super::tcp::TcpCheck;
 use crate::model::{Labels, format_duration};
+use crate::pool::{LimitsConfig, resolve_command};
 use crate::section;
 use crate::yaml::{Faults, FromYaml, Node, Secret, Value};
 
@@ -240,13 +240,7 @@ impl Checks {
     /// Makes relative paths start at `dir`.
     pub fn resolve_paths(&mut self, dir: &Path) {
         for Check { config, .. } in &mut self.0 {
-            if let Some(directory) = &mut config.directory {
-                *directory = dir.join(&*directory);
-            }
-            // One without a slash is looked for in PATH.
-            if let Some(program) = config.command.first_mut().filter(|program| program.contains('/')) {
-                *program = dir.join(&*program).to_string_lossy().into_owned();
-            }
+            resolve_command(&mut config.command, &mut config.directory, dir);
             config.http.iter_mut().for_each(|http| http.resolve_paths(dir));
             config.tcp.iter_mut().for_each(|tcp| tcp.resolve_paths(dir));
             config.dns.iter_mut().for_each(|dns| dns.resolve_paths(dir));

@@ -105,6 +105,7 @@ impl ConfigFile {
         self.processes.resolve_paths(dir);
         self.alerting.resolve_paths(dir);
         self.checks.resolve_paths(dir);
+        self.actions.iter_mut().for_each(|action| action.resolve_paths(dir));
     }
 }
 

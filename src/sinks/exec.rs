@@ -27,6 +27,7 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,9 @@ use super::message::check_timeout;
 use super::{
     Delivered, Delivery, DeliveryError, Notification, Reason, Sink, SinkConfig, SinkContext, webhook_version_4,
 };
-use crate::pool::{Class, Outcome, Pool, Secrets, StartError, StartStep, Status as Ended, Task};
+use crate::pool::{
+    Class, LimitsConfig, Outcome, Pool, Secrets, StartError, StartStep, Status as Ended, Task, resolve_command,
+};
 use crate::section;
 use crate::yaml::{Faults, Node};
 
@@ -51,6 +54,10 @@ section! {
         pub timeout: Duration = TIMEOUT,
         /// Environment variables for it, beside PATH, HOME, LANG, TZ and those that describe the notification.
         pub env: BTreeMap<String, String> = BTreeMap::new(),
+        /// The directory that it starts in; by default the agent's.
+        pub directory: Option<PathBuf> = None,
+        /// What it may use of the host, and as whom.
+        pub limits: LimitsConfig = LimitsConfig::default(),
         /// Whether it is run for resolved alerts too.
         pub send_resolved: bool = true,
         /// How long after a run for a group it is not run for that group again: what comes meanwhile waits.
@@ -79,6 +86,11 @@ const LONGEST_COOL_DOWN: Duration = Duration::from_secs(7 * 24 * 3600);
 const MOST_PER_HOUR: usize = 3600;
 
 impl RunLimits {
+    /// Those of a run that takes back what another has done, which neither comes too early nor is one too many.
+    pub(crate) fn of_answer(self) -> RunLimits {
+        RunLimits { cool_down: Duration::ZERO, max_per_hour: 0, ..self }
+    }
+
     /// Says what is wrong with them; `node` is where they stand.
     pub(crate) fn check(&self, node: &Node, faults: &mut Faults) {
         let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
@@ -97,11 +109,11 @@ fn check(config: &mut ExecConfig, node: &Node, faults: &mut Faults) {
         faults.error(at, "exec_configs needs a command: a list of the program and its arguments");
     }
     check_timeout(node, faults, &mut config.timeout, TIMEOUT);
-    config.limits().check(node, faults);
+    config.run_limits().check(node, faults);
 }
 
 impl ExecConfig {
-    fn limits(&self) -> RunLimits {
+    fn run_limits(&self) -> RunLimits {
         RunLimits { cool_down: self.cool_down, max_per_hour: self.max_per_hour, dry_run: self.dry_run }
     }
 }
@@ -111,8 +123,12 @@ impl SinkConfig for ExecConfig {
         self.send_resolved
     }
 
+    fn resolve_paths(&mut self, dir: &Path) {
+        resolve_command(&mut self.command, &mut self.directory, dir);
+    }
+
     fn command(&self) -> Option<(&[String], RunLimits)> {
-        Some((&self.command, self.limits()))
+        Some((&self.command, self.run_limits()))
     }
 
     fn build(&self, context: &SinkContext) -> Arc<dyn Sink> {
@@ -139,12 +155,9 @@ impl ExecSink {
 
     async fn run(&self, notification: &Notification) -> Result<Delivered, DeliveryError> {
         let name = format!("exec:{}", notification.receiver);
-        let task = command_for(notification, &self.config.command, &self.config.env)
-            .name(&name)
-            .id(&name)
-            .once()
-            .class(Class::Sink)
-            .timeout(self.config.timeout);
+        let ExecConfig { command, env, directory, limits, .. } = &self.config;
+        let told = ToldCommand { command, env, directory: directory.as_deref(), limits };
+        let task = told.of(notification).name(&name).id(&name).once().class(Class::Sink).timeout(self.config.timeout);
         let handle = self
             .pool
             .submit(task)
@@ -160,16 +173,30 @@ impl Sink for ExecSink {
     }
 }
 
-/// A command that is told of a notification: JSON on standard input, variables in the environment beside its own.
-pub(crate) fn command_for(notification: &Notification, argv: &[String], env: &BTreeMap<String, String>) -> Task {
-    let mut task = Task::command(argv).stdin(webhook_version_4(notification, 0));
-    for (variable, value) in env {
-        task = task.secret_env(variable, value);
+/// A command that is told of notifications.
+pub(crate) struct ToldCommand<'c> {
+    pub command: &'c [String],
+    pub env: &'c BTreeMap<String, String>,
+    pub directory: Option<&'c Path>,
+    pub limits: &'c LimitsConfig,
+}
+
+impl ToldCommand<'_> {
+    /// One run of it: JSON on standard input, variables in the environment beside its own.
+    pub(crate) fn of(&self, notification: &Notification) -> Task {
+        let mut task =
+            Task::command(self.command).stdin(webhook_version_4(notification, 0)).limits(self.limits.limits());
+        if let Some(directory) = self.directory {
+            task = task.current_dir(directory);
+        }
+        for (variable, value) in self.env {
+            task = task.secret_env(variable, value);
+        }
+        for (variable, value) in environment(notification) {
+            task = task.env(variable, value);
+        }
+        task
     }
-    for (variable, value) in environment(notification) {
-        task = task.env(variable, value);
-    }
-    task
 }
 
 /// The values of the variables that a command was given: they may be secrets.
@@ -304,6 +331,17 @@ mod tests {
             assert!(env.lines().any(|l| l == line), "{line} is not in\n{env}");
         }
         assert_eq!(std::fs::read(dir.path().join("json")).unwrap(), webhook_version_4(&example(), 0));
+    }
+
+    #[tokio::test]
+    async fn the_command_starts_in_its_directory_and_within_its_limits() {
+        let pool = Pool::new(PoolConfig::default(), &Registry::new(), tokio::runtime::Handle::current()).unwrap();
+        let command = ["sh", "-c", "pwd >&2; ulimit -n >&2; exit 1"].map(String::from).to_vec();
+        let limits = LimitsConfig { open_files: Some(99), ..LimitsConfig::default() };
+        let mut config = ExecConfig { command, directory: Some("usr".into()), limits, ..ExecConfig::default() };
+        config.resolve_paths(Path::new("/"));
+        let error = ExecSink::new(&config, pool).deliver(&example()).await.unwrap_err();
+        assert!(error.message.ends_with("it wrote: /usr 99"), "{error}");
     }
 
     #[tokio::test]

@@ -66,7 +66,7 @@ pub use desktop::DesktopConfig;
 pub use discord::DiscordConfig;
 pub use email::{EmailConfig, Smarthost, ThreadingConfig};
 pub use exec::{ExecConfig, RunLimits};
-pub(crate) use exec::{command_for, secrets, tail};
+pub(crate) use exec::{ToldCommand, secrets, tail};
 pub use global::GlobalConfig;
 pub use gotify::GotifyConfig;
 pub use http::{

@@ -33,6 +33,7 @@
 //! ");
 //! ```
 
+mod bytes;
 mod fault;
 mod file;
 mod node;
@@ -40,6 +41,7 @@ mod print;
 mod read;
 mod section;
 
+pub use bytes::Bytes;
 pub use fault::{Fault, Faults, Reference, Severity, nearest};
 pub use file::read_text;
 pub use node::{Document, Key, Node, Position, Source, Value};

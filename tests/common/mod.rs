@@ -6,6 +6,7 @@ mod http;
 mod metrics;
 mod peers;
 mod process;
+mod readme;
 mod server;
 pub mod trees;
 mod webhook;
@@ -17,6 +18,7 @@ pub use http::{Response, form, percent_encoded, post_form, post_json, request, r
 pub use metrics::Metrics;
 pub use peers::{Prometheus, alertmanager, node_exporter_page, peer, plugin};
 pub use process::{Child, Named, free_port};
+pub use readme::snippets;
 pub use server::Server;
 pub use webhook::{Behaviour, Post, Receiver};
 

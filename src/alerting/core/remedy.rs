@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Actions, Core, Mono, Now};
 use crate::alerting::plan::Target;
 use crate::alerting::remedy::{
-    ActionConfig, Audit, Decision, Done, Entry, Ledger, Order, Result as Outcome, Trigger, provisional,
+    ActionConfig, Audit, Decision, Done, Entry, Ledger, NO_PLACE, Order, Result as Outcome, Trigger, provisional,
 };
 use crate::model::format_duration;
 use crate::sinks::{Fingerprint, Notification, NotifiedAlert, Status};
@@ -100,7 +100,7 @@ impl Remedies {
 
     /// Takes over a stored row of the audit log.
     pub fn restore(&mut self, number: u64, entry: Entry, now: Now) {
-        let (action, subject, counts) = (entry.action.clone(), entry.subject.clone(), entry.result.counts());
+        let (action, subject, counts) = (entry.action.clone(), entry.subject.clone(), entry.counts());
         if self.audit.restore(number, entry, now)
             && let Some(entry) = self.audit.get(number).filter(|_| counts)
         {
@@ -232,10 +232,15 @@ impl Core {
                 Trigger::Firing | Trigger::Repeat => Verdict::Wait(why.to_string(), at.after(LOOK)),
             };
         }
-        if self.remedies.running.contains_key(&case.action.name) {
-            return Verdict::Wait("it is still being run".to_string(), at.after(LOOK));
+        if let Some(run) = self.remedies.running.get(&case.action.name) {
+            let has_begun = self.remedies.audit.get(run.number).is_none_or(|entry| !entry.ordered);
+            let why = if has_begun { "it is still being run" } else { "another run of it waits for a place" };
+            return Verdict::Wait(why.to_string(), at.after(LOOK));
         }
-        let (limits, subject) = (case.action.limits(), case.fingerprint.to_string());
+        let subject = case.fingerprint.to_string();
+        let is_answer =
+            case.trigger == Trigger::Resolved && self.remedies.audit.awaits_end(&case.action.name, &subject);
+        let limits = if is_answer { case.action.run_limits().of_answer() } else { case.action.run_limits() };
         match self.remedies.ledger.decide(&limits, &case.action.name, &subject, None, at) {
             Decision::Run => Verdict::Run,
             Decision::DryRun => Verdict::DryRun,
@@ -261,7 +266,7 @@ impl Core {
             Verdict::Wait(why, look) => {
                 let number = match case.row.filter(|row| self.remedies.audit.get(*row).is_some_and(|e| e.said == why)) {
                     Some(row) => row,
-                    None => self.note(&case, Outcome::Waiting, why, now, actions),
+                    None => self.note(&case, Outcome::Waiting, false, why, now, actions),
                 };
                 let ended = (case.trigger == Trigger::Resolved).then(|| case.alert.clone());
                 let waiting = Waiting { number, trigger: case.trigger, look, ended };
@@ -270,16 +275,17 @@ impl Core {
             }
             Verdict::Skip(why) => (Outcome::Skipped, why),
             Verdict::DryRun => (Outcome::DryRun, String::new()),
-            Verdict::Run => (Outcome::Running, String::new()),
+            Verdict::Run => (Outcome::Waiting, NO_PLACE.to_string()),
         };
+        let is_ordered = result == Outcome::Waiting;
         if case.trigger != Trigger::Resolved && !case.action.repeat.is_zero() {
             self.remedies.repeats.insert(case.key(), at.after(case.action.repeat));
         }
-        let number = self.note(&case, result, said, now, actions);
-        if result.counts() {
-            self.remedies.ledger.count(&case.action.name, &case.fingerprint.to_string(), None, at);
-        }
-        if result != Outcome::Running {
+        let number = self.note(&case, result, is_ordered, said, now, actions);
+        if !is_ordered {
+            if result == Outcome::DryRun {
+                self.remedies.ledger.count(&case.action.name, &case.fingerprint.to_string(), None, at);
+            }
             self.report(number, None, actions);
             return;
         }
@@ -298,7 +304,15 @@ impl Core {
     }
 
     /// Writes down what was decided, and tells it with the alert; gives the row's number.
-    fn note(&mut self, case: &Case, result: Outcome, said: String, now: Now, actions: &mut Actions) -> u64 {
+    fn note(
+        &mut self,
+        case: &Case,
+        result: Outcome,
+        ordered: bool,
+        said: String,
+        now: Now,
+        actions: &mut Actions,
+    ) -> u64 {
         let entry = Entry {
             at: now.wall.as_millis(),
             action: case.action.name.clone(),
@@ -310,6 +324,7 @@ impl Core {
             said,
             took: None,
             output: String::new(),
+            ordered,
             since: Mono::of(now.mono),
         };
         let line = entry.line();
@@ -368,18 +383,36 @@ impl Core {
         });
     }
 
-    /// A command that was ordered has ended.
-    pub(super) fn done(&mut self, number: u64, done: Done, now: Now, actions: &mut Actions) {
+    /// The action under way of this number, and the alert it is for.
+    fn under_way(&self, number: u64) -> Option<Key> {
         let found = self.remedies.running.iter().find(|(_, run)| run.number == number);
-        let Some((action, fingerprint)) = found.map(|(action, run)| (action.clone(), run.fingerprint)) else { return };
+        found.map(|(action, run)| (action.clone(), run.fingerprint))
+    }
+
+    /// A command that was ordered has begun: from now on it counts.
+    pub(super) fn begun(&mut self, number: u64, now: Now, actions: &mut Actions) {
+        let Some((action, fingerprint)) = self.under_way(number) else { return };
+        let at = Mono::of(now.mono);
+        self.remedies.ledger.count(&action, &fingerprint.to_string(), None, at);
+        let begun = |entry: &mut Entry| {
+            (entry.result, entry.ordered) = (Outcome::Running, false);
+            entry.said.clear();
+            (entry.at, entry.since) = (now.wall.as_millis(), at);
+        };
+        self.close(number, fingerprint, begun, actions);
+    }
+
+    /// A command that was ordered has ended, or could not be begun.
+    pub(super) fn done(&mut self, number: u64, done: Done, now: Now, actions: &mut Actions) {
+        let Some((action, fingerprint)) = self.under_way(number) else { return };
         self.remedies.running.remove(&action);
         let Done { result, said, took, output } = done;
         let ended = |entry: &mut Entry| {
             (entry.result, entry.said, entry.output) = (result, said, output);
-            entry.took = Some(millis(took));
+            (entry.ordered, entry.took) = (false, took.map(millis));
         };
         self.close(number, fingerprint, ended, actions);
-        self.report(number, Some(took), actions);
+        self.report(number, took, actions);
         let at = Mono::of(now.mono);
         for (_, waiting) in self.remedies.waiting.iter_mut().filter(|((of, _), _)| *of == action) {
             waiting.look = waiting.look.min(at);

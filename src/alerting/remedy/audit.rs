@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::entry::{Entry, Result};
+use super::entry::{Entry, Result, Trigger};
 use crate::alerting::core::{Mono, Now};
 use crate::alerting::queue::row_key;
 use crate::model::Timestamp;
@@ -74,6 +74,14 @@ impl Audit {
         self.entries.is_empty()
     }
 
+    /// Whether the last run of an action for an alert was because it fired: its end has then to be answered.
+    pub fn awaits_end(&self, action: &str, subject: &str) -> bool {
+        let of = self.iter().filter(|(_, e)| e.action == action && e.subject == subject && e.counts());
+        // Rows of an earlier run of the agent may have higher numbers, where they were found late.
+        let last = of.max_by_key(|(number, entry)| (entry.since, *number));
+        last.is_some_and(|(_, entry)| entry.trigger != Trigger::Resolved)
+    }
+
     /// Lets those go that are too many: the oldest of the action that has most, so that one that is busy does not push out
     /// what is known of the others; and of those that were not run, as long as they are more than half.
     fn trim(&mut self, batch: &mut Batch) {
@@ -81,7 +89,7 @@ impl Audit {
         let mut of: BTreeMap<&str, [VecDeque<u64>; 2]> = BTreeMap::new();
         for (number, entry) in &self.entries {
             let [not_run, ran] = of.entry(&entry.action).or_default();
-            if entry.result.counts() { ran.push_back(*number) } else { not_run.push_back(*number) }
+            if entry.counts() { ran.push_back(*number) } else { not_run.push_back(*number) }
         }
         let mut gone = Vec::new();
         while self.entries.len() - gone.len() > MAX_ENTRIES {
@@ -109,7 +117,6 @@ impl Audit {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Trigger;
     use super::*;
 
     fn entry(action: &str, result: Result) -> Entry {
@@ -124,6 +131,7 @@ mod tests {
             said: String::new(),
             took: None,
             output: String::new(),
+            ordered: false,
             since: Mono::default(),
         }
     }

@@ -1,11 +1,13 @@
 //! The configuration section `actions`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::entry::Trigger;
 use crate::alerting::matcher::Matchers;
 use crate::model::Labels;
+use crate::pool::{LimitsConfig, resolve_command};
 use crate::section;
 use crate::sinks::{RunLimits, check_timeout};
 use crate::yaml::{Faults, FromYaml, Node, Value};
@@ -41,6 +43,10 @@ section! {
         pub timeout: Duration = TIMEOUT,
         /// Environment variables for it, beside PATH, HOME, LANG, TZ and those that describe the alert.
         pub env: BTreeMap<String, String> = BTreeMap::new(),
+        /// The directory that it starts in; by default the agent's.
+        pub directory: Option<PathBuf> = None,
+        /// What it may use of the host, and as whom.
+        pub limits: LimitsConfig = LimitsConfig::default(),
     }
 }
 
@@ -95,11 +101,16 @@ fn check(config: &mut ActionConfig, node: &Node, faults: &mut Faults) {
         faults.error(at("repeat"), "repeat has no meaning for an action that is run when an alert ends");
     }
     check_timeout(node, faults, &mut config.timeout, TIMEOUT);
-    config.limits().check(node, faults);
+    config.run_limits().check(node, faults);
 }
 
 impl ActionConfig {
-    pub(crate) fn limits(&self) -> RunLimits {
+    /// Makes relative paths start at `dir`, the directory of the configuration's file.
+    pub fn resolve_paths(&mut self, dir: &Path) {
+        resolve_command(&mut self.command, &mut self.directory, dir);
+    }
+
+    pub(crate) fn run_limits(&self) -> RunLimits {
         RunLimits { cool_down: self.cool_down, max_per_hour: self.max_per_hour, dry_run: self.dry_run }
     }
 
@@ -151,7 +162,7 @@ mod tests {
         let (action, said) = read("name: restart-nginx\ncommand: [systemctl, restart, nginx]\n");
         assert_eq!(said, "");
         let limits = RunLimits { cool_down: Duration::from_secs(300), max_per_hour: 3, dry_run: false };
-        assert_eq!((action.limits(), action.on, action.repeat), (limits, ActionOn::Firing, Duration::ZERO));
+        assert_eq!((action.run_limits(), action.on, action.repeat), (limits, ActionOn::Firing, Duration::ZERO));
         assert!(action.wants(Trigger::Firing) && !action.wants(Trigger::Resolved) && !action.wants(Trigger::Repeat));
     }
 
@@ -166,6 +177,17 @@ mod tests {
     }
 
     #[test]
+    fn relative_paths_start_at_the_files_directory() {
+        let (mut action, said) = read("name: a\ncommand: [mend/nginx.sh, x/y]\ndirectory: d\n");
+        action.resolve_paths(Path::new("/etc/watchfire"));
+        assert_eq!(
+            (said.as_str(), action.command),
+            ("", ["/etc/watchfire/mend/nginx.sh", "x/y"].map(String::from).to_vec())
+        );
+        assert_eq!(action.directory.as_deref(), Some(Path::new("/etc/watchfire/d")));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_said_where_it_stands() {
         for (text, fault) in [
             ("command: [x]\n", "w.yaml:1:1: an action needs a name"),
@@ -176,6 +198,8 @@ mod tests {
             ("name: a\ncommand: [x]\nrepeat: 1m\n", "w.yaml:3:9: warning: repeat is shorter than cool_down"),
             ("name: a\ncommand: [x]\nrepeat: 1h\non: resolved\n", "w.yaml:3:9: repeat has no meaning"),
             ("name: a\ncommand: [x]\ncool_down: 8d\n", "w.yaml:3:12: cool_down is longer than 7d"),
+            ("name: a\ncommand: [x]\nlimits: {nice: 40}\n", "w.yaml:3:16: niceness is from -20 to 19"),
+            ("name: a\ncommand: [x]\nlimits: {mem: 1MiB}\n", "w.yaml:3:10: unknown key \"mem\""),
             ("name: a\ncommand: [x]\nmax_per_hour: 4000\n", "w.yaml:3:15: max_per_hour is more than 3600"),
         ] {
             let (_, said) = read(text);

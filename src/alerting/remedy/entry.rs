@@ -34,7 +34,7 @@ impl Trigger {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Result {
-    /// It will be run when what it waits for is over, if it is still wanted then.
+    /// It will be run when what it waits for is over, if it is still wanted then; or when the pool has a place for it.
     Waiting,
     Running,
     /// The command ended well.
@@ -45,7 +45,7 @@ pub enum Result {
     /// It was not run.
     Skipped,
     DryRun,
-    /// The agent ended while it ran.
+    /// It was cancelled while it ran, or the agent ended.
     Interrupted,
 }
 
@@ -68,7 +68,7 @@ impl Result {
     }
 
     /// Whether a command was started, or would have been.
-    pub(in crate::alerting) fn counts(self) -> bool {
+    fn counts(self) -> bool {
         !matches!(self, Result::Waiting | Result::Skipped)
     }
 }
@@ -96,6 +96,9 @@ pub struct Entry {
     /// The end of what it wrote.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub output: String,
+    /// It was handed to the pool, which has not begun it as far as is known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::alerting) ordered: bool,
     /// The same as `at` by the monotonic clock.
     #[serde(skip)]
     pub(in crate::alerting) since: Mono,
@@ -105,10 +108,16 @@ pub struct Entry {
 const MAX_LINE: usize = 200;
 
 impl Entry {
+    /// Whether a command was started, or would have been, or may have been.
+    pub(in crate::alerting) fn counts(&self) -> bool {
+        self.ordered || self.result.counts()
+    }
+
     /// What is told with the alert.
     pub(in crate::alerting) fn line(&self) -> String {
         let Entry { action, said, .. } = self;
         let line = match self.result {
+            Result::Waiting if self.ordered => format!("{action}: {said}"),
             Result::Waiting => format!("{action}: {NOT_YET}: {said}"),
             Result::Running => format!("{action}: {STARTED}"),
             Result::Skipped => format!("{action}: not run: {said}"),
@@ -131,11 +140,13 @@ impl Entry {
 
 const STARTED: &str = "started";
 const NOT_YET: &str = "not yet run";
+/// What is said of an action that the pool has not begun.
+pub(in crate::alerting) const NO_PLACE: &str = "waits for a place";
 
 /// Whether a line says of an action that more is to come, and the next of it takes its place.
 pub(in crate::alerting) fn provisional(line: &str, action: &str) -> bool {
     let rest = line.strip_prefix(action).and_then(|rest| rest.strip_prefix(": "));
-    rest.is_some_and(|rest| rest == STARTED || rest.starts_with(NOT_YET))
+    rest.is_some_and(|rest| [STARTED, NO_PLACE].contains(&rest) || rest.starts_with(NOT_YET))
 }
 
 fn last_line(text: &str) -> &str {
@@ -167,6 +178,7 @@ mod tests {
             said: said.into(),
             took,
             output: output.into(),
+            ordered: false,
             since: Mono::default(),
         }
     }
@@ -195,6 +207,8 @@ mod tests {
         for result in [Result::Running, Result::Waiting] {
             assert!(provisional(&entry(result, "silenced", None, "").line(), "restart-nginx"));
         }
+        let ordered = Entry { ordered: true, ..entry(Result::Waiting, NO_PLACE, None, "") };
+        assert!(ordered.line() == "restart-nginx: waits for a place" && provisional(&ordered.line(), "restart-nginx"));
         let ended = entry(Result::Ok, "exit 0", Some(1), "").line();
         assert!(!provisional(&ended, "restart-nginx") && !provisional("restart: started", "restart-nginx"));
     }

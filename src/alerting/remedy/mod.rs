@@ -7,7 +7,7 @@
 //!       |
 //!   write down   [audit]         a row in the store, before anything is run: an action is run at most once
 //!       |
-//!   run          [run]           in the pool; the alert is in its environment and on its standard input
+//!   run          [acting]      when the pool has a place; the alert is in its environment and on its standard input
 //!       |
 //!   tell         [entry]         a line with the alert, for the next notification; metrics, the log
 //! ```
@@ -19,6 +19,7 @@
 //! The command of an `exec` receiver is held to the same limits by the same code, and its runs are in the same audit log;
 //! but it delivers a notification, so what comes too early waits and is not left out.
 
+mod acting;
 mod audit;
 mod config;
 mod entry;
@@ -26,10 +27,11 @@ mod ledger;
 mod metrics;
 mod run;
 
+pub(super) use acting::Acting;
 pub(super) use audit::Audit;
 pub use config::{ActionConfig, ActionOn, check_actions};
-pub(super) use entry::provisional;
 pub use entry::{Entry, Result, Trigger};
+pub(super) use entry::{NO_PLACE, provisional};
 pub(super) use ledger::{Decision, Ledger};
 pub(super) use metrics::Metrics;
-pub(super) use run::{Done, Order, run};
+pub(super) use run::{Done, Order};

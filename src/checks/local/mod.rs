@@ -9,7 +9,8 @@ mod severity;
 #[cfg(test)]
 pub(super) mod testing;
 
-pub use bounds::{Bytes, CountBounds, SizeBounds};
+pub use crate::yaml::Bytes;
+pub use bounds::{CountBounds, SizeBounds};
 pub use pattern::LinePattern;
 pub use severity::Severity;
 

@@ -68,6 +68,7 @@ fn of_delivery(name: String, attempt: &Attempt, command: &Commanded, result: Out
         said: String::new(),
         took: None,
         output: String::new(),
+        ordered: false,
         since: Mono::of(now.mono),
     }
 }

@@ -31,6 +31,9 @@ impl Core {
                 waiting.look = at;
             } else if result == Outcome::Running {
                 self.interrupted(number, key.1, "the agent ended while it ran", actions);
+            } else if self.remedies.audit.get(number).is_some_and(|entry| entry.ordered) {
+                // It may have begun just then, and is run at most once.
+                self.interrupted(number, key.1, "the agent ended when it was to be run", actions);
             } else if trigger == Trigger::Resolved || self.remedies.waiting.contains_key(&key) || !self.fires(key.1) {
                 self.not_run(number, key.1, "the agent was started anew", now, actions);
             } else {
@@ -54,7 +57,9 @@ impl Core {
     }
 
     fn interrupted(&mut self, number: u64, fingerprint: Fingerprint, why: &str, actions: &mut Actions) {
-        let interrupted = |entry: &mut Entry| (entry.result, entry.said) = (Outcome::Interrupted, why.to_string());
+        let interrupted = |entry: &mut Entry| {
+            (entry.result, entry.said, entry.ordered) = (Outcome::Interrupted, why.to_string(), false);
+        };
         self.close(number, fingerprint, interrupted, actions);
         self.report(number, None, actions);
     }
@@ -63,7 +68,7 @@ impl Core {
     fn repeat_on(&mut self) {
         let mut repeats: BTreeMap<Key, Mono> = BTreeMap::new();
         let decided = self.remedies.audit.iter().map(|(_, entry)| entry);
-        for entry in decided.filter(|e| e.trigger != Trigger::Resolved && e.result != Outcome::Waiting) {
+        for entry in decided.filter(|e| e.trigger != Trigger::Resolved && (e.result != Outcome::Waiting || e.ordered)) {
             let Some(action) = self.plan.action(&entry.action).filter(|a| a.wants(Trigger::Repeat)) else { continue };
             let Ok(subject) = u64::from_str_radix(&entry.subject, 16) else { continue };
             if self.fires(Fingerprint(subject)) {

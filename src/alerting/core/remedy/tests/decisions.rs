@@ -38,6 +38,45 @@ fn an_action_that_still_runs_is_told_to_have_been_started() {
 }
 
 #[test]
+fn what_the_pool_has_no_place_for_waits_and_runs_from_when_it_begins() {
+    let mut agent = Agent::new(RESTART);
+    agent.full = true;
+    agent.fires("Down", 0);
+    agent.until(10);
+    assert_eq!(agent.told(), [["restart: waits for a place"]]);
+    assert_eq!(agent.log(), ["firing waiting waits for a place"]);
+    agent.until(30);
+    agent.begin();
+    let (_, entry) = agent.core.view_actions().remove(0);
+    assert_eq!((entry.result, entry.at, entry.said.as_str()), (Outcome::Running, time(30).wall.as_millis(), ""));
+    agent.ran();
+    agent.ends("Down", 0);
+    agent.until(70);
+    assert_eq!(agent.told(), [["restart: exit 0 after 1.2 s"]]);
+    agent.fires("Down", 70);
+    agent.until(329);
+    assert_eq!(agent.orders.len(), 0, "it cools down from when it began");
+    agent.until(330);
+    assert_eq!(agent.ordered(), ["restart firing"]);
+}
+
+#[test]
+fn what_never_began_does_not_count() {
+    let mut agent = Agent::new("[{name: a, command: [x], matchers: [alertname=Down], max_per_hour: 1}]");
+    agent.full = true;
+    agent.fires("Down", 0);
+    agent.queued.clear();
+    let done = Done { result: Outcome::Skipped, said: "it was cancelled".into(), took: None, output: String::new() };
+    agent.handle(Event::Done(agent.orders[0].number, done));
+    agent.until(10);
+    assert_eq!(agent.told(), [["a: not run: it was cancelled"]]);
+    agent.ends("Down", 0);
+    agent.until(20);
+    agent.fires("Down", 20);
+    assert_eq!(agent.log(), ["firing skipped it was cancelled", "firing waiting waits for a place"]);
+}
+
+#[test]
 fn a_rule_names_its_actions() {
     let mut agent = Agent::new("[{name: a, command: [x]}, {name: b, command: [x]}]");
     agent.tell_named("Any", 0, true, &["b"]);
@@ -91,6 +130,60 @@ fn more_often_in_an_hour_than_it_may_be_it_is_not_run_and_that_is_said() {
     agent.until(3600);
     agent.fires("D4", 3600);
     assert_eq!(agent.ordered(), ["restart firing"]);
+}
+
+const BOTH: &str = "[{name: valve, command: [x], matchers: ['alertname=~\"D.*\"'], on: both}]";
+
+#[test]
+fn what_was_run_when_an_alert_began_is_run_when_it_ends_whatever_the_limits_say() {
+    let mut agent = Agent::new(BOTH);
+    let mut runs = Vec::new();
+    for at in [0, 400, 800] {
+        agent.until(at);
+        agent.fires("Down", at);
+        runs.extend(agent.ordered());
+        agent.ran();
+        agent.until(at + 60);
+        agent.ends("Down", at);
+        runs.extend(agent.ordered());
+        agent.ran();
+        agent.until(at + 200);
+        agent.told();
+    }
+    // Firing is held to the three runs of an hour, of which the ends are some.
+    assert_eq!(runs, ["valve firing", "valve resolved", "valve firing", "valve resolved"]);
+    let limit = "skipped 3 runs in the last hour are the limit";
+    assert_eq!(agent.log()[4..], [format!("firing {limit}"), format!("resolved {limit}")]);
+}
+
+#[test]
+fn an_end_that_answers_no_run_is_held_to_the_limits() {
+    let mut agent = Agent::new(BOTH);
+    for (i, name) in ["D1", "D2", "D3", "D4"].into_iter().enumerate() {
+        agent.until(i as u64);
+        agent.fires(name, i as u64);
+        agent.ran();
+    }
+    agent.until(20);
+    agent.ends("D4", 3);
+    agent.ends("D1", 0);
+    agent.ran();
+    assert_eq!(
+        agent.log()[3..],
+        [
+            "firing skipped 3 runs in the last hour are the limit",
+            "resolved skipped 3 runs in the last hour are the limit",
+            "resolved ok exit 0"
+        ]
+    );
+    let mut agent = Agent::new("[{name: tidy, command: [x], on: resolved, matchers: [alertname=Down]}]");
+    for at in [0, 100] {
+        agent.until(at);
+        agent.fires("Down", at);
+        agent.ends("Down", at);
+        agent.ran();
+    }
+    assert_eq!(agent.log(), ["resolved ok exit 0", "resolved waiting it was run less than 5m before"]);
 }
 
 #[test]

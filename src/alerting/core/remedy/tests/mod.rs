@@ -45,6 +45,10 @@ struct Agent {
     rows: BTreeMap<(Table, String), Vec<u8>>,
     seconds: u64,
     orders: Vec<Order>,
+    /// Whether the pool has no place for now.
+    full: bool,
+    /// What it has not begun.
+    queued: Vec<u64>,
     attempts: Vec<Attempt>,
     deeds: Vec<Deed>,
 }
@@ -56,7 +60,16 @@ impl Agent {
 
     fn with(alerting: &str, actions: &str) -> Agent {
         let (core, _) = Core::restore(plan(alerting, actions), 7, time(0), |_| Vec::new());
-        Agent { core, rows: BTreeMap::new(), seconds: 0, orders: Vec::new(), attempts: Vec::new(), deeds: Vec::new() }
+        Agent {
+            core,
+            rows: BTreeMap::new(),
+            seconds: 0,
+            orders: Vec::new(),
+            full: false,
+            queued: Vec::new(),
+            attempts: Vec::new(),
+            deeds: Vec::new(),
+        }
     }
 
     fn act(&mut self, actions: Actions) {
@@ -70,11 +83,23 @@ impl Agent {
         for order in &actions.orders {
             let row = &self.rows[&(Table::Actions, row_key(order.number))];
             let row: serde_json::Value = serde_json::from_slice(row).unwrap();
-            assert_eq!(row["result"], "running", "it is written down before it is run");
+            let standing = (&row["result"], &row["ordered"]);
+            assert_eq!(standing, (&"waiting".into(), &true.into()), "it is written down before it is run");
         }
+        self.queued.extend(actions.orders.iter().map(|order| order.number));
         self.orders.extend(actions.orders);
         self.attempts.extend(actions.attempts);
         self.deeds.extend(actions.deeds);
+        if !self.full {
+            self.begin();
+        }
+    }
+
+    /// The pool begins what waits for a place.
+    fn begin(&mut self) {
+        for number in std::mem::take(&mut self.queued) {
+            self.handle(Event::Begun(number));
+        }
     }
 
     fn handle(&mut self, event: Event) {
@@ -132,7 +157,10 @@ impl Agent {
     }
 
     fn done(&mut self, number: u64, result: Outcome, said: &str) {
-        let took = Duration::from_millis(1200);
+        if self.queued.contains(&number) {
+            self.begin();
+        }
+        let took = Some(Duration::from_millis(1200));
         let done = Done { result, said: said.to_string(), took, output: "out".to_string() };
         self.handle(Event::Done(number, done));
     }
@@ -167,6 +195,7 @@ impl Agent {
         let (core, actions) = Core::restore(plan(alerting, actions), self.seconds, time(self.seconds), load);
         self.core = core;
         self.orders.clear();
+        self.queued.clear();
         self.attempts.clear();
         self.act(actions);
     }

@@ -17,7 +17,8 @@ const NAMES: [&str; 3] = ["D1", "D2", "D3"];
 struct Seen {
     /// When runs began, by action; and by action and alert.
     runs: BTreeMap<String, Vec<u64>>,
-    of_alerts: BTreeMap<(String, String), u64>,
+    /// When the last was, and whether it was because the alert had ended.
+    of_alerts: BTreeMap<(String, String), (u64, bool)>,
     numbers: BTreeSet<u64>,
     /// Commands under way: number, action, and when they end.
     under_way: Vec<(u64, String, u64)>,
@@ -34,13 +35,15 @@ fn check(agent: &mut Agent, seen: &mut Seen, random: &mut Random, fires: &BTreeM
         assert!(!seen.under_way.iter().any(|(_, running, _)| *running == name), "{name} runs already");
         let resolved = order.trigger == crate::alerting::Trigger::Resolved;
         assert_eq!(fires[alert.as_str()].is_none(), resolved, "{alert}");
-        let last = seen.of_alerts.insert((name.clone(), alert.clone()), now);
+        let last = seen.of_alerts.insert((name.clone(), alert.clone()), (now, resolved));
         let cool = order.action.cool_down.as_secs();
-        assert!(last.is_none_or(|last| now - last >= cool), "{name} for {alert} at {now} and {last:?}");
+        let is_answer = resolved && last.is_some_and(|(_, resolved)| !resolved);
+        let is_cool = last.is_none_or(|(last, _)| now - last >= cool);
+        assert!(is_answer || is_cool, "{name} for {alert} at {now} and {last:?}");
         let runs = seen.runs.entry(name.clone()).or_default();
         runs.push(now);
         let within = runs.iter().filter(|began| **began + 3600 > now).count();
-        assert!(within <= order.action.max_per_hour, "{name}: {runs:?}");
+        assert!(is_answer || within <= order.action.max_per_hour, "{name}: {runs:?}");
         seen.under_way.push((order.number, name, now + random.below(40)));
     }
     agent.told();
@@ -63,6 +66,13 @@ fn world(seed: u64) -> usize {
         seen.under_way = rest;
         for (number, ..) in ended {
             agent.done(number, *random.one_of(&[Outcome::Ok, Outcome::Failed]), "exit");
+            check(&mut agent, &mut seen, &mut random, &fires);
+        }
+        if random.once_in(20) {
+            agent.full = !agent.full;
+        }
+        if !agent.full {
+            agent.begin();
             check(&mut agent, &mut seen, &mut random, &fires);
         }
         match random.below(60) {

@@ -23,6 +23,18 @@ fn what_still_fires_after_a_restart_is_not_acted_upon_again_and_the_limits_hold_
 }
 
 #[test]
+fn what_was_run_before_a_restart_is_answered_after_it() {
+    let both = "[{name: valve, command: [x], matchers: [alertname=Down], on: both, max_per_hour: 1}]";
+    let mut agent = Agent::new(both);
+    agent.fires("Down", 0);
+    agent.ran();
+    agent.restart(5, ROUTE, both);
+    agent.fires("Down", 0);
+    agent.ends("Down", 0);
+    assert_eq!(agent.ordered(), ["valve resolved"]);
+}
+
+#[test]
 fn what_was_under_way_when_the_agent_died_is_told_to_be_interrupted_and_is_not_run_again() {
     let mut agent = Agent::new(RESTART);
     agent.fires("Down", 0);
@@ -34,6 +46,33 @@ fn what_was_under_way_when_the_agent_died_is_told_to_be_interrupted_and_is_not_r
     assert_eq!(agent.log(), ["firing interrupted the agent ended while it ran"]);
     assert_eq!(agent.told().last().unwrap(), &["restart: interrupted: the agent ended while it ran"]);
     assert_eq!(agent.deeds.last().unwrap().result, Outcome::Interrupted);
+}
+
+#[test]
+fn what_waited_for_a_place_when_the_agent_died_may_have_begun_and_is_not_run_again() {
+    let mut agent = Agent::new(RESTART);
+    agent.full = true;
+    agent.fires("Down", 0);
+    agent.restart(5, ROUTE, RESTART);
+    agent.fires("Down", 0);
+    agent.until(100);
+    assert!(agent.orders.is_empty());
+    assert_eq!(agent.log(), ["firing interrupted the agent ended when it was to be run"]);
+}
+
+#[test]
+fn a_reload_keeps_what_waits_for_a_place_and_when_it_is_repeated() {
+    let actions = "[{name: a, command: [x], matchers: [alertname=Down], cool_down: 1m, repeat: 5m}]";
+    let mut agent = Agent::new(actions);
+    agent.full = true;
+    agent.fires("Down", 0);
+    agent.handle(Event::Plan(Box::new(plan(ROUTE, actions))));
+    assert_eq!(agent.log(), ["firing waiting waits for a place"]);
+    agent.full = false;
+    agent.begin();
+    agent.ran();
+    agent.until(300);
+    assert_eq!(agent.ordered(), ["a repeat"]);
 }
 
 #[test]
@@ -95,6 +134,17 @@ fn a_reload_lets_run_what_runs_and_forgets_what_waits_for_an_action_that_is_gone
     agent.handle(Event::Plan(Box::new(plan(ROUTE, "[{name: c, command: [x], matchers: [alertname=Down]}]"))));
     agent.until(6000);
     assert!(agent.orders.is_empty());
+}
+
+#[test]
+fn what_waits_is_not_begun_once_its_action_is_a_dry_run() {
+    let mut agent = Agent::new(RESTART);
+    agent.silence("alertname=Down", 50);
+    agent.fires("Down", 0);
+    let dry = "[{name: restart, command: [x], matchers: [alertname=Down], dry_run: true}]";
+    agent.handle(Event::Plan(Box::new(plan(ROUTE, dry))));
+    agent.until(60);
+    assert_eq!((agent.log(), agent.orders.len()), (vec!["firing dry_run".to_string()], 0));
 }
 
 #[test]

@@ -1,11 +1,23 @@
-//! The keys by which a command's use of the host is limited.
+//! What the commands of checks, actions and receivers have in common in the configuration: where they start, and what they
+//! may use of the host.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::local::Bytes;
-use crate::pool::{IoPriority, Limits};
+use super::limits::{IoPriority, Limits};
 use crate::section;
-use crate::yaml::{Faults, FromYaml, Node};
+use crate::yaml::{Bytes, Faults, FromYaml, Node};
+
+/// Makes the relative paths of a command start at `dir`, the directory of the configuration's file: that of its program,
+/// and `directory`, which it starts in. A program without a slash is looked for in `PATH`.
+pub fn resolve_command(command: &mut [String], directory: &mut Option<PathBuf>, dir: &Path) {
+    if let Some(directory) = directory {
+        *directory = dir.join(&*directory);
+    }
+    if let Some(program) = command.first_mut().filter(|program| program.contains('/')) {
+        *program = dir.join(&*program).to_string_lossy().into_owned();
+    }
+}
 
 section! {
     check = check;
