@@ -25,19 +25,17 @@ pub(super) fn warn_of_missing(root: &Node, base: &Path, faults: &mut Faults) {
     let receivers = root.get("alerting").and_then(|alerting| alerting.get("receivers")).map(Node::items);
     let told = receivers.unwrap_or_default().iter().filter_map(|receiver| receiver.get("exec_configs"));
     let others = actions.iter().chain(told.flat_map(Node::items));
-    let checks = checks.iter().filter_map(|check| named(check, Some(base)));
-    let all: Vec<Named> = checks.chain(others.filter_map(|command| named(command, None))).collect();
+    let all: Vec<Named> = checks.iter().chain(others).filter_map(|command| named(command, base)).collect();
     warn_within(LIMIT, all, program_fault, faults);
 }
 
-/// `base`: where relative paths start. Without, that is where the agent is started, which only its start tells.
-fn named(node: &Node, base: Option<&Path>) -> Option<Named> {
+/// `base`: where relative paths start.
+fn named(node: &Node, base: &Path) -> Option<Named> {
     let first = node.get("command")?.items().first()?;
     let program = first.as_str().filter(|program| !program.is_empty())?;
-    let program = match (program.contains('/'), base) {
-        (true, Some(base)) => base.join(program).to_string_lossy().into_owned(),
-        (true, None) if !program.starts_with('/') => return None,
-        _ => program.to_string(),
+    let program = match program.contains('/') {
+        true => base.join(program).to_string_lossy().into_owned(),
+        false => program.to_string(),
     };
     let path = node.get("env").and_then(|env| env.get("PATH")).and_then(Node::as_str);
     Some(Named { at: first.at, program, path: path.map(str::to_string) })
