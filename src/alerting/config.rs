@@ -211,7 +211,7 @@ impl AlertingConfig {
         for (key, _) in node.entries().iter().filter(|(key, _)| !OURS.contains(&key.name.as_str())) {
             faults.error(key.at, format!("{:?} is read from {}: say it there", key.name, path.display()));
         }
-        let at = node.get("config_file").map_or(node.at, |named| named.at);
+        let at = node.place("config_file");
         let text = match read_text(&path) {
             Ok(text) => text,
             Err(error) => return faults.error(at, format!("cannot read {}: {error}", path.display())),

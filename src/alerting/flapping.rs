@@ -33,7 +33,7 @@ section! {
 const MAX_TIMES: u32 = 1_000;
 
 fn check(config: &mut FlappingConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     if config.times == 1 || config.times > MAX_TIMES {
         let message = format!("times must be from 2 to {MAX_TIMES}, or 0: an alert that begins once does not flap");
         faults.error(at("times"), message);

@@ -91,7 +91,7 @@ impl FromYaml for HeartbeatMethod {
 
 fn check(config: &mut HeartbeatConfig, node: &Node, faults: &mut Faults) {
     one_of(node, faults, "url", "url_file", config.url.is_some(), config.url_file.is_some());
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     if config.url.is_none() && config.url_file.is_none() && !is_set(node, "url") {
         faults.error(node.at, "a heartbeat needs a url or a url_file");
     }

@@ -79,7 +79,7 @@ impl FromYaml for TimeRange {
             return None;
         }
         let mut minute = |key: &str, text: &str| {
-            let at = node.get(key).map_or(node.at, |n| n.at);
+            let at = node.place(key);
             match text {
                 "" => faults.error(at, format!("{key} is missing: both ends must be said")),
                 _ => match minute_of_day(text) {

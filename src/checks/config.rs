@@ -103,7 +103,7 @@ const KINDS: [&str; 9] = ["command", "http", "tcp", "dns", "icmp", "file", "proc
 const OF_COMMANDS: [&str; 7] = ["format", "json", "stream", "env", "directory", "output_limit", "limits"];
 
 fn check(check: &mut CheckConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |value| value.at);
+    let at = |key: &str| node.place(key);
     if let Some(fault) = name_fault(&check.name) {
         faults.error(at("name"), fault);
     }
@@ -138,7 +138,7 @@ fn check(check: &mut CheckConfig, node: &Node, faults: &mut Faults) {
 }
 
 fn check_times(check: &mut CheckConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |value| value.at);
+    let at = |key: &str| node.place(key);
     if node.get("timeout").is_none() {
         check.timeout = check.timeout.min(check.interval);
     }
@@ -174,7 +174,7 @@ fn check_stream(check: &CheckConfig, node: &Node, faults: &mut Faults) {
 }
 
 fn check_command(check: &CheckConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |value| value.at);
+    let at = |key: &str| node.place(key);
     if check.command.first().is_none_or(String::is_empty) {
         faults.error(at("command"), "expected a list of the program and its arguments");
     }
@@ -259,7 +259,7 @@ impl FromYaml for Checks {
         for item in items {
             let Some(config) = CheckConfig::from_yaml(item, faults) else { continue };
             if let Some(line) = names.get(&config.name).filter(|_| !config.name.is_empty()) {
-                let at = item.get("name").map_or(item.at, |name| name.at);
+                let at = item.place("name");
                 faults.error(at, format!("the check {:?} is there already, in line {line}", config.name));
             } else {
                 names.insert(config.name.clone(), item.at.line);

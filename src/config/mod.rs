@@ -45,7 +45,7 @@ fn check_global(global: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
     let intervals = [("scrape_interval", global.scrape_interval), ("evaluation_interval", global.evaluation_interval)];
     for (key, value) in intervals {
         if value < Duration::from_millis(100) {
-            faults.error(node.get(key).map_or(node.at, |n| n.at), "shorter than 100ms, the least that makes sense");
+            faults.error(node.place(key), "shorter than 100ms, the least that makes sense");
         }
     }
 }

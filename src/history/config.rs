@@ -21,7 +21,7 @@ crate::section! {
 }
 
 fn check(history: &mut HistoryConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     if history.retention < Duration::from_secs(60) {
         faults.error(at("retention"), "shorter than 1m: rules would have nothing to look back on");
     }

@@ -42,7 +42,7 @@ crate::section! {
 }
 
 fn check(web: &mut WebConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     if web.listen_addresses.is_empty() {
         faults.error(at("listen_addresses"), "at least one address to listen on is needed");
     }

@@ -50,7 +50,7 @@ fn check(pool: &mut PoolConfig, node: &Node, faults: &mut Faults) {
         ("timeout", pool.timeout.is_zero()),
     ];
     for (key, _) in nothing.iter().filter(|(_, nothing)| *nothing) {
-        let at = node.get(key).map_or(node.at, |value| value.at);
+        let at = node.place(key);
         faults.error(at, format!("{key} is 0: no task could ever run"));
     }
 }

@@ -68,7 +68,7 @@ impl FromYaml for IoClass {
 }
 
 fn check(limits: &mut LimitsConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |value| value.at);
+    let at = |key: &str| node.place(key);
     if limits.cpu.is_some_and(|cpu| cpu.is_zero()) {
         faults.error(at("cpu"), "no CPU time at all: no command could run");
     }

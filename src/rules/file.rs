@@ -91,7 +91,7 @@ impl Reader<'_> {
         };
         self.known_keys(entries, GROUP_KEYS);
         let name = node.get("name").and_then(|n| self.read::<String>(n)).unwrap_or_default();
-        let at = node.get("name").map_or(node.at, |n| n.at);
+        let at = node.place("name");
         if name.is_empty() {
             self.faults.error(at, "a group needs a name");
         } else if !names.insert(name.clone()) {
@@ -155,7 +155,7 @@ impl Reader<'_> {
         labels: &[Pair<'_>],
         query: Option<Query>,
     ) -> Option<RuleSpec> {
-        let at = node.get("record").map_or(node.at, |n| n.at);
+        let at = node.place("record");
         if record.contains(['{', '}']) {
             let hint = "a selector with braces belongs into expr";
             self.faults.error(at, format!("{record:?} cannot be a metric name: {hint}"));

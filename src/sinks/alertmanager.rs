@@ -118,7 +118,7 @@ fn prometheus(key: &str) -> Option<String> {
 
 fn check(keys: &mut Alertmanagers, node: &Node, faults: &mut Faults) {
     check_timeout(node, faults, &mut keys.timeout, TIMEOUT);
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     let groups = node.get("static_configs").map(Node::items).unwrap_or_default();
     if groups.iter().all(|group| group.get("targets").is_none_or(|targets| targets.items().is_empty())) {
         faults.error(node.at, "there is no Alertmanager: name one with static_configs: [{targets: ['HOST:PORT']}]");

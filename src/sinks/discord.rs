@@ -54,7 +54,7 @@ section! {
 fn check(config: &mut DiscordConfig, node: &Node, faults: &mut Faults) {
     check_webhook(node, faults, "discord_configs", &config.webhook_url, &config.webhook_url_file);
     if !config.avatar_url.is_empty() && Url::parse(&config.avatar_url).is_err() {
-        faults.error(node.get("avatar_url").map_or(node.at, |n| n.at), "avatar_url is not a URL");
+        faults.error(node.place("avatar_url"), "avatar_url is not a URL");
     }
     check_timeout(node, faults, &mut config.timeout, TIMEOUT);
 }

@@ -93,7 +93,7 @@ impl RunLimits {
 
     /// Says what is wrong with them; `node` is where they stand.
     pub(crate) fn check(&self, node: &Node, faults: &mut Faults) {
-        let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+        let at = |key: &str| node.place(key);
         if self.cool_down > LONGEST_COOL_DOWN {
             faults.error(at("cool_down"), "cool_down is longer than 7d");
         }
@@ -105,7 +105,7 @@ impl RunLimits {
 
 fn check(config: &mut ExecConfig, node: &Node, faults: &mut Faults) {
     if config.command.first().is_none_or(String::is_empty) {
-        let at = node.get("command").map_or(node.at, |n| n.at);
+        let at = node.place("command");
         faults.error(at, "exec_configs needs a command: a list of the program and its arguments");
     }
     check_timeout(node, faults, &mut config.timeout, TIMEOUT);

@@ -108,7 +108,7 @@ fn check(config: &mut GlobalConfig, node: &Node, faults: &mut Faults) {
         // To Alertmanager it is the same.
         c.smtp_hello = "localhost".to_string();
     }
-    check_hello(&c.smtp_hello, node.get("smtp_hello").map_or(node.at, |n| n.at), faults);
+    check_hello(&c.smtp_hello, node.place("smtp_hello"), faults);
     for (key, url, file) in [
         ("slack_api_url", &c.slack_api_url, &c.slack_api_url_file),
         ("mattermost_webhook_url", &c.mattermost_webhook_url, &c.mattermost_webhook_url_file),

@@ -68,7 +68,7 @@ fn check(config: &mut GotifyConfig, node: &Node, faults: &mut Faults) {
     need_secret(node, faults, "gotify_configs", "token", given, ": those of an application");
     let priority = config.priority.as_str();
     if !priority.is_empty() && !priority.contains("{{") && read_priority(priority).is_none() {
-        faults.error(node.get("priority").map_or(node.at, |n| n.at), "priority is a number from 0 to 10");
+        faults.error(node.place("priority"), "priority is a number from 0 to 10");
     }
 }
 

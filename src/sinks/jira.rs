@@ -91,7 +91,7 @@ fn check(config: &mut JiraConfig, node: &Node, faults: &mut Faults) {
         faults.error(node.at, "jira_configs needs an issue_type, such as Task");
     }
     if !["auto", "cloud", "datacenter"].contains(&config.api_type.as_str()) {
-        faults.error(node.get("api_type").map_or(node.at, |n| n.at), "api_type is one of auto, cloud, datacenter");
+        faults.error(node.place("api_type"), "api_type is one of auto, cloud, datacenter");
     }
 }
 

@@ -70,12 +70,12 @@ fn check(config: &mut MatrixConfig, node: &Node, faults: &mut Faults) {
     need_secret(node, faults, "matrix_configs", "access_token", given, "");
     let room = config.room_id.as_str();
     if !room.starts_with('!') && !room.contains("{{") {
-        let at = node.get("room_id").map_or(node.at, |n| n.at);
+        let at = node.place("room_id");
         faults.error(at, "room_id is the room's id, which begins with ! (in Element: room settings, Advanced)");
     }
     let kind = config.msgtype.as_str();
     if !["m.text", "m.notice"].contains(&kind) && !kind.contains("{{") {
-        faults.error(node.get("msgtype").map_or(node.at, |n| n.at), "msgtype is m.text or m.notice");
+        faults.error(node.place("msgtype"), "msgtype is m.text or m.notice");
     }
 }
 

@@ -284,7 +284,7 @@ pub(super) fn check_webhook(
 /// Says when the value of a key is no URL; without showing it.
 pub(super) fn check_url(node: &Node, faults: &mut Faults, key: &str, url: &str) {
     if !is_http(url) {
-        faults.error(node.get(key).map_or(node.at, |n| n.at), format!("{key} is not an http or https URL"));
+        faults.error(node.place(key), format!("{key} is not an http or https URL"));
     }
 }
 
@@ -295,7 +295,7 @@ pub(crate) fn check_timeout(node: &Node, faults: &mut Faults, timeout: &mut Dura
         *timeout = default;
         let shown = crate::model::format_duration(default);
         let message = format!("timeout is 0, which is taken for the default, {shown}: nothing may wait for ever");
-        faults.warn(node.get("timeout").map_or(node.at, |n| n.at), message);
+        faults.warn(node.place("timeout"), message);
     }
 }
 

@@ -101,18 +101,18 @@ fn check(config: &mut NtfyConfig, node: &Node, faults: &mut Faults) {
     }
     let priority = config.priority.as_str();
     if !priority.is_empty() && !priority.contains("{{") && read_priority(priority).is_none() {
-        let at = node.get("priority").map_or(node.at, |n| n.at);
+        let at = node.place("priority");
         faults.error(at, "priority is a number from 1 to 5, or min, low, default, high, max");
     }
     if config.actions.len() > 3 {
-        let at = node.get("actions").map_or(node.at, |n| n.at);
+        let at = node.place("actions");
         faults.error(at, "ntfy shows at most three actions");
     }
 }
 
 fn check_action(action: &mut NtfyAction, node: &Node, faults: &mut Faults) {
     if !["view", "http"].contains(&action.action.as_str()) {
-        faults.error(node.get("action").map_or(node.at, |n| n.at), "an action is view or http");
+        faults.error(node.place("action"), "an action is view or http");
     }
     if action.label.is_empty() || action.url.is_empty() {
         faults.error(node.at, "an action needs a label and a url");

@@ -95,7 +95,7 @@ fn check_responder(responder: &mut OpsgenieResponder, node: &Node, faults: &mut 
     }
     let kind = responder.kind.as_str();
     if !kind.contains("{{") && !KINDS.contains(&kind.to_lowercase().as_str()) {
-        let at = node.get("type").map_or(node.at, |n| n.at);
+        let at = node.place("type");
         faults.error(at, format!("a responder's type is one of {}", KINDS.join(", ")));
     }
 }

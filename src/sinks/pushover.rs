@@ -78,10 +78,10 @@ fn check(config: &mut PushoverConfig, node: &Node, faults: &mut Faults) {
         need_secret(node, faults, "pushover_configs", key, is_given(value, file), "");
     }
     if config.html && config.monospace {
-        faults.error(node.get("monospace").map_or(node.at, |n| n.at), "html and monospace exclude each other");
+        faults.error(node.place("monospace"), "html and monospace exclude each other");
     }
     if config.retry < Duration::from_secs(30) {
-        let at = node.get("retry").map_or(node.at, |n| n.at);
+        let at = node.place("retry");
         faults.warn(at, "Pushover takes no emergency with a retry of less than 30s");
     }
     check_timeout(node, faults, &mut config.timeout, TIMEOUT);

@@ -85,7 +85,7 @@ section! {
 }
 
 fn check_rate(config: &mut RateLimitConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     if !(1..=10_000).contains(&config.notifications) {
         faults.error(at("notifications"), "notifications must be from 1 to 10000; leave rate_limit out for no limit");
     }

@@ -59,7 +59,7 @@ fn check(config: &mut SnsConfig, node: &Node, faults: &mut Faults) {
     }
     let url = config.api_url.as_str();
     if !url.is_empty() && !url.contains("{{") && !is_http(url) {
-        faults.error(node.get("api_url").map_or(node.at, |n| n.at), "api_url is not an http or https URL");
+        faults.error(node.place("api_url"), "api_url is not an http or https URL");
     }
 }
 

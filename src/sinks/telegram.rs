@@ -60,7 +60,7 @@ section! {
 }
 
 fn check(config: &mut TelegramConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     check_secret(node, faults, "bot_token", &config.bot_token, &config.bot_token_file);
     one_of(node, faults, "chat_id", "chat_id_file", config.chat_id != 0, config.chat_id_file.is_some());
     if config.chat_id == 0 && config.chat_id_file.is_none() {

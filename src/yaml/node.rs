@@ -118,6 +118,11 @@ impl Node {
         self.entries().iter().find(|(k, _)| k.name == key).map(|(_, v)| v)
     }
 
+    /// Where the value of a key stands; where this mapping does, when the key is not there.
+    pub fn place(&self, key: &str) -> Position {
+        self.get(key).map_or(self.at, |value| value.at)
+    }
+
     /// What this is, for an error: `a list`, `"text"`.
     pub fn describe(&self) -> String {
         match &self.value {

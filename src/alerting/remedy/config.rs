@@ -79,7 +79,7 @@ impl FromYaml for ActionOn {
 }
 
 fn check(config: &mut ActionConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if config.name.is_empty() {
         faults.error(at("name"), "an action needs a name");
@@ -137,7 +137,7 @@ pub fn check_actions(actions: &[ActionConfig], node: Option<&Node>, named: &BTre
     let mut known = BTreeSet::new();
     for (action, node) in actions.iter().zip(node.map(Node::items).unwrap_or_default()) {
         let name = action.name.as_str();
-        let at = node.get("name").map_or(node.at, |n| n.at);
+        let at = node.place("name");
         if !name.is_empty() && !known.insert(name) {
             faults.error(at, format!("there are two actions named {name:?}"));
         } else if action.matchers.0.is_empty() && !named.contains(name) {

@@ -77,7 +77,7 @@ pub(super) fn rcode_name(code: u16) -> String {
 }
 
 fn check(config: &mut DnsCheck, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     if config.query_name.is_empty() {
         faults.error(node.at, "a dns check needs a query_name");
     } else if config.question().is_none() && config.kind().is_some() && config.class().is_some() {

@@ -60,7 +60,7 @@ crate::section! {
         if let Some(sum) = &mut checksum.sha256 {
             sum.make_ascii_lowercase();
             if sum.len() != 64 || !sum.bytes().all(|b| b.is_ascii_hexdigit()) {
-                let at = node.get("sha256").map_or(node.at, |n| n.at);
+                let at = node.place("sha256");
                 faults.error(at, "sha256 must be 64 hexadecimal digits, as sha256sum prints them");
             }
         }
@@ -78,7 +78,7 @@ crate::section! {
 
 fn check(config: &mut FileConfig, node: &Node, faults: &mut Faults) {
     if !config.path.starts_with('/') {
-        let at = node.get("path").map_or(node.at, |n| n.at);
+        let at = node.place("path");
         faults.error(at, "a file check needs a path, from / on");
     }
 }

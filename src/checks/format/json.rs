@@ -116,7 +116,7 @@ impl FromYaml for JsonLabel {
 
 fn check(json: &mut JsonConfig, node: &Node, faults: &mut Faults) {
     if let Some(state) = &json.state {
-        let at = node.get("state").map_or(node.at, |state| state.at);
+        let at = node.place("state");
         if state.ok.is_empty() {
             faults.error(at, "ok is missing: the texts that say that all is well");
         }
@@ -129,7 +129,7 @@ fn check(json: &mut JsonConfig, node: &Node, faults: &mut Faults) {
 }
 
 fn check_metric(metric: &mut JsonMetric, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |value| value.at);
+    let at = |key: &str| node.place(key);
     if metric.name.is_empty() {
         faults.error(at("name"), "name is missing: how the metric is to be called");
     } else if !is_metric_name(&metric.name) {

@@ -76,7 +76,7 @@ section! {
 section! {
     check = |s: &mut HeaderMatch, node: &Node, faults: &mut Faults| {
         if HeaderName::from_bytes(s.header.as_bytes()).is_err() {
-            faults.error(node.get("header").map_or(node.at, |n| n.at), "header is not the name of a header");
+            faults.error(node.place("header"), "header is not the name of a header");
         }
         if s.regexp.is_none() && node.get("regexp").is_none() {
             faults.error(node.at, "a match needs a regexp");
@@ -98,7 +98,7 @@ pub(super) const VERSIONS: [(&str, &str); 4] =
     [("HTTP/1.0", "HTTP/1.0"), ("HTTP/1.1", "HTTP/1.1"), ("HTTP/2.0", "HTTP/2.0"), ("HTTP/2", "HTTP/2.0")];
 
 fn check(config: &mut HttpCheck, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     if config.url.is_none() && node.get("url").is_none() {
         faults.error(node.at, "an http check needs a url");
     }

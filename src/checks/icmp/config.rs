@@ -7,7 +7,7 @@ use crate::yaml::{Faults, Node};
 
 section! {
     check = |s: &mut IcmpCheck, node: &Node, faults: &mut Faults| {
-        let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+        let at = |key: &str| node.place(key);
         match &s.target {
             Some(target) if target.port.is_some() => faults.error(at("target"), "a target that is pinged has no port"),
             None if node.get("target").is_none() => faults.error(node.at, "an icmp check needs a target"),

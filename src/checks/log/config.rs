@@ -51,7 +51,7 @@ crate::section! {
 crate::section! {
     check = |trigger: &mut Trigger, node: &Node, faults: &mut Faults| {
         if trigger.at_least == 0 {
-            faults.error(node.get("at_least").map_or(node.at, |n| n.at), "at_least must be 1 or more");
+            faults.error(node.place("at_least"), "at_least must be 1 or more");
         }
     };
     /// How many lines are too many.
@@ -72,7 +72,7 @@ fn check_pattern(pattern: &mut LogPattern, node: &Node, faults: &mut Faults) {
         faults.error(node.at, "a pattern needs a match: a regular expression");
     }
     let Some(regex) = &pattern.regex else { return };
-    let at = node.get("match").map_or(node.at, |n| n.at);
+    let at = node.place("match");
     let mut names = BTreeSet::new();
     for (_, name) in regex.groups() {
         if ["pattern", "check"].contains(&name) || name.starts_with("__") {
@@ -86,7 +86,7 @@ fn check_pattern(pattern: &mut LogPattern, node: &Node, faults: &mut Faults) {
 }
 
 fn check(config: &mut LogConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     if config.path.0.is_empty() || config.path.0.iter().any(|path| !path.starts_with('/')) {
         faults.error(at("path"), "a log check needs a path, from / on, or a list of paths");
     }

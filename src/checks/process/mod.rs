@@ -44,7 +44,7 @@ crate::section! {
 }
 
 fn check(config: &mut ProcessConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     let given = ["pidfile", "unit", "name", "pattern", "user"];
     if given.iter().all(|key| node.get(key).is_none_or(Node::is_null)) {
         faults.error(node.at, "a process check needs a pidfile, unit, name, pattern or user");

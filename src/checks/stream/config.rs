@@ -56,7 +56,7 @@ impl FromYaml for StreamSignal {
 }
 
 fn check(stream: &mut StreamConfig, node: &Node, faults: &mut Faults) {
-    let at = node.get("restart_delay").map_or(node.at, |value| value.at);
+    let at = node.place("restart_delay");
     if stream.restart_delay.is_zero() {
         faults.error(at, "must be longer than 0: a command that ends at once would be started without end");
     } else if stream.restart_delay > LONGEST {

@@ -10,7 +10,7 @@ use crate::yaml::{Faults, Node, Secret};
 
 section! {
     check = |s: &mut TcpCheck, node: &Node, faults: &mut Faults| {
-        let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+        let at = |key: &str| node.place(key);
         match &s.target {
             Some(target) if target.port.is_none() => faults.error(at("target"), "target needs a port: HOST:PORT"),
             None if node.get("target").is_none() => faults.error(node.at, "a tcp check needs a target"),

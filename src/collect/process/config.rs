@@ -108,7 +108,7 @@ impl ProcessesConfig {
 
 fn check(section: &mut ProcessesConfig, node: &Node, faults: &mut Faults) {
     if let (Some(_), Some(file)) = (node.get("groups").filter(|groups| !groups.is_null()), &section.groups_file) {
-        let at = node.get("groups_file").map_or(node.at, |node| node.at);
+        let at = node.place("groups_file");
         faults.error(at, format!("groups are given here too: say them there or in {}", file.display()));
     }
     let mut bounds = |key: &str, value: usize, least: usize, most: usize| {
@@ -121,11 +121,11 @@ fn check(section: &mut ProcessesConfig, node: &Node, faults: &mut Faults) {
     bounds("max_groups", section.max_groups, 1, 100_000);
     bounds("refresh_ticks", section.refresh_ticks as usize, 1, 3600);
     if section.threads_interval > LONGEST_INTERVAL {
-        let at = node.get("threads_interval").map_or(node.at, |node| node.at);
+        let at = node.place("threads_interval");
         faults.error(at, format!("threads_interval must be at most {}", format_duration(LONGEST_INTERVAL)));
     }
     if section.smaps_interval < Duration::from_secs(1) {
-        let at = node.get("smaps_interval").map_or(node.at, |value| value.at);
+        let at = node.place("smaps_interval");
         faults.error(at, "smaps_interval must be at least 1s; smaps: false switches it off");
     }
 }

@@ -25,7 +25,7 @@ crate::section! {
 pub const MAX_CONCURRENCY: usize = 64;
 
 fn check(query: &mut QueryConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     if query.timeout.is_zero() {
         faults.error(at("timeout"), "0: no query would have an answer");
     }

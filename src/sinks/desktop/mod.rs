@@ -49,7 +49,7 @@ fn check(config: &mut DesktopConfig, node: &Node, faults: &mut Faults) {
     if let Some(bus) = &config.bus
         && Address::list(bus.as_bytes()).is_empty()
     {
-        let at = node.get("bus").map_or(node.at, |n| n.at);
+        let at = node.place("bus");
         faults.error(at, "a bus is unix:path=/run/user/1000/bus or unix:abstract=NAME");
     }
 }

@@ -87,7 +87,7 @@ section! {
 section! {
     check = |s: &mut ThreadingConfig, node: &Node, faults: &mut Faults| {
         if !matches!(s.thread_by_date.as_str(), "daily" | "none") {
-            faults.error(node.get("thread_by_date").map_or(node.at, |n| n.at), "thread_by_date is daily or none");
+            faults.error(node.place("thread_by_date"), "thread_by_date is daily or none");
         }
     };
     /// How mails of a group are shown.
@@ -110,7 +110,7 @@ fn elsewhere(key: &str) -> Option<String> {
 }
 
 fn check(config: &mut EmailConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     if config.to.as_str().trim().is_empty() {
         faults.error(at("to"), "an email needs a to: the address of who gets it");
     }

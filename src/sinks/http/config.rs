@@ -66,7 +66,7 @@ section! {
     check = |s: &mut Authorization, node: &Node, faults: &mut Faults| {
         one_of(node, faults, "credentials", "credentials_file", s.credentials.is_some(), s.credentials_file.is_some());
         if s.kind.eq_ignore_ascii_case("basic") {
-            faults.error(node.get("type").map_or(node.at, |n| n.at), "for Basic, write basic_auth instead");
+            faults.error(node.place("type"), "for Basic, write basic_auth instead");
         }
     };
     foreign = refs;
@@ -213,10 +213,7 @@ fn foreign_oauth2(key: &str) -> Option<String> {
 /// Of two keys for one thing at most one may be given.
 pub(crate) fn one_of(node: &Node, faults: &mut Faults, value: &str, file: &str, has_value: bool, has_file: bool) {
     if has_value && has_file {
-        faults.error(
-            node.get(file).map_or(node.at, |n| n.at),
-            format!("{value} and {file} exclude each other: give one"),
-        );
+        faults.error(node.place(file), format!("{value} and {file} exclude each other: give one"));
     }
 }
 
@@ -294,7 +291,7 @@ fn is_header_name(name: &str) -> bool {
 }
 
 fn check_proxy(config: &HttpConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     if let Some(proxy) = &config.proxy_url {
         let known = Url::parse(proxy.expose()).is_ok_and(|url| {
             matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h")
@@ -331,7 +328,7 @@ fn check_oauth2(config: &mut OAuth2, node: &Node, faults: &mut Faults) {
         faults.error(node.at, "oauth2 needs a client_id");
     }
     if !is_http(&config.token_url) {
-        faults.error(node.get("token_url").map_or(node.at, |n| n.at), "oauth2 needs a token_url, an http or https URL");
+        faults.error(node.place("token_url"), "oauth2 needs a token_url, an http or https URL");
     }
     check_proxy(&config.http(), node, faults);
 }
@@ -348,7 +345,7 @@ fn check_tls(config: &mut TlsConfig, node: &Node, faults: &mut Faults) {
     if let (Some(min), Some(max)) = (config.min_version, config.max_version)
         && min > max
     {
-        faults.error(node.get("min_version").map_or(node.at, |n| n.at), "min_version is above max_version");
+        faults.error(node.place("min_version"), "min_version is above max_version");
     }
     if let Err(why) = super::tls::check(config) {
         faults.error(node.at, why);

@@ -95,7 +95,7 @@ fn facility(name: &str) -> Option<usize> {
 }
 
 fn check(config: &mut SyslogConfig, node: &Node, faults: &mut Faults) {
-    let at = |key: &str| node.get(key).map_or(node.at, |n| n.at);
+    let at = |key: &str| node.place(key);
     if facility(&config.facility).is_none() {
         let near =
             nearest(&config.facility, FACILITIES).map_or(String::new(), |near| format!(": did you mean {near}?"));
