@@ -116,22 +116,31 @@ pub(super) fn owns(path: &str) -> bool {
     below("/api/v2") || below("/api/notifications")
 }
 
+/// What a path leads to, for a method that is for it; else the answer, as to OPTIONS, which any origin may ask.
+pub(in crate::http) fn found_at<F>(
+    request: &Parts,
+    found: Option<F>,
+    methods: impl Fn(&F) -> &'static [Method],
+) -> Result<F, Box<Response<Reply>>> {
+    let Some(found) = found else {
+        return Err(refused(Refusal::coded(404, 404, format!("path {} was not found", request.uri.path()))));
+    };
+    if request.method == Method::OPTIONS {
+        return Err(Box::new(streamed(StatusCode::NO_CONTENT, std::iter::empty())));
+    }
+    match methods(&found) {
+        methods if methods.contains(&request.method) => Ok(found),
+        methods => Err(not_allowed(&request.method, methods)),
+    }
+}
+
 /// Looks at a request before its body is read; the error is the answer. `may_change`: whether who asks may change
 /// something, and if not, why.
 pub(super) fn admit(
     request: &Parts,
     may_change: impl FnOnce() -> Result<(), &'static str>,
 ) -> Result<Found, Box<Response<Reply>>> {
-    let path = request.uri.path();
-    let Some(found) = find(path) else {
-        return Err(refused(Refusal::coded(404, 404, format!("path {path} was not found"))));
-    };
-    if request.method == Method::OPTIONS {
-        return Err(Box::new(streamed(StatusCode::NO_CONTENT, std::iter::empty())));
-    }
-    if !found.methods.contains(&request.method) {
-        return Err(not_allowed(&request.method, found.methods));
-    }
+    let found = found_at(request, find(request.uri.path()), |found| found.methods)?;
     if READ.contains(&request.method) {
         return Ok(found);
     }

@@ -26,7 +26,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 
 use super::api::{percent_decoded, set_cors};
-use super::api2::{READ, Refusal, name_in, not_allowed, refused, success};
+use super::api2::{READ, Refusal, found_at, name_in, refused, success};
 use super::reply::{Reply, streamed};
 use crate::checks::Board;
 use crate::pool::Pool;
@@ -113,16 +113,7 @@ pub(super) fn answer(
 }
 
 fn data(parties: Option<&Parties>, rights: &Rights, request: &Parts) -> Result<Option<Vec<u8>>, Box<Response<Reply>>> {
-    let path = request.uri.path();
-    let Some(found) = find(path) else {
-        return Err(refused(Refusal::coded(404, 404, format!("path {path} was not found"))));
-    };
-    if request.method == Method::OPTIONS {
-        return Err(Box::new(streamed(StatusCode::NO_CONTENT, std::iter::empty())));
-    }
-    if !found.methods.contains(&request.method) {
-        return Err(not_allowed(&request.method, found.methods));
-    }
+    let found = found_at(request, find(request.uri.path()), |found| found.methods)?;
     if found.methods == CHANGE
         && let Err(why) = rights.change
     {
