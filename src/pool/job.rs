@@ -13,6 +13,9 @@ use super::capture::Tap;
 use super::outcome::{Outcome, Status};
 use super::task::{Class, Lane, Task};
 
+/// What is called when a task begins.
+pub(super) type Begun = Box<dyn FnOnce() + Send>;
+
 /// What is called when a task has ended.
 pub(super) type Ended = Box<dyn FnOnce(&Arc<Outcome>) + Send>;
 

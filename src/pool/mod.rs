@@ -49,6 +49,7 @@ mod launch;
 mod limits;
 mod metrics;
 mod outcome;
+mod place;
 mod queue;
 mod run;
 mod schedule;

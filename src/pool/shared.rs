@@ -21,14 +21,14 @@ use super::lanes::{Lanes, Seat};
 use super::latest::{Results, shown};
 use super::metrics::Metrics;
 use super::outcome::{Outcome, Status};
-use super::run::Bounds;
+use super::place::{Place, work};
 use super::schedule::Schedules;
 use super::spawner::Spawners;
 use super::stream::Streaming;
 use super::supervisor::SubmitError;
-use super::task::{Class, Lane, Task, Work};
+use super::task::{Class, Lane, Task};
 use super::threads::Workers;
-use super::{futures, run, timekeeper};
+use super::timekeeper;
 use crate::model::Timestamp;
 
 pub(super) struct Shared {
@@ -108,7 +108,7 @@ impl State {
     }
 
     /// Takes a place for the next who waits, if there is one for him.
-    fn next_for(&mut self, lane: Lane) -> Option<(Seat, Box<Job>)> {
+    pub(super) fn next_for(&mut self, lane: Lane) -> Option<(Seat, Box<Job>)> {
         self.lanes.next(&self.config, lane)
     }
 
@@ -126,7 +126,7 @@ impl State {
     }
 
     /// Makes an outcome known, which has been recorded, and finds those that waited for it.
-    fn conclude(&mut self, job: Box<Job>, outcome: Arc<Outcome>, after: &mut Aftermath) {
+    pub(super) fn conclude(&mut self, job: Box<Job>, outcome: Arc<Outcome>, after: &mut Aftermath) {
         let number = job.ticket.number;
         if let Some(id) = &job.task.id {
             after.runs.extend(self.schedules.followers(id));
@@ -152,7 +152,7 @@ impl State {
     }
 
     /// When a task is tried again after this outcome, if it is.
-    fn another_try(&self, job: &Job, outcome: &Outcome) -> Option<Instant> {
+    pub(super) fn another_try(&self, job: &Job, outcome: &Outcome) -> Option<Instant> {
         let wanted = outcome.status.is_failure() && job.tries <= job.task.retries && !self.closed;
         if !wanted || job.control.is_cancelled() || job.task.work.again().is_none() {
             return None;
@@ -212,7 +212,7 @@ impl Shared {
     }
 
     /// Gives a job a place.
-    fn occupy(self: &Arc<Self>, state: &mut State, seat: Seat, mut job: Box<Job>) -> Place {
+    pub(super) fn occupy(self: &Arc<Self>, state: &mut State, seat: Seat, mut job: Box<Job>) -> Place {
         state.forget_due(&mut job);
         let Ticket { number, lane, class, .. } = job.ticket;
         let active = Active {
@@ -224,7 +224,7 @@ impl Shared {
         };
         state.running.insert(number, active);
         self.metrics.started(lane, class);
-        Place { seat, ticket: job.ticket, job: Some(job), config: state.config, shared: Arc::clone(self) }
+        Place::new(seat, job, state.config, self)
     }
 
     pub(super) fn count_queued(&self, state: &State, lane: Lane) {
@@ -251,7 +251,7 @@ impl Shared {
     }
 
     /// Records an outcome and tells the callback.
-    fn tell(&self, job: &mut Job, outcome: Outcome) -> Arc<Outcome> {
+    pub(super) fn tell(&self, job: &mut Job, outcome: Outcome) -> Arc<Outcome> {
         let outcome = Arc::new(outcome);
         self.metrics.ended(job.ticket.class, &outcome.status);
         let then = job.task.then.take();
@@ -356,107 +356,15 @@ impl Drop for Shared {
     }
 }
 
+/// Calls what is not the pool's own. A panic in it is its own affair.
+pub(super) fn call_out(name: &str, when: &str, callback: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(callback)).is_err() {
+        tracing::error!(task = name, "what was to be done {when} panicked (a bug: please report it)");
+    }
+}
+
 fn call_back(then: Option<Ended>, name: &str, outcome: &Arc<Outcome>) {
-    if let Some(then) = then
-        && catch_unwind(AssertUnwindSafe(|| then(outcome))).is_err()
-    {
-        tracing::error!(task = name, "what was to be done after it panicked (a bug: please report it)");
-    }
-}
-
-/// One of the places where tasks run, and the job that has it. It is given back by [`Place::finish`], or when this is
-/// dropped because the runtime drops the work half done.
-pub(super) struct Place {
-    job: Option<Box<Job>>,
-    seat: Seat,
-    ticket: Ticket,
-    /// The configuration in force when the job got the place.
-    config: PoolConfig,
-    shared: Arc<Shared>,
-}
-
-/// Runs the job that has this place, then those that get it after.
-async fn work(place: Place) {
-    let mut next = Some(place);
-    while let Some(mut place) = next {
-        let Some(outcome) = place.run().await else { return };
-        next = place.finish(outcome);
-    }
-}
-
-impl Place {
-    async fn run(&mut self) -> Option<Outcome> {
-        let Place { job, config, shared, .. } = self;
-        let job = job.as_mut()?;
-        let bounds = Bounds {
-            timeout: job.time(config.timeout),
-            kill_grace: job.task.kill_grace.unwrap_or(config.kill_grace),
-            output: job.task.output_limit.unwrap_or(config.output_limit),
-        };
-        let waited = job.queued.elapsed();
-        let outcome = match job.task.work.take() {
-            Work::Command(command) => run::run(&command, &bounds, &shared.spawners, &job.control, waited).await,
-            Work::Call(call) => shared.workers.run(&job.task.name, call, &bounds, &job.control, waited).await,
-            Work::Calls(call) => {
-                let call = Box::new(move |running: &_| call(running));
-                shared.workers.run(&job.task.name, call, &bounds, &job.control, waited).await
-            }
-            Work::Future(future) => futures::run(future, &bounds, &job.control, waited).await,
-            // Made where a panic is caught.
-            Work::Futures(make) => {
-                let future = Box::pin(async move { make().await });
-                futures::run(future, &bounds, &job.control, waited).await
-            }
-            // There is no second try of what there was only one of.
-            Work::Spent(_) => return None,
-        };
-        tracing::debug!(task = &*job.task.name, number = job.ticket.number, ran = ?outcome.ran, "task {}", outcome.status);
-        Some(outcome)
-    }
-
-    /// Has the job tried again, or makes its outcome known; gives the place to the next who waits.
-    fn finish(mut self, mut outcome: Outcome) -> Option<Place> {
-        let mut job = self.job.take()?;
-        let shared = Arc::clone(&self.shared);
-        job.tries += 1;
-        outcome.tries = job.tries;
-        let Ticket { lane, class, .. } = self.ticket;
-        shared.metrics.stopped(lane, class, (!outcome.ran.is_zero()).then_some(outcome.ran));
-        let mut after = Aftermath::default();
-        let mut state = shared.state();
-        if let Some(at) = state.another_try(&job, &outcome) {
-            self.give_back(&mut state);
-            job.last = Some(Box::new(outcome));
-            job.due = Some(shared.plan(&mut state, at, Due::Retry(self.ticket)));
-            state.held.pause(job);
-        } else {
-            drop(state);
-            let outcome = shared.tell(&mut job, outcome);
-            state = shared.state();
-            // One step for all who look: the outcome is there when the place is free, and the other way round.
-            self.give_back(&mut state);
-            state.conclude(job, outcome, &mut after);
-        }
-        // This very task of the runtime goes on with the next: no other has to be begun and woken.
-        let next = state.next_for(lane).map(|(seat, job)| shared.occupy(&mut state, seat, job));
-        shared.fill(&mut state, &mut after);
-        drop(state);
-        shared.settle(after);
-        next
-    }
-
-    fn give_back(&self, state: &mut State) {
-        state.running.remove(&self.ticket.number);
-        state.lanes.give_back(self.ticket.lane, self.seat);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if self.job.is_some() {
-            self.shared.metrics.stopped(self.ticket.lane, self.ticket.class, None);
-            self.give_back(&mut self.shared.state());
-            self.shared.freed.notify_waiters();
-        }
+    if let Some(then) = then {
+        call_out(name, "after it", || then(outcome));
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::backoff::Backoff;
 use super::handle::Handle;
-use super::job::{Dependency, Ended};
+use super::job::{Begun, Dependency, Ended};
 use super::limits::Limits;
 use super::outcome::Outcome;
 use super::secrets::Secrets;
@@ -172,6 +172,7 @@ pub struct Task {
     pub(super) retries: u32,
     pub(super) backoff: Backoff,
     pub(super) after: Vec<Dependency>,
+    pub(super) begun: Option<Begun>,
     pub(super) then: Option<Ended>,
     /// Is not repeated when somebody asks: whoever made it decides when it runs.
     pub(super) once: bool,
@@ -192,12 +193,13 @@ impl Task {
             retries: 0,
             backoff: Backoff::default(),
             after: Vec::new(),
+            begun: None,
             then: None,
             once: false,
         }
     }
 
-    /// The same task once more, without what it waited for and what was to follow; of what can be repeated only.
+    /// The same task once more, without what it waited for and whom it was to tell; of what can be repeated only.
     pub(super) fn again(&self) -> Option<Task> {
         let Task { name, id, class, priority, timeout, deadline, kill_grace, output_limit, retries, backoff, .. } =
             self;
@@ -214,6 +216,7 @@ impl Task {
             retries: *retries,
             backoff: *backoff,
             after: Vec::new(),
+            begun: None,
             then: None,
             once: false,
         })
@@ -318,6 +321,19 @@ impl Task {
     /// ([`Status::Skipped`](super::Status::Skipped)).
     pub fn after_success(mut self, others: &[&Handle]) -> Task {
         self.after.extend(others.iter().map(|other| other.dependency(true)));
+        self
+    }
+
+    /// Is called once, when the first try of the task leaves the queue and starts: never for one that is called off before.
+    /// It must not block: the task begins when it returns.
+    pub fn on_start(mut self, callback: impl FnOnce() + Send + 'static) -> Task {
+        self.begun = Some(match self.begun.take() {
+            None => Box::new(callback),
+            Some(first) => Box::new(move || {
+                first();
+                callback();
+            }),
+        });
         self
     }
 

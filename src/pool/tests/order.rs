@@ -1,5 +1,6 @@
 //! Who runs when: places, queues, cancellation, shutdown.
 
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::*;
@@ -36,6 +37,31 @@ async fn a_full_queue_is_an_error_with_a_name_and_does_not_keep_out_the_other_cl
     assert!(sink.wait().await.success(), "it has a place of its own, while the check goes on");
     assert!(handles[0].outcome().is_none());
     pool.shutdown(Queued::Cancel, Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn who_asks_is_told_once_when_a_task_leaves_the_queue_and_never_of_one_that_does_not() {
+    let pool = pool(1);
+    let begun = Arc::new(Mutex::new(Vec::new()));
+    let tell = |what: &'static str| {
+        let begun = Arc::clone(&begun);
+        move || begun.lock().unwrap().push(what)
+    };
+    let first = pool.submit(Task::command(SLEEP)).unwrap();
+    let again = Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(1) };
+    let second = sh("exit 1").retries(2, again).on_start(tell("second")).on_start(tell("and another"));
+    let second = pool.submit(second.on_start(|| panic!("in a callback"))).unwrap();
+    let third = pool.submit(Task::command(["true"]).on_start(tell("third"))).unwrap();
+    let ends = pool.submit(Task::command(["true"]).after(&[&first]).on_start(tell("fourth"))).unwrap();
+    assert!(third.cancel());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(*begun.lock().unwrap(), [""; 0], "they wait for a place");
+    first.cancel();
+    assert_eq!(second.wait().await.tries, 3);
+    ends.wait().await;
+    let mut begun = begun.lock().unwrap().clone();
+    begun.sort_unstable();
+    assert_eq!(begun, ["and another", "fourth", "second"]);
 }
 
 #[tokio::test]
