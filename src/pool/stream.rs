@@ -4,6 +4,7 @@
 //! at first, ever later when it goes on ending, and stands among the latest results like every other task, each time it
 //! ends.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,9 @@ use super::handle::Handle;
 use super::job::{Control, Ticket};
 use super::latest::shown;
 use super::outcome::{Outcome, Output, Status};
+use super::remains::Remains;
 use super::run::{Bounds, Feed, run_fed};
-use super::shared::Shared;
+use super::shared::{Aftermath, Shared, State, call_out};
 use super::supervisor::{Pool, SubmitError};
 use super::task::{Class, Command, Lane, Task, Work};
 use crate::model::Timestamp;
@@ -99,6 +101,8 @@ pub(super) struct Streaming {
     pub(super) control: Arc<Control>,
     pub(super) since: Timestamp,
     pub(super) starts: u64,
+    /// Whether it has ended and waits for its next start.
+    pub(super) pauses: bool,
 }
 
 impl Pool {
@@ -124,6 +128,7 @@ impl Pool {
             control: Arc::clone(&control),
             since: Timestamp::now(),
             starts: 0,
+            pauses: false,
         };
         let bounds = Bounds {
             timeout: Duration::MAX,
@@ -131,7 +136,7 @@ impl Pool {
             output: stream.task.output_limit.unwrap_or(state.config.output_limit),
         };
         state.streams.insert(ticket.number, streaming);
-        self.shared.metrics.set_streams(state.streams.len());
+        self.shared.count_streams(&state);
         drop(state);
         let kept = Kept { shared: Arc::clone(&self.shared), number: ticket.number, control: Arc::clone(&control) };
         self.shared.runtime.spawn(keep(kept, command, stream, bounds));
@@ -150,7 +155,7 @@ impl Drop for Kept {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.streams.remove(&self.number);
-        self.shared.metrics.set_streams(state.streams.len());
+        self.shared.count_streams(&state);
         drop(state);
         // Unless it has one: the runtime has been shut down.
         self.control.publish(Arc::new(Outcome::without_run(Status::Cancelled, Duration::ZERO)));
@@ -158,35 +163,92 @@ impl Drop for Kept {
     }
 }
 
+impl Kept {
+    /// `false` when the stream was cancelled first; the wait goes on by itself then.
+    async fn wait_for(&self, end: impl Future<Output = ()> + Send + 'static) -> bool {
+        let end = self.shared.runtime.spawn(end);
+        tokio::select! {
+            _ended = end => true,
+            () = self.control.cancelled() => false,
+        }
+    }
+
+    fn starts(&self) {
+        let mut state = self.shared.state();
+        if let Some(streaming) = state.streams.get_mut(&self.number) {
+            streaming.starts += 1;
+            streaming.pauses = false;
+        }
+        self.shared.count_streams(&state);
+    }
+
+    /// It has ended, and is started again unless this was `last`: those that run after it run, and those that wait for its
+    /// last end are told of that.
+    fn ended(&self, id: Option<&Arc<str>>, last: Option<Arc<Outcome>>) {
+        let mut after = Aftermath::default();
+        let mut state = self.shared.state();
+        if let Some(streaming) = state.streams.get_mut(&self.number) {
+            streaming.pauses = true;
+        }
+        self.shared.count_streams(&state);
+        if let Some(id) = id {
+            after.runs.extend(state.schedules.followers(id));
+        }
+        if let Some(outcome) = last {
+            self.control.publish(outcome);
+            state.release(self.number, &mut after);
+            self.shared.fill(&mut state, &mut after);
+        }
+        drop(state);
+        self.shared.settle(after);
+    }
+}
+
+impl Shared {
+    fn count_streams(&self, state: &State) {
+        let pause = state.streams.values().filter(|stream| stream.pauses).count();
+        self.metrics.set_streams(state.streams.len() - pause, pause);
+    }
+}
+
 /// Runs a stream again and again.
 async fn keep(kept: Kept, command: Arc<Command>, mut stream: Stream, bounds: Bounds) {
     let mut failures = 0;
     loop {
-        if let Some(streaming) = kept.shared.state().streams.get_mut(&kept.number) {
-            streaming.starts += 1;
-        }
+        kept.starts();
         let began = Instant::now();
-        let outcome = Arc::new(run(&kept, &command, &mut stream, &bounds).await);
-        if let Some(id) = &stream.task.id {
-            kept.shared.results.record(id, &stream.task.name, shown(&outcome, stream.task.work.secrets()), None);
+        let (outcome, remains) = run(&kept, &command, &mut stream, &bounds).await;
+        let outcome = Arc::new(outcome);
+        let Task { id, name, work, .. } = &stream.task;
+        kept.shared.metrics.used(Class::Check, &outcome.usage);
+        if let Some(id) = id {
+            kept.shared.results.record(id, name, shown(&outcome, work.secrets()), None, || true);
         }
-        (stream.on_end)(&outcome);
+        call_out(name, "after it", || (stream.on_end)(&outcome));
+        let end = remains.map(|remains| kept.shared.keep_books(name, id.as_ref(), Class::Check, remains));
         if kept.control.is_cancelled() {
-            return kept.control.publish(outcome);
+            end.into_iter().for_each(|end| drop(kept.shared.runtime.spawn(end)));
+            return kept.ended(id.as_ref(), Some(outcome));
+        }
+        kept.ended(id.as_ref(), None);
+        if let Some(end) = end
+            && !kept.wait_for(end).await
+        {
+            return kept.ended(None, Some(outcome));
         }
         failures = if began.elapsed() >= WELL { 1 } else { failures + 1 };
         let pause = stream.pauses.pause(failures);
         tracing::warn!(stream = &*stream.task.name, ?pause, "{}; it is started again", outcome.status);
         if timeout(pause, kept.control.cancelled()).await.is_ok() {
-            return kept.control.publish(outcome);
+            return kept.ended(None, Some(outcome));
         }
         kept.shared.metrics.stream_restarted();
     }
 }
 
 /// Runs a stream once.
-async fn run(kept: &Kept, command: &Command, stream: &mut Stream, bounds: &Bounds) -> Outcome {
-    let Stream { framing, tick, on_frame, .. } = stream;
+async fn run(kept: &Kept, command: &Command, stream: &mut Stream, bounds: &Bounds) -> (Outcome, Option<Remains>) {
+    let Stream { framing, tick, on_frame, task, .. } = stream;
     let feed = match *tick {
         Tick::None => Feed::Input(&command.stdin),
         Tick::Newline(interval) => Feed::Newlines(interval),
@@ -195,15 +257,19 @@ async fn run(kept: &Kept, command: &Command, stream: &mut Stream, bounds: &Bound
         Tick::Usr2(interval) => Feed::Signals(interval, Signal::USR2),
     };
     let metrics = &kept.shared.metrics;
+    let mut panicked = false;
     let mut each = |frame: Frame<'_>| {
         if frame.cut {
             metrics.frame_cut();
         }
-        on_frame(frame);
+        // The stream goes on. Told once, for it may panic at every line.
+        if catch_unwind(AssertUnwindSafe(|| on_frame(frame))).is_err() && !std::mem::replace(&mut panicked, true) {
+            tracing::error!(stream = &*task.name, "what reads a stream panicked (a bug: please report it)");
+        }
     };
     let mut framer = Framer::new(*framing, bounds.output);
     let mut errors = Tail { bytes: Vec::new(), limit: bounds.output, cut: false };
-    let outcome = {
+    let (outcome, remains) = {
         let mut shown = |source, bytes: &[u8]| {
             kept.control.tap.tell(source, bytes);
             match source {
@@ -216,7 +282,7 @@ async fn run(kept: &Kept, command: &Command, stream: &mut Stream, bounds: &Bound
         run_fed(command, feed, &mut shown, &bounds, &kept.shared.spawners, &kept.control).await
     };
     framer.finish(outcome.success(), each);
-    Outcome { stdout: Output::default(), stderr: errors.output(), ..outcome }
+    (Outcome { stdout: Output::default(), stderr: errors.output(), ..outcome }, remains)
 }
 
 /// The end of what was written.
