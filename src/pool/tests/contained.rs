@@ -94,9 +94,11 @@ async fn groups_of_another_agent_that_lives_are_left_alone() {
     std::fs::write(theirs.join("cgroup.procs"), command.id().to_string()).unwrap();
     let groups = ControlGroups::at(delegated.0.clone()).unwrap();
     drop(groups.make(1 << 20));
-    assert!(theirs.exists() && command.try_wait().unwrap().is_none());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let is_left_alone = theirs.exists() && command.try_wait().unwrap().is_none();
     agent.kill().unwrap();
     agent.wait().unwrap();
+    assert!(is_left_alone);
     let groups = ControlGroups::at(delegated.0.clone()).unwrap();
     assert!(!command.wait().unwrap().success(), "now nobody else sees to them");
     drop(groups.make(1 << 20));

@@ -59,7 +59,7 @@ async fn the_end_of_a_stream_is_one_that_others_can_wait_for() {
     pool.schedule("follows", Schedule::After("s".into()), || Task::command(["true"])).unwrap();
     assert!(after.wait_timeout(Duration::from_millis(50)).await.is_none());
     first.cancel();
-    assert!(after.wait().await.success());
+    assert!(after.wait_timeout(LONG).await.expect("it is told").success());
     assert!(matches!(needs.wait().await.status, Status::Skipped { .. }));
     until("its follower has run", || pool.latest("follows").is_some()).await;
     // Each time it ends, not only the last time.
