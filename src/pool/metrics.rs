@@ -175,7 +175,7 @@ impl Metrics {
             retried: counter("watchfire_pool_tasks_retried_total", "Tries of tasks after the first.")?,
             rejected: counter(
                 "watchfire_pool_tasks_rejected_total",
-                "Tasks not taken because the queue was full or the pool was stopping.",
+                "Tasks not taken because the queue was full, their last run lives on, or the pool was stopping.",
             )?,
             runs_skipped: registered(
                 registry,

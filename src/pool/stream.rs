@@ -107,7 +107,8 @@ pub(super) struct Streaming {
 
 impl Pool {
     /// Starts a stream, which runs until it is cancelled through its handle or the pool is shut down. Its outcome is then
-    /// that of its last run; those before are among the latest results if it has an id.
+    /// that of its last run; those before are among the latest results if it has an id. Tasks that wait for the handle wait
+    /// for that last end; what is on [`Schedule::After`](super::Schedule::After) its id runs each time it ends.
     ///
     /// # Errors
     /// When the task is no command, or the pool is stopping.
