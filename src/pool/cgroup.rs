@@ -5,10 +5,10 @@
 //! agent's user owns. As the kernel has it, a group with controllers has processes in leaves only, so the agent moves into
 //! one, too.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,17 +37,13 @@ impl ControlGroups {
     pub(super) fn find() -> io::Result<Option<ControlGroups>> {
         let own = own_group(&fs::read_to_string("/proc/self/cgroup")?, &fs::read_to_string("/proc/self/mountinfo")?);
         let Some(own) = own else { return Ok(None) };
-        // The service manager may have put the agent into a leaf already (`DelegateSubgroup=`); or the agent itself, when
-        // it was here before.
-        let delegated = own.parent().filter(|parent| is_delegated(parent)).map(Path::to_path_buf);
-        let dir = match delegated {
-            Some(parent) => parent,
-            None if is_delegated(&own) => {
-                move_processes(&own, &own.join(AGENT))?;
-                own
-            }
+        let dir = match delegated(&own, is_marked, is_owned) {
             None => return Ok(None),
+            Some(dir) => dir.to_path_buf(),
         };
+        if dir == own {
+            move_processes(&own, &own.join(AGENT))?;
+        }
         enable(&dir)?;
         ControlGroups::at(dir).map(Some)
     }
@@ -59,7 +55,7 @@ impl ControlGroups {
         // What an agent before this one left when it was killed.
         let mut stale = Vec::new();
         for entry in fs::read_dir(&dir)?.flatten() {
-            if entry.file_name().as_bytes().starts_with(COMMAND.as_bytes()) {
+            if is_left_behind(&entry.file_name()) {
                 kill(&entry.path());
                 stale.push(entry.path());
             }
@@ -160,19 +156,42 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a group is the agent's to divide.
-fn is_delegated(dir: &Path) -> bool {
-    let marked = ["user.delegate", "trusted.delegate"].iter().any(|name| {
+/// The group that is the agent's to divide: its own, or the one above when the service manager has put the agent into a
+/// leaf (`DelegateSubgroup=`), or the agent itself has when it was here before. That its user owns the one above says
+/// nothing else: so it is with all services of a user's own manager, which would not find the commands of this one there.
+fn delegated(own: &Path, is_marked: impl Fn(&Path) -> bool, is_owned: impl Fn(&Path) -> bool) -> Option<&Path> {
+    let is_leaf = own.file_name().is_some_and(|name| name == AGENT);
+    let parent = own.parent().filter(|parent| is_marked(parent) || (is_leaf && is_owned(parent)));
+    parent.or_else(|| Some(own).filter(|own| is_marked(own) || is_owned(own)))
+}
+
+/// Whether the service manager says that a group is delegated.
+fn is_marked(dir: &Path) -> bool {
+    ["user.delegate", "trusted.delegate"].iter().any(|name| {
         let mut value = [0_u8; 4];
         getxattr(dir, *name, &mut value).is_ok_and(|length| value.get(..length) == Some(b"1"))
-    });
+    })
+}
+
+/// Whether a group is the agent's user's.
+fn is_owned(dir: &Path) -> bool {
     // Root may write everywhere: that says nothing.
-    let owned = !rustix::process::geteuid().is_root()
+    !rustix::process::geteuid().is_root()
         && ["cgroup.procs", "cgroup.subtree_control"]
             .iter()
             .all(|file| access(dir.join(file), Access::WRITE_OK).is_ok())
-        && access(dir, Access::WRITE_OK).is_ok();
-    marked || owned
+        && access(dir, Access::WRITE_OK).is_ok()
+}
+
+/// Whether this is the name of a command's group whose agent is no more: another one may share the group above, with
+/// commands of its own.
+fn is_left_behind(name: &OsStr) -> bool {
+    let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(COMMAND)) else { return false };
+    let agent = rest.split('-').next().unwrap_or_default();
+    // A number may have been given to something else since, which is called otherwise.
+    let program = |pid: &str| fs::read(format!("/proc/{pid}/comm")).ok();
+    let is_alive = agent.parse().is_ok_and(|pid: u32| pid != std::process::id()) && program(agent) == program("self");
+    !is_alive
 }
 
 /// Moves all processes of a group into one below it.
@@ -222,6 +241,22 @@ fn own_group(groups: &str, mounts: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_group_above_is_divided_only_where_it_was_meant_for_the_agent() {
+        let found = |own: &'static str, marked: &[&str], owned: &[&str]| {
+            let is = |list: &[&str], dir: &Path| list.iter().any(|one| Path::new(one) == dir);
+            delegated(Path::new(own), |dir| is(marked, dir), |dir| is(owned, dir)).map(|dir| dir.to_str().unwrap())
+        };
+        let (app, service, leaf) = ("/app.slice", "/app.slice/w.service", "/app.slice/w.service/watchfire-agent");
+        assert_eq!(found(service, &[], &[app, service]), Some(service), "a user's manager owns all of them");
+        assert_eq!(found(service, &[service], &[]), Some(service));
+        assert_eq!(found(leaf, &[service], &[]), Some(service));
+        assert_eq!(found(leaf, &[], &[app, service, leaf]), Some(service), "it has been here before");
+        assert_eq!(found("/app.slice/w.service/sub", &[service], &[]), Some(service));
+        assert_eq!(found(service, &[], &[app]), None);
+        assert_eq!(found(service, &[], &[]), None);
+    }
 
     #[test]
     fn the_agents_own_group_is_found_below_where_the_tree_is_mounted() {

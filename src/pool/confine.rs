@@ -67,7 +67,8 @@ pub(super) struct Confinement {
     resources: Vec<(Limit, c_int, libc::rlimit64)>,
     /// Where a process enters its control group.
     procs: Option<CString>,
-    nice: Option<c_int>,
+    /// The number, and as text.
+    nice: Option<(c_int, CString)>,
     io: Option<c_int>,
     pub(super) identity: Option<Identity>,
     offline: Option<Maps>,
@@ -107,7 +108,7 @@ impl Confinement {
         Ok(Confinement {
             resources,
             procs: group.map(|group| group.procs().to_owned()),
-            nice: nice.map(c_int::from),
+            nice: nice.map(|nice| (c_int::from(nice), CString::new(nice.to_string()).unwrap_or_default())),
             io: io.map(io_priority),
             identity,
             offline,
@@ -129,8 +130,11 @@ impl Confinement {
                 let none = ptr::null_mut::<libc::rlimit64>();
                 done(libc::syscall(libc::SYS_prlimit64, 0, *resource, ptr::from_ref(values), none), *limit)?;
             }
-            if let Some(nice) = self.nice {
-                done(libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice), Limit::Nice)?;
+            if let Some((nice, text)) = &self.nice {
+                done(libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, *nice), Limit::Nice)?;
+                // Its session is a scheduling group of its own (sched(7), autogroup), within which alone that counts: the
+                // group has to be nice, too. Where there are none, or where the kernel has it not so soon again, so be it.
+                let _not_grouped = write(c"/proc/self/autogroup", text, Limit::Nice);
             }
             if let Some(priority) = self.io {
                 done(libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, priority), Limit::Io)?;

@@ -15,6 +15,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use super::child::try_reap;
+use super::group::Stat;
 use super::launch::{ChildEnds, Image, Launched, Launcher};
 use super::outcome::{StartError, StartStep};
 use super::table::{Claim, Table};
@@ -161,11 +162,8 @@ fn wait_for_end(agent: Pid) {
 /// Whether a number that was a group's belongs to a process now that was started later. As long as the group has a
 /// member its number is not given away; but the table may tell of one that has just ended.
 fn is_stranger(leader: Pid, seen: u64) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{leader}/stat")) else { return false };
-    // Field 22 of proc(5), in clock ticks since the host was started; the name, which may hold anything, ends with ')'.
-    let started = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19)?.parse::<u64>().ok());
     let tick = 1_000_000_000 / rustix::param::clock_ticks_per_second().max(1);
-    started.is_some_and(|started| started.saturating_mul(tick) > seen)
+    Stat::read(&leader.to_string()).is_some_and(|stat| stat.started.saturating_mul(tick) > seen)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::job::{Dependency, Job, Ticket};
 use super::outcome::Status;
-use super::task::Class;
+use super::task::{Class, Lane};
 
 /// What a task waits for.
 enum Hold {
@@ -15,18 +15,41 @@ enum Hold {
 }
 
 /// The same, for people.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wait {
     Others,
     Moment,
 }
+
+impl Wait {
+    pub(super) const ALL: [Wait; 2] = [Wait::Others, Wait::Moment];
+
+    /// The value of the label `waits_for`.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Wait::Others => "tasks",
+            Wait::Moment => "try",
+        }
+    }
+}
+
+impl Hold {
+    fn wait(&self) -> Wait {
+        match self {
+            Hold::Others(_) => Wait::Others,
+            Hold::Moment => Wait::Moment,
+        }
+    }
+}
+
+const COUNTS: usize = Wait::ALL.len() * Lane::ALL.len() * Class::ALL.len();
 
 #[derive(Default)]
 pub(super) struct Held {
     jobs: HashMap<u64, (Box<Job>, Hold)>,
     /// By the number of a task, who waits for its end. Those that were cancelled meanwhile stay until then.
     dependents: HashMap<u64, Vec<u64>>,
-    blocked: [usize; Class::ALL.len()],
+    counts: [usize; COUNTS],
 }
 
 /// What the end of a task means to another that waited for it.
@@ -35,6 +58,10 @@ pub(super) enum Released {
     Ready(Box<Job>),
     /// It needed the other to succeed.
     Skipped(Box<Job>, Status),
+}
+
+fn index(wait: Wait, lane: Lane, class: Class) -> usize {
+    (wait as usize * Lane::ALL.len() + lane as usize) * Class::ALL.len() + class as usize
 }
 
 impl Dependency {
@@ -46,9 +73,14 @@ impl Dependency {
 }
 
 impl Held {
-    /// How many tasks of a class wait for others.
+    /// How many tasks of a class, in all lanes, wait for others.
     pub(super) fn blocked(&self, class: Class) -> usize {
-        self.blocked.get(class as usize).copied().unwrap_or(0)
+        Lane::ALL.iter().map(|lane| self.count(Wait::Others, *lane, class)).sum()
+    }
+
+    /// How many tasks wait so.
+    pub(super) fn count(&self, wait: Wait, lane: Lane, class: Class) -> usize {
+        self.counts.get(index(wait, lane, class)).copied().unwrap_or(0)
     }
 
     /// Takes a task in until those it waits for have ended; gives it back when that is so already.
@@ -63,14 +95,13 @@ impl Held {
             return Some(Released::Ready(job));
         }
         others.iter().for_each(|other| self.dependents.entry(*other).or_default().push(number));
-        self.count(job.ticket.class, true);
-        self.jobs.insert(number, (job, Hold::Others(others.len())));
+        self.insert(job, Hold::Others(others.len()));
         None
     }
 
     /// Takes a task in until its moment has come.
     pub(super) fn pause(&mut self, job: Box<Job>) {
-        self.jobs.insert(job.ticket.number, (job, Hold::Moment));
+        self.insert(job, Hold::Moment);
     }
 
     /// Gives back those that waited only for this task, whose outcome has been published.
@@ -98,16 +129,17 @@ impl Held {
 
     fn take(&mut self, number: u64) -> Option<Box<Job>> {
         let (job, hold) = self.jobs.remove(&number)?;
-        if matches!(hold, Hold::Others(_)) {
-            self.count(job.ticket.class, false);
+        if let Some(count) = self.counts.get_mut(index(hold.wait(), job.ticket.lane, job.ticket.class)) {
+            *count = count.saturating_sub(1);
         }
         Some(job)
     }
 
-    fn count(&mut self, class: Class, more: bool) {
-        if let Some(blocked) = self.blocked.get_mut(class as usize) {
-            *blocked = if more { *blocked + 1 } else { blocked.saturating_sub(1) };
+    fn insert(&mut self, job: Box<Job>, hold: Hold) {
+        if let Some(count) = self.counts.get_mut(index(hold.wait(), job.ticket.lane, job.ticket.class)) {
+            *count += 1;
         }
+        self.jobs.insert(job.ticket.number, (job, hold));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -115,16 +147,13 @@ impl Held {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Job, Wait)> {
-        self.jobs.values().map(|(job, hold)| match hold {
-            Hold::Others(_) => (&**job, Wait::Others),
-            Hold::Moment => (&**job, Wait::Moment),
-        })
+        self.jobs.values().map(|(job, hold)| (&**job, hold.wait()))
     }
 
     /// Takes all.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Box<Job>> {
         self.dependents.clear();
-        self.blocked = Default::default();
+        self.counts = Default::default();
         self.jobs.drain().map(|(_, (job, _))| job)
     }
 }

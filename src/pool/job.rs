@@ -22,6 +22,7 @@ pub(super) type Ended = Box<dyn FnOnce(&Arc<Outcome>) + Send>;
 /// What the pool and those who hold a handle share of one task. One allocation, as ten thousand may wait.
 pub(super) struct Control {
     cancelled: AtomicBool,
+    forgotten: AtomicBool,
     cancel: Notify,
     outcome: OnceLock<Arc<Outcome>>,
     ended: Notify,
@@ -32,6 +33,7 @@ impl Control {
     pub(super) fn new() -> Control {
         Control {
             cancelled: AtomicBool::new(false),
+            forgotten: AtomicBool::new(false),
             cancel: Notify::new(),
             outcome: OnceLock::new(),
             ended: Notify::new(),
@@ -46,6 +48,15 @@ impl Control {
 
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Has its outcome not be remembered.
+    pub(super) fn forget(&self) {
+        self.forgotten.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.forgotten.load(Ordering::Acquire)
     }
 
     /// Waits until the task has to end. At most one waits at a time.

@@ -10,9 +10,9 @@ use super::task::{Class, Lane};
 pub(super) enum Seat {
     /// One of those that the configuration allows.
     Ordinary,
-    /// The one more that only a notification can have. When it is given back, only a notification can have it again:
-    /// were it counted with the others, a flood of notifications would keep everybody else out.
-    Spare,
+    /// The one more that only a task of this class can have ([`Class::has_spare`]). When it is given back, only that class
+    /// can have it again: were it counted with the others, a flood of notifications would keep everybody else out.
+    Spare(Class),
 }
 
 /// The places of a lane. As long as somebody waits, all that he could have are taken.
@@ -20,14 +20,19 @@ struct LaneState {
     // Boxed: the nodes of the queue's trees are half empty as a rule.
     queue: FairQueue<Box<Job>>,
     taken: usize,
-    spare_taken: bool,
+    /// Those whose spare place is taken.
+    spares_taken: Vec<Class>,
 }
 
 impl LaneState {
+    fn has_spare(&self, class: Class) -> bool {
+        class.has_spare() && !self.spares_taken.contains(&class)
+    }
+
     fn take(&mut self, seat: Seat) -> Seat {
         match seat {
             Seat::Ordinary => self.taken += 1,
-            Seat::Spare => self.spare_taken = true,
+            Seat::Spare(class) => self.spares_taken.push(class),
         }
         seat
     }
@@ -38,7 +43,7 @@ pub(super) struct Lanes([LaneState; Lane::ALL.len()]);
 
 impl Lanes {
     pub(super) fn new() -> Lanes {
-        Lanes(Lane::ALL.map(|_| LaneState { queue: FairQueue::new(), taken: 0, spare_taken: false }))
+        Lanes(Lane::ALL.map(|_| LaneState { queue: FairQueue::new(), taken: 0, spares_taken: Vec::new() }))
     }
 
     fn lane(&self, lane: Lane) -> &LaneState {
@@ -63,7 +68,7 @@ impl Lanes {
     pub(super) fn is_free(&self, config: &PoolConfig, lane: Lane, class: Class) -> bool {
         let places = config.places(lane);
         let lane = self.lane(lane);
-        lane.taken < places || (class == Class::Sink && !lane.spare_taken)
+        lane.taken < places || lane.has_spare(class)
     }
 
     /// Takes a place for somebody who has just come, if there is one for him.
@@ -71,10 +76,8 @@ impl Lanes {
         let lane = self.lane_mut(ticket.lane);
         if lane.taken < config.places(ticket.lane) {
             Some(lane.take(Seat::Ordinary))
-        } else if ticket.class == Class::Sink && !lane.spare_taken {
-            Some(lane.take(Seat::Spare))
         } else {
-            None
+            lane.has_spare(ticket.class).then(|| lane.take(Seat::Spare(ticket.class)))
         }
     }
 
@@ -85,11 +88,12 @@ impl Lanes {
         if lane.taken < places {
             let job = lane.queue.pop()?;
             Some((lane.take(Seat::Ordinary), job))
-        } else if !lane.spare_taken {
-            let job = lane.queue.pop_of(Class::Sink)?;
-            Some((lane.take(Seat::Spare), job))
         } else {
-            None
+            let (class, job) = Class::ALL.into_iter().find_map(|class| {
+                let job = if lane.has_spare(class) { lane.queue.pop_of(class) } else { None };
+                Some((class, job?))
+            })?;
+            Some((lane.take(Seat::Spare(class)), job))
         }
     }
 
@@ -97,7 +101,7 @@ impl Lanes {
         let lane = self.lane_mut(lane);
         match seat {
             Seat::Ordinary => lane.taken = lane.taken.saturating_sub(1),
-            Seat::Spare => lane.spare_taken = false,
+            Seat::Spare(class) => lane.spares_taken.retain(|taken| *taken != class),
         }
     }
 

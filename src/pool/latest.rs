@@ -77,10 +77,22 @@ impl Results {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn record(&self, id: &Arc<str>, name: &Arc<str>, outcome: Arc<Outcome>, again: Option<Task>) {
+    /// Remembers a result, unless whoever is asked, while nothing else can be remembered or forgotten, says that it is not
+    /// wanted any more.
+    pub(super) fn record(
+        &self,
+        id: &Arc<str>,
+        name: &Arc<str>,
+        outcome: Arc<Outcome>,
+        again: Option<Task>,
+        is_wanted: impl FnOnce() -> bool,
+    ) {
         let ended = Timestamp::now();
         let again = again.map(Box::new);
         let mut inner = self.lock();
+        if !is_wanted() {
+            return;
+        }
         let age = inner.next;
         inner.next += 1;
         let before = match inner.by_id.remove(id) {

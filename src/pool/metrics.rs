@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Counter, CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry,
 };
 
-use super::outcome::Status;
+use super::config::PoolConfig;
+use super::held::Wait;
+use super::outcome::{Status, Usage};
+use super::remains::Keeper;
 use super::task::{Class, Lane};
 
-/// From a command that only answers to one that runs into the default timeout and beyond.
-const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// From a call that only looks to a backup.
+const BUCKETS: [f64; 13] = [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 150.0, 600.0];
 
 /// One instrument for each class.
 #[derive(Clone)]
@@ -58,10 +62,26 @@ pub(super) struct Metrics {
     runs_skipped: IntCounter,
     threads_replaced: IntCounter,
     threads_hanging: IntGauge,
-    streams: IntGauge,
+    held: [ByLane<ByClass<IntGauge>>; Wait::ALL.len()],
+    places: ByLane<IntGauge>,
+    queue_capacity: IntGauge,
+    unkillable: [IntGauge; Keeper::ALL.len()],
+    streams_running: IntGauge,
+    streams_paused: IntGauge,
     streams_restarted: IntCounter,
     frames_cut: IntCounter,
     duration: ByLane<Histogram>,
+    wait: ByClass<Histogram>,
+    cpu: ByClass<Counter>,
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// One instrument for each lane and class, made from the values of the labels `class` and `lane`.
+fn by_lane_and_class<T>(make: impl Fn(&str, &str) -> T) -> ByLane<ByClass<T>> {
+    ByLane(Lane::ALL.map(|lane| ByClass(Class::ALL.map(|class| make(class.as_str(), lane.as_str())))))
 }
 
 fn registered<C: Collector + Clone + 'static>(
@@ -74,24 +94,56 @@ fn registered<C: Collector + Clone + 'static>(
 
 impl Metrics {
     pub(super) fn register(registry: &Registry) -> prometheus::Result<Metrics> {
-        let gauge =
-            |name: &str, help: &str| {
-                let vec = registered(registry, IntGaugeVec::new(Opts::new(name, help), &["class", "lane"]))?;
-                Ok::<_, prometheus::Error>(ByLane(Lane::ALL.map(|lane| {
-                    ByClass(Class::ALL.map(|class| vec.with_label_values(&[class.as_str(), lane.as_str()])))
-                })))
-            };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            registered(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+        };
+        let gauge = |name: &str, help: &str| {
+            let vec = gauges(name, help, &["class", "lane"])?;
+            Ok::<_, prometheus::Error>(by_lane_and_class(|class, lane| vec.with_label_values(&[class, lane])))
+        };
+        let histograms = |name: &str, help: &str, label: &str| {
+            let opts = HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
+            registered(registry, HistogramVec::new(opts, &[label]))
+        };
         // A counter that is there from the start lets rate() see its first increment.
         let counter = |name: &str, help: &str| {
             let vec = registered(registry, IntCounterVec::new(Opts::new(name, help), &["class"]))?;
             Ok::<_, prometheus::Error>(ByClass(Class::ALL.map(|class| vec.with_label_values(&[class.as_str()]))))
         };
-        let durations = HistogramOpts::new(
+        let durations = histograms(
             "watchfire_pool_task_duration_seconds",
             "Time from the start of a command to the end of the last process of its group, and of other tasks to their \
              answer.",
-        );
-        let durations = registered(registry, HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["lane"]))?;
+            "lane",
+        )?;
+        let waits = histograms(
+            "watchfire_pool_task_wait_seconds",
+            "Time that tasks waited for a free place in the pool before they were started; each try counts.",
+            "class",
+        )?;
+        let held = gauges(
+            "watchfire_pool_tasks_held",
+            "Tasks that do not wait for a place in the pool yet: for others to end, or for the moment of another try.",
+            &["class", "lane", "waits_for"],
+        )?;
+        let places = gauges(
+            "watchfire_pool_slots",
+            "Places for tasks in the pool; notifications and actions have one more each when all are taken.",
+            &["lane"],
+        )?;
+        let unkillable = gauges(
+            "watchfire_pool_commands_unkillable",
+            "Commands that live on because the kernel holds them, or because they run as another user whom the agent may \
+             not signal.",
+            &["reason"],
+        )?;
+        let streams = gauges(
+            "watchfire_pool_streams",
+            "Commands that stay and say something again and again; paused are those that ended and wait for their next start.",
+            &["state"],
+        )?;
+        let cpu = Opts::new("watchfire_pool_command_cpu_seconds_total", "CPU time of commands that have ended.");
+        let cpu = registered(registry, CounterVec::new(cpu, &["class"]))?;
         Ok(Metrics {
             running: gauge("watchfire_pool_tasks_running", "Tasks that run now.")?,
             queued: gauge("watchfire_pool_tasks_queued", "Tasks that wait for a free place in the pool.")?,
@@ -123,7 +175,7 @@ impl Metrics {
             retried: counter("watchfire_pool_tasks_retried_total", "Tries of tasks after the first.")?,
             rejected: counter(
                 "watchfire_pool_tasks_rejected_total",
-                "Tasks not taken because the queue was full or the pool was stopping.",
+                "Tasks not taken because the queue was full, their last run lives on, or the pool was stopping.",
             )?,
             runs_skipped: registered(
                 registry,
@@ -143,10 +195,19 @@ impl Metrics {
                 registry,
                 IntGauge::new("watchfire_pool_threads_hanging", "Worker threads left behind whose call has not ended."),
             )?,
-            streams: registered(
+            held: Wait::ALL
+                .map(|wait| by_lane_and_class(|class, lane| held.with_label_values(&[class, lane, wait.as_str()]))),
+            places: ByLane(Lane::ALL.map(|lane| places.with_label_values(&[lane.as_str()]))),
+            queue_capacity: registered(
                 registry,
-                IntGauge::new("watchfire_pool_streams", "Commands that stay and say something again and again."),
+                IntGauge::new(
+                    "watchfire_pool_queue_capacity",
+                    "Tasks of each class and lane that may wait for a place in the pool; more are rejected.",
+                ),
             )?,
+            unkillable: Keeper::ALL.map(|keeper| unkillable.with_label_values(&[keeper.as_str()])),
+            streams_running: streams.with_label_values(&["running"]),
+            streams_paused: streams.with_label_values(&["paused"]),
             streams_restarted: registered(
                 registry,
                 IntCounter::new("watchfire_pool_streams_restarted_total", "Streams started again after they ended."),
@@ -159,6 +220,8 @@ impl Metrics {
                 ),
             )?,
             duration: ByLane(Lane::ALL.map(|lane| durations.with_label_values(&[lane.as_str()]))),
+            wait: ByClass(Class::ALL.map(|class| waits.with_label_values(&[class.as_str()]))),
+            cpu: ByClass(Class::ALL.map(|class| cpu.with_label_values(&[class.as_str()]))),
         })
     }
 
@@ -167,10 +230,43 @@ impl Metrics {
     }
 
     pub(super) fn set_queued(&self, lane: Lane, class: Class, tasks: usize) {
-        self.queued.of(lane).of(class).set(i64::try_from(tasks).unwrap_or(i64::MAX));
+        self.queued.of(lane).of(class).set(whole(tasks));
     }
 
-    pub(super) fn started(&self, lane: Lane, class: Class) {
+    pub(super) fn set_held(&self, lane: Lane, class: Class, wait: Wait, tasks: usize) {
+        let [others, moment] = &self.held;
+        let gauge = match wait {
+            Wait::Others => others,
+            Wait::Moment => moment,
+        };
+        gauge.of(lane).of(class).set(whole(tasks));
+    }
+
+    /// What the configuration allows.
+    pub(super) fn set_places(&self, config: &PoolConfig) {
+        for lane in Lane::ALL {
+            self.places.of(lane).set(whole(config.places(lane)));
+        }
+        self.queue_capacity.set(whole(config.queue));
+    }
+
+    /// So many more cannot be ended, or fewer.
+    pub(super) fn unkillable(&self, keeper: Keeper, more: i64) {
+        let [kernel, user] = &self.unkillable;
+        let gauge = match keeper {
+            Keeper::Kernel => kernel,
+            Keeper::OtherUser => user,
+        };
+        gauge.add(more);
+    }
+
+    /// What a command has used.
+    pub(super) fn used(&self, class: Class, usage: &Usage) {
+        self.cpu.of(class).inc_by((usage.user + usage.system).as_secs_f64());
+    }
+
+    pub(super) fn started(&self, lane: Lane, class: Class, waited: Duration) {
+        self.wait.of(class).observe(waited.as_secs_f64());
         self.started.of(class).inc();
         self.running.of(lane).of(class).inc();
     }
@@ -210,11 +306,12 @@ impl Metrics {
     }
 
     pub(super) fn thread_ended(&self, hanging: usize) {
-        self.threads_hanging.set(i64::try_from(hanging).unwrap_or(i64::MAX));
+        self.threads_hanging.set(whole(hanging));
     }
 
-    pub(super) fn set_streams(&self, streams: usize) {
-        self.streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
+    pub(super) fn set_streams(&self, running: usize, paused: usize) {
+        self.streams_running.set(whole(running));
+        self.streams_paused.set(whole(paused));
     }
 
     pub(super) fn stream_restarted(&self) {

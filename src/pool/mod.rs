@@ -24,6 +24,8 @@
 //!   When the command itself has ended, what it left behind in its group is killed; a daemon that must stay has to
 //!   leave the group, as daemons do (`setsid`). Out of a control group of its own, which it has where its memory is limited
 //!   and control groups are delegated, there is no way.
+//! - What cannot be ended (it has become another user, or waits in the kernel) holds up nobody, is counted, and is not run
+//!   again before it has ended.
 //! - Its output is read to the end and kept up to a limit, so it never blocks on a full pipe.
 //! - It is killed by the kernel when the agent dies, however that happens; what it started in turn is killed by the
 //!   [`guard`].
@@ -39,6 +41,7 @@ mod confine;
 mod cron;
 mod frames;
 mod futures;
+mod group;
 pub mod guard;
 mod handle;
 mod held;
@@ -52,6 +55,7 @@ mod outcome;
 mod place;
 mod program;
 mod queue;
+mod remains;
 mod run;
 mod schedule;
 mod secrets;

@@ -209,11 +209,14 @@ pub struct Usage {
     pub user: Duration,
     /// CPU time in the kernel.
     pub system: Duration,
-    /// The largest resident memory of any one process, in bytes. `None` when it stayed below the agent's own: the
-    /// kernel counts what a process held before its `execve`, and that was the agent's memory.
+    /// The largest resident memory of any one process, in bytes. `None` when it stayed below the agent's own peak: the
+    /// kernel counts what a process held before its `execve`, and that was the agent's memory. So it is with small
+    /// commands; a limit of memory is put on them all the same.
     pub max_rss: Option<u64>,
     /// Page faults that had to read from a disk.
     pub major_faults: u64,
+    /// Page faults that had not.
+    pub minor_faults: u64,
 }
 
 /// Why a task could not be started.

@@ -7,6 +7,7 @@ use super::config::PoolConfig;
 use super::job::{Job, Ticket};
 use super::lanes::Seat;
 use super::outcome::Outcome;
+use super::remains::Remains;
 use super::run::Bounds;
 use super::shared::{Aftermath, Shared, State, call_out, is_bad};
 use super::task::Work;
@@ -27,8 +28,8 @@ pub(super) struct Place {
 pub(super) async fn work(place: Place) {
     let mut next = Some(place);
     while let Some(mut place) = next {
-        let Some(outcome) = place.run().await else { return };
-        next = place.finish(outcome);
+        let Some((outcome, remains)) = place.run().await else { return };
+        next = place.finish(outcome, remains);
     }
 }
 
@@ -37,7 +38,7 @@ impl Place {
         Place { seat, ticket: job.ticket, job: Some(job), config, shared: Arc::clone(shared) }
     }
 
-    async fn run(&mut self) -> Option<Outcome> {
+    async fn run(&mut self) -> Option<(Outcome, Option<Remains>)> {
         let Place { job, config, shared, .. } = self;
         let job = job.as_mut()?;
         if let Some(begun) = job.task.begun.take() {
@@ -49,8 +50,13 @@ impl Place {
             output: job.task.output_limit.unwrap_or(config.output_limit),
         };
         let waited = job.queued.elapsed();
+        let mut remains = None;
         let outcome = match job.task.work.take() {
-            Work::Command(command) => run::run(&command, &bounds, &shared.spawners, &job.control, waited).await,
+            Work::Command(command) => {
+                let (outcome, left) = run::run(&command, &bounds, &shared.spawners, &job.control, waited).await;
+                remains = left;
+                outcome
+            }
             Work::Call(call) => shared.workers.run(&job.task.name, call, &bounds, &job.control, waited).await,
             Work::Calls(call) => {
                 let call = Box::new(move |running: &_| call(running));
@@ -66,21 +72,29 @@ impl Place {
             Work::Spent(_) => return None,
         };
         tracing::debug!(task = &*job.task.name, number = job.ticket.number, ran = ?outcome.ran, "task {}", outcome.status);
-        Some(outcome)
+        Some((outcome, remains))
     }
 
     /// Has the job tried again, or makes its outcome known; gives the place to the next who waits.
-    fn finish(mut self, mut outcome: Outcome) -> Option<Place> {
+    fn finish(mut self, mut outcome: Outcome, remains: Option<Remains>) -> Option<Place> {
         let mut job = self.job.take()?;
         let shared = Arc::clone(&self.shared);
         job.tries += 1;
         outcome.tries = job.tries;
         let Ticket { lane, class, .. } = self.ticket;
         shared.metrics.stopped(lane, class, (!outcome.ran.is_zero()).then_some(outcome.ran));
+        shared.metrics.used(class, &outcome.usage);
+        let lives_on = remains.is_some();
+        if let Some(remains) = remains {
+            // Before the outcome is known, on which another may be submitted.
+            let end = shared.keep_books(&job.task.name, job.task.id.as_ref(), class, remains);
+            shared.runtime.spawn(end);
+        }
         let mut after = Aftermath::default();
-        let is_to_be_repeated = job.tries <= job.task.retries && is_bad(&job.task, &outcome);
+        let is_to_be_repeated = !lives_on && job.tries <= job.task.retries && is_bad(&job.task, &outcome);
         let mut state = shared.state();
-        if is_to_be_repeated && let Some(at) = state.another_try(&job) {
+        let again = if is_to_be_repeated { state.another_try(&job) } else { None };
+        if let Some(at) = again {
             self.give_back(&mut state);
             job.last = Some(Box::new(outcome));
             job.due = Some(shared.plan(&mut state, at, Due::Retry(self.ticket)));

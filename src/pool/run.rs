@@ -20,10 +20,12 @@ use tokio::net::unix::pipe;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::capture::{Capture, Source};
-use super::child::{Child, group_gone};
+use super::child::Child;
+use super::group::{self, Rest};
 use super::job::Control;
 use super::launch::{ChildEnds, Image};
 use super::outcome::{Outcome, StartStep, Status, Usage};
+use super::remains::{Keeper, Remains};
 use super::spawner::Spawners;
 use super::task::Command;
 use crate::model::Timestamp;
@@ -66,17 +68,19 @@ impl Feed<'_> {
 /// Who is shown the output as it comes.
 pub(super) type Shown<'a> = &'a mut (dyn FnMut(Source, &[u8]) + Send);
 
-/// Runs a command to its end, whatever that is. `waited` is the time the task spent in the queue.
+/// Runs a command to its end, whatever that is, and says what lives on all the same. `waited` is the time the task spent in
+/// the queue.
 pub(super) async fn run(
     command: &Command,
     bounds: &Bounds,
     spawners: &Spawners,
     control: &Control,
     waited: Duration,
-) -> Outcome {
+) -> (Outcome, Option<Remains>) {
     let feed = Feed::Input(&command.stdin);
     let mut shown = |source, bytes: &[u8]| control.tap.tell(source, bytes);
-    Outcome { waited, ..run_fed(command, feed, &mut shown, bounds, spawners, control).await }
+    let (outcome, remains) = run_fed(command, feed, &mut shown, bounds, spawners, control).await;
+    (Outcome { waited, ..outcome }, remains)
 }
 
 /// Runs a command that is fed so to its end, and shows its output as it comes.
@@ -87,7 +91,7 @@ pub(super) async fn run_fed(
     bounds: &Bounds,
     spawners: &Spawners,
     control: &Control,
-) -> Outcome {
+) -> (Outcome, Option<Remains>) {
     let (started_at, began) = (Timestamp::now(), Instant::now());
     let prepared = Image::new(command).and_then(|image| match Streams::new(feed.needs_stdin(), bounds.output) {
         Ok(streams) => Ok((image, streams)),
@@ -95,7 +99,7 @@ pub(super) async fn run_fed(
     });
     let (image, (ends, mut streams)) = match prepared {
         Ok(prepared) => prepared,
-        Err(error) => return Outcome::without_run(Status::NotStarted(error), Duration::ZERO),
+        Err(error) => return (Outcome::without_run(Status::NotStarted(error), Duration::ZERO), None),
     };
     let mut start = pin!(spawners.start(image, ends));
     let mut stop = pin!(reason_to_stop(bounds.timeout, control));
@@ -108,15 +112,15 @@ pub(super) async fn run_fed(
             Ok(Err(_)) | Err(_) => Err(reason),
         },
     };
-    let (status, usage) = match started {
+    let (status, usage, remains) = match started {
         Ok((child, Some(reason))) => {
             supervise(child, &mut streams, &feed, shown, std::future::ready(reason), bounds.kill_grace).await
         }
         Ok((child, None)) => supervise(child, &mut streams, &feed, shown, stop, bounds.kill_grace).await,
-        Err(status) => return Outcome::without_run(status, Duration::ZERO),
+        Err(status) => return (Outcome::without_run(status, Duration::ZERO), None),
     };
     let Streams { stdout, stderr, .. } = streams;
-    Outcome {
+    let outcome = Outcome {
         status,
         stdout: stdout.kept,
         stderr: stderr.kept,
@@ -125,7 +129,8 @@ pub(super) async fn run_fed(
         waited: Duration::ZERO,
         ran: began.elapsed(),
         tries: 1,
-    }
+    };
+    (outcome, remains)
 }
 
 /// Waits until the command has to be ended.
@@ -136,7 +141,7 @@ async fn reason_to_stop(limit: Duration, control: &Control) -> Status {
     }
 }
 
-/// Takes a running command to its end.
+/// Takes a running command to its end, or to where it cannot be taken further.
 async fn supervise(
     child: Child,
     streams: &mut Streams,
@@ -144,7 +149,7 @@ async fn supervise(
     shown: Shown<'_>,
     stop: impl Future<Output = Status>,
     grace: Duration,
-) -> (Status, Usage) {
+) -> (Status, Usage, Option<Remains>) {
     let Streams { stdin, stdout, stderr } = streams;
     // Both are read by this one task, so neither has to wait for the other.
     let shown = Mutex::new(shown);
@@ -170,29 +175,43 @@ async fn supervise(
             }
         }
     };
-    let (reason, patience) = match reason {
-        Ok(None) => (None, LINGER),
-        // Who shares the fate of a command that is being ended shares its grace period, too.
-        Ok(Some((status, left))) => (Some(status), left.max(LINGER)),
-        Err(error) => return (Status::Lost(error.into()), Usage::default()),
+    let leader = child.pid();
+    let reason = match reason {
+        Ok(None) => None,
+        Ok(Some((status, left))) => {
+            // Who shares the fate of a command that is being ended shares its grace period, too.
+            let mut others = pin!(group::members_ended(leader, left));
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut others => break,
+                    _ = &mut drain, if !drained => drained = true,
+                }
+            }
+            Some(status)
+        }
+        Err(error) => return (Status::Lost(error.into()), Usage::default(), None),
     };
     if !drained {
-        drained = timeout(patience, &mut drain).await.is_ok();
+        drained = timeout(LINGER, &mut drain).await.is_ok();
     }
     child.kill_all();
-    if timeout(DEATH, child.exited()).await.is_err() {
-        tracing::error!(pid = %child.pid(), "a command does not end even when killed: the kernel holds it");
-        // Dropped, it is reaped in the background when it ends at last.
-        return (reason.unwrap_or(Status::Cancelled), Usage::default());
+    let (keeper, patience) =
+        if group::is_out_of_reach(leader) { (Keeper::OtherUser, LINGER) } else { (Keeper::Kernel, DEATH) };
+    if timeout(patience, child.exited()).await.is_err() {
+        let remains = Remains { leader, child: Some(child), keeper };
+        return (reason.unwrap_or(Status::Cancelled), Usage::default(), Some(remains));
     }
     if !drained {
         // What the killed ones had written. A process that left the group may hold the pipe for ever.
         let _given_up = timeout(LINGER, &mut drain).await;
     }
-    let leader = child.pid();
     let (status, usage) = child.reap();
-    group_gone(leader, LINGER).await;
-    (reason.unwrap_or(status), usage)
+    let remains = match group::gone(leader, LINGER).await {
+        Rest::Killed => None,
+        Rest::OtherUsers => Some(Remains { leader, child: None, keeper: Keeper::OtherUser }),
+    };
+    (reason.unwrap_or(status), usage, remains)
 }
 
 /// Waits for the end of the command, and brings it about when there is a reason to: that reason and what is left of the

@@ -148,6 +148,11 @@ impl Schedules {
         self.entries.iter()
     }
 
+    /// `false` when there is none of this id.
+    fn set_run(&mut self, id: &str, run: LastRun) -> bool {
+        self.entries.get_mut(id).map(|entry| entry.run = run).is_some()
+    }
+
     fn circle(&self, id: &str, schedule: &Schedule) -> Option<ScheduleError> {
         let mut schedule = schedule;
         while let Schedule::After(before) = schedule {
@@ -328,7 +333,8 @@ impl Pool {
         Ok(())
     }
 
-    /// Ends a schedule and forgets the results under its id; `false` when there is none. A run of it goes on.
+    /// Ends a schedule and forgets the results under its id; `false` when there is none. A run of it goes on, and is not
+    /// remembered.
     pub fn unschedule(&self, id: &str) -> bool {
         let mut state = self.shared.state();
         let Some(entry) = state.schedules.remove(id) else { return false };
@@ -336,6 +342,10 @@ impl Pool {
             state.agenda.remove(due);
         }
         drop(state);
+        // Marked before the rest is forgotten, so that it is not recorded after.
+        if let LastRun::Begun(control) = &entry.run {
+            control.forget();
+        }
         self.shared.results.forget(id);
         true
     }
@@ -370,8 +380,10 @@ impl Pool {
             })
         });
         let run = begun.as_ref().map_or(LastRun::None, |handle| LastRun::Begun(Arc::clone(&handle.control)));
-        if let Some(entry) = self.shared.state().schedules.entries.get_mut(id) {
-            entry.run = run;
+        if !self.shared.state().schedules.set_run(id, run) {
+            // It was taken off the schedule while it was being made.
+            begun.iter().for_each(|handle| handle.control.forget());
+            self.shared.results.forget(id);
         }
         begun
     }

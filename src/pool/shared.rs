@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::agenda::{Agenda, Due, DueKey};
 use super::config::PoolConfig;
-use super::held::{Held, Released};
+use super::held::{Held, Released, Wait};
 use super::job::{Control, Ended, Job, Ticket};
 use super::lanes::{Lanes, Seat};
 use super::latest::{Results, shown};
@@ -55,6 +55,8 @@ pub(super) struct State {
     pub(super) running: HashMap<u64, Active>,
     /// The commands that stay, which hold none.
     pub(super) streams: HashMap<u64, Streaming>,
+    /// The ids of which something lives that cannot be ended, and how much.
+    pub(super) living: HashMap<Arc<str>, usize>,
     next_number: u64,
     pub(super) closed: bool,
     keeps_time: bool,
@@ -90,6 +92,7 @@ impl State {
             schedules: Schedules::default(),
             running: HashMap::new(),
             streams: HashMap::new(),
+            living: HashMap::new(),
             next_number: 0,
             closed: false,
             keeps_time: false,
@@ -132,6 +135,11 @@ impl State {
             after.runs.extend(self.schedules.followers(id));
         }
         job.publish(outcome);
+        self.release(number, after);
+    }
+
+    /// Takes in those that waited only for this task, whose outcome has been published.
+    pub(super) fn release(&mut self, number: u64, after: &mut Aftermath) {
         for released in self.held.release(number) {
             self.take_in(released, after);
         }
@@ -170,6 +178,7 @@ pub(super) fn is_bad(task: &Task, outcome: &Outcome) -> bool {
 
 impl Shared {
     pub(super) fn new(config: PoolConfig, metrics: Metrics, runtime: runtime::Handle) -> Shared {
+        metrics.set_places(&config);
         Shared {
             runtime,
             spawners: Spawners::new(),
@@ -229,13 +238,16 @@ impl Shared {
             since: Timestamp::now(),
         };
         state.running.insert(number, active);
-        self.metrics.started(lane, class);
+        self.metrics.started(lane, class, job.queued.elapsed());
         Place::new(seat, job, state.config, self)
     }
 
     pub(super) fn count_queued(&self, state: &State, lane: Lane) {
         for class in Class::ALL {
             self.metrics.set_queued(lane, class, state.lanes.waiting(lane, class));
+            for wait in Wait::ALL {
+                self.metrics.set_held(lane, class, wait, state.held.count(wait, lane, class));
+            }
         }
     }
 
@@ -263,7 +275,8 @@ impl Shared {
         let then = job.task.then.take();
         if let Some(id) = &job.task.id {
             let again = if job.task.once { None } else { job.task.again() };
-            self.results.record(id, &job.task.name, shown(&outcome, job.task.work.secrets()), again);
+            let outcome = shown(&outcome, job.task.work.secrets());
+            self.results.record(id, &job.task.name, outcome, again, || !job.control.is_forgotten());
         }
         call_back(then, &job.task.name, &outcome);
         outcome
@@ -274,7 +287,7 @@ impl Shared {
         let Task { id, name, then, .. } = task;
         let outcome = Arc::new(Outcome::without_run(Status::Refused(error), Duration::ZERO));
         if let Some(id) = &id {
-            self.results.record(id, &name, Arc::clone(&outcome), None);
+            self.results.record(id, &name, Arc::clone(&outcome), None, || true);
         }
         call_back(then, &name, &outcome);
         outcome

@@ -56,14 +56,11 @@ struct Start {
 }
 
 impl Spawner {
-    fn begin(number: usize, alive: Arc<AtomicUsize>) -> io::Result<Spawner> {
+    fn begin(number: usize, starting: Arc<AtomicUsize>) -> io::Result<Spawner> {
         let (requests, inbox) = mpsc::channel();
-        alive.fetch_add(1, Ordering::Relaxed);
-        let count = Count(alive);
         // What runs here is shallow; what takes space is the stack of the new process, which is elsewhere.
         std::thread::Builder::new().name("pool-spawner".into()).stack_size(128 * 1024).spawn(move || {
-            let _count = count;
-            serve(&inbox);
+            serve(&inbox, &starting);
         })?;
         Ok(Spawner { requests, number })
     }
@@ -75,16 +72,7 @@ impl Spawner {
     }
 }
 
-/// One of the threads alive.
-struct Count(Arc<AtomicUsize>);
-
-impl Drop for Count {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn serve(inbox: &mpsc::Receiver<Request>) {
+fn serve(inbox: &mpsc::Receiver<Request>, starting: &AtomicUsize) {
     let mut launcher = Launcher::new();
     let mut killed: Vec<Pid> = Vec::new();
     loop {
@@ -98,7 +86,9 @@ fn serve(inbox: &mpsc::Receiver<Request>) {
                 // Not in the condition below: there the lock would be held while the command starts.
                 let start = lock(&ticket).take();
                 if let Some(start) = start {
+                    starting.fetch_add(1, Ordering::Relaxed);
                     serve_start(&mut launcher, start, spawner);
+                    starting.fetch_sub(1, Ordering::Relaxed);
                 }
             }
             Ok(Request::TakeOver(leader)) => {
@@ -132,7 +122,8 @@ fn serve_start(launcher: &mut Launcher, start: Start, spawner: Spawner) {
 pub(super) struct Spawners {
     current: Mutex<Option<Spawner>>,
     begun: AtomicUsize,
-    alive: Arc<AtomicUsize>,
+    /// Threads in the midst of a start. One that was left and got out of it is no trouble: it lives for its commands.
+    starting: Arc<AtomicUsize>,
     guarding: Mutex<Option<Arc<Guarding>>>,
     groups: Mutex<Option<Arc<ControlGroups>>>,
 }
@@ -142,7 +133,7 @@ impl Spawners {
         Spawners {
             current: Mutex::new(None),
             begun: AtomicUsize::new(0),
-            alive: Arc::new(AtomicUsize::new(0)),
+            starting: Arc::new(AtomicUsize::new(0)),
             guarding: Mutex::new(None),
             groups: Mutex::new(None),
         }
@@ -207,11 +198,11 @@ impl Spawners {
         if let Some(spawner) = &*current {
             return Ok(spawner.clone());
         }
-        if self.alive.load(Ordering::Relaxed) >= MAX_THREADS {
+        if self.starting.load(Ordering::Relaxed) >= MAX_THREADS {
             let message = format!("{MAX_THREADS} of them hang executing a file; is a network mount dead?");
             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
         }
-        let spawner = Spawner::begin(self.begun.fetch_add(1, Ordering::Relaxed), Arc::clone(&self.alive))?;
+        let spawner = Spawner::begin(self.begun.fetch_add(1, Ordering::Relaxed), Arc::clone(&self.starting))?;
         Ok(current.insert(spawner).clone())
     }
 
@@ -228,4 +219,26 @@ impl Spawners {
 /// Nothing panics while one of these locks is held, so a poisoned one still guards whole values.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{Mode, OFlags};
+
+    use super::super::task::Command;
+    use super::*;
+
+    #[tokio::test]
+    async fn threads_that_were_left_and_recovered_are_no_reason_to_start_nothing() {
+        let spawners = Spawners::new();
+        let mut children = Vec::new();
+        for number in 0..=MAX_THREADS {
+            let null = || rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).unwrap();
+            let ends = ChildEnds { stdin: null(), stdout: null(), stderr: null() };
+            let command = Command { argv: ["sleep", "1000"].map(Into::into).to_vec(), ..Command::default() };
+            children.push(spawners.start(Image::new(&command).unwrap(), ends).await.unwrap());
+            spawners.replace(number);
+        }
+        assert_eq!(children.len(), MAX_THREADS + 1);
+    }
 }

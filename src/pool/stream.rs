@@ -4,6 +4,7 @@
 //! at first, ever later when it goes on ending, and stands among the latest results like every other task, each time it
 //! ends. Who knows its id can have it started anew at once, or stopped until then; its handle ends it for good.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,9 @@ use super::handle::Handle;
 use super::job::{Control, Ticket};
 use super::latest::shown;
 use super::outcome::{Outcome, Status};
+use super::remains::Remains;
 use super::run::{Bounds, Feed, run_fed};
-use super::shared::Shared;
+use super::shared::{Aftermath, Shared, State, call_out};
 use super::supervisor::{Pool, SubmitError};
 use super::tail::Said;
 use super::task::{Class, Command, Lane, Task, Work};
@@ -152,7 +154,8 @@ enum Wish {
 
 impl Pool {
     /// Starts a stream, which runs until it is cancelled through its handle or the pool is shut down. Its outcome is then
-    /// that of its last run. Until then each is among the latest results if the stream has an id.
+    /// that of its last run. Until then each is among the latest results if the stream has an id. Tasks that wait for the
+    /// handle wait for that last end; what is on [`Schedule::After`](super::Schedule::After) its id runs each time it ends.
     ///
     /// # Errors
     /// When the task is no command, or the pool is stopping.
@@ -185,7 +188,7 @@ impl Pool {
             output: stream.task.output_limit.unwrap_or(state.config.output_limit),
         };
         state.streams.insert(ticket.number, streaming);
-        self.shared.metrics.set_streams(state.streams.len());
+        self.shared.count_streams(&state);
         drop(state);
         let (shared, number) = (Arc::clone(&self.shared), ticket.number);
         let kept = Kept { shared, number, control: Arc::clone(&control), said, wishes: wish };
@@ -216,9 +219,40 @@ struct Kept {
 
 impl Kept {
     fn enter(&self, phase: Phase) {
-        if let Some(streaming) = self.shared.state().streams.get_mut(&self.number) {
+        let mut state = self.shared.state();
+        if let Some(streaming) = state.streams.get_mut(&self.number) {
             streaming.starts += u64::from(matches!(phase, Phase::Runs(_)));
             streaming.phase = phase;
+        }
+        self.shared.count_streams(&state);
+    }
+
+    /// Its command has ended: those that run after it run.
+    fn ended(&self, id: Option<&Arc<str>>) {
+        let Some(id) = id else { return };
+        let mut after = Aftermath::default();
+        after.runs.extend(self.shared.state().schedules.followers(id));
+        self.shared.settle(after);
+    }
+
+    /// It is over: those that wait for that are told.
+    fn over(&self, outcome: Arc<Outcome>) {
+        let mut after = Aftermath::default();
+        let mut state = self.shared.state();
+        self.control.publish(outcome);
+        state.release(self.number, &mut after);
+        self.shared.fill(&mut state, &mut after);
+        drop(state);
+        self.shared.settle(after);
+    }
+
+    /// Waits until nothing of its last run lives on; `false` when the stream is to end first, the wait then goes on by
+    /// itself.
+    async fn wait_for(&self, end: impl Future<Output = ()> + Send + 'static) -> bool {
+        let end = self.shared.runtime.spawn(end);
+        tokio::select! {
+            _ended = end => true,
+            () = self.control.cancelled() => false,
         }
     }
 
@@ -241,11 +275,18 @@ impl Drop for Kept {
     fn drop(&mut self) {
         let mut state = self.shared.state();
         state.streams.remove(&self.number);
-        self.shared.metrics.set_streams(state.streams.len());
+        self.shared.count_streams(&state);
         drop(state);
         // Unless it has one: the runtime has been shut down, or it never ran.
-        self.control.publish(Arc::new(Outcome::without_run(Status::Cancelled, Duration::ZERO)));
+        self.over(Arc::new(Outcome::without_run(Status::Cancelled, Duration::ZERO)));
         self.shared.freed.notify_waiters();
+    }
+}
+
+impl Shared {
+    fn count_streams(&self, state: &State) {
+        let running = state.streams.values().filter(|stream| matches!(stream.phase, Phase::Runs(_))).count();
+        self.metrics.set_streams(running, state.streams.len() - running);
     }
 }
 
@@ -261,7 +302,7 @@ async fn keep(mut kept: Kept, command: Arc<Command>, mut stream: Stream, bounds:
     let mut failures = 0;
     loop {
         let began = Instant::now();
-        let (outcome, wish) = run(&mut kept, &command, &mut stream, &bounds).await;
+        let (outcome, remains, wish) = run(&mut kept, &command, &mut stream, &bounds).await;
         let outcome = Arc::new(outcome);
         failures = match wish {
             Some(_) => 0,
@@ -275,16 +316,24 @@ async fn keep(mut kept: Kept, command: Arc<Command>, mut stream: Stream, bounds:
             Some(Wish::Stop) => Next::Stopped,
             Some(Wish::End) => Next::Nothing,
         };
-        if let Some(id) = &stream.task.id {
-            kept.shared.results.record(id, &stream.task.name, shown(&outcome, stream.task.work.secrets()), None);
+        let Task { id, name, work, .. } = &stream.task;
+        kept.shared.metrics.used(Class::Check, &outcome.usage);
+        if let Some(id) = id {
+            kept.shared.results.record(id, name, shown(&outcome, work.secrets()), None, || true);
         }
-        tracing::debug!(stream = &*stream.task.name, ?next, "{}", outcome.status);
-        (stream.on_end)(&outcome, next);
-        if !rest(&mut kept, &mut stream, &outcome, next).await {
+        tracing::debug!(stream = &**name, ?next, "{}", outcome.status);
+        call_out(name, "after it", || (stream.on_end)(&outcome, next));
+        let end = remains.map(|remains| kept.shared.keep_books(name, id.as_ref(), Class::Check, remains));
+        kept.ended(id.as_ref());
+        let is_clear = match end {
+            Some(end) => kept.wait_for(end).await,
+            None => true,
+        };
+        if !is_clear || !rest(&mut kept, &mut stream, &outcome, next).await {
             if let Some(id) = &stream.task.id {
                 kept.shared.results.forget(id);
             }
-            return kept.control.publish(outcome);
+            return kept.over(outcome);
         }
         kept.shared.metrics.stream_restarted();
     }
@@ -311,16 +360,21 @@ async fn rest(kept: &mut Kept, stream: &mut Stream, outcome: &Arc<Outcome>, mut 
             Some(Wish::Stop) if next == Next::Stopped => {}
             Some(Wish::Stop) => {
                 next = Next::Stopped;
-                (stream.on_end)(outcome, next);
+                call_out(&stream.task.name, "after it", || (stream.on_end)(outcome, next));
             }
         }
     }
 }
 
 /// Runs a stream once, until it ends or something is wanted of it that ends it.
-async fn run(kept: &mut Kept, command: &Command, stream: &mut Stream, bounds: &Bounds) -> (Outcome, Option<Wish>) {
+async fn run(
+    kept: &mut Kept,
+    command: &Command,
+    stream: &mut Stream,
+    bounds: &Bounds,
+) -> (Outcome, Option<Remains>, Option<Wish>) {
     kept.enter(Phase::Runs(Timestamp::now()));
-    let Stream { framing, tick, on_frame, .. } = stream;
+    let Stream { framing, tick, on_frame, task, .. } = stream;
     let feed = match *tick {
         Tick::None => Feed::Input(&command.stdin),
         Tick::Newline(interval) => Feed::Newlines(interval),
@@ -329,15 +383,19 @@ async fn run(kept: &mut Kept, command: &Command, stream: &mut Stream, bounds: &B
         Tick::Usr2(interval) => Feed::Signals(interval, Signal::USR2),
     };
     let (shared, control, said) = (Arc::clone(&kept.shared), Arc::clone(&kept.control), Arc::clone(&kept.said));
+    let mut panicked = false;
     let mut each = |frame: Frame<'_>| {
         if frame.cut {
             shared.metrics.frame_cut();
         }
-        on_frame(frame);
+        // The stream goes on. Told once, for it may panic at every line.
+        if catch_unwind(AssertUnwindSafe(|| on_frame(frame))).is_err() && !std::mem::replace(&mut panicked, true) {
+            tracing::error!(stream = &*task.name, "what reads a stream panicked (a bug: please report it)");
+        }
     };
     let mut framer = Framer::new(*framing, bounds.output);
     said.clear();
-    let (outcome, wish) = {
+    let ((outcome, remains), wish) = {
         let mut shown = |source, bytes: &[u8]| {
             control.tap.tell(source, bytes);
             said.push(source, bytes);
@@ -361,5 +419,5 @@ async fn run(kept: &mut Kept, command: &Command, stream: &mut Stream, bounds: &B
     };
     framer.finish(outcome.success(), each);
     let [stdout, stderr] = said.outputs();
-    (Outcome { stdout, stderr, ..outcome }, wish)
+    (Outcome { stdout, stderr, ..outcome }, remains, wish)
 }

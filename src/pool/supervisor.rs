@@ -15,7 +15,7 @@ use super::cgroup::ControlGroups;
 use super::config::PoolConfig;
 use super::guard::Guarding;
 use super::handle::Handle;
-use super::held::Released;
+use super::held::{Released, Wait};
 use super::job::{Control, Job, Ticket};
 use super::latest::Latest;
 use super::metrics::Metrics;
@@ -49,6 +49,8 @@ pub enum SubmitError {
         /// How many that is.
         threads: usize,
     },
+    /// Its last run cannot be ended, and lives on. Notifications are delivered all the same.
+    LivesOn,
     /// The task is to run after one of another pool.
     OtherPool,
     /// Only a command can be a stream.
@@ -65,6 +67,7 @@ impl fmt::Display for SubmitError {
                 write!(f, "the pool's queue is full: {capacity} tasks wait (class {class}, lane {lane})")
             }
             SubmitError::ThreadsHang { threads } => write!(f, "the pool's threads hang: {threads} calls do not end"),
+            SubmitError::LivesOn => write!(f, "its last run could not be ended and lives on"),
             SubmitError::OtherPool => write!(f, "it is to run after a task of another pool"),
             SubmitError::NoCommand => write!(f, "it is no command"),
             SubmitError::ShuttingDown => write!(f, "the pool is shutting down"),
@@ -166,6 +169,8 @@ impl Pool {
             if let Some(released) = released {
                 state.take_in(released, &mut after);
                 shared.fill(&mut state, &mut after);
+            } else {
+                shared.count_queued(&state, ticket.lane);
             }
         }
         drop(state);
@@ -177,13 +182,20 @@ impl Pool {
     fn refusal(&self, state: &State, task: &Task) -> Option<SubmitError> {
         let (lane, class, capacity) = (task.work.lane(), task.class, state.config.queue);
         let waiting = if task.after.is_empty() {
+            let trying = state.held.count(Wait::Moment, lane, class);
             let free = state.lanes.is_free(&state.config, lane, class);
-            if free { None } else { Some(state.lanes.waiting(lane, class)) }
+            match free {
+                // Those that fail at once and are tried again add up although they find a place each time.
+                true => (task.retries > 0 && trying > 0).then_some(trying),
+                false => Some(state.lanes.waiting(lane, class) + trying),
+            }
         } else {
             Some(state.held.blocked(class))
         };
         if state.closed {
             Some(SubmitError::ShuttingDown)
+        } else if class != Class::Sink && task.id.as_ref().is_some_and(|id| state.living.contains_key(id)) {
+            Some(SubmitError::LivesOn)
         } else if task.after.iter().any(|other| other.pool != self.identity()) {
             Some(SubmitError::OtherPool)
         } else if waiting.is_some_and(|waiting| waiting >= capacity) {
@@ -202,6 +214,7 @@ impl Pool {
         let mut after = Aftermath::default();
         let mut state = self.shared.state();
         state.config = config;
+        self.shared.metrics.set_places(&config);
         self.shared.fill(&mut state, &mut after);
         drop(state);
         self.shared.settle(after);

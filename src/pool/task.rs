@@ -26,12 +26,17 @@ pub enum Class {
     Sink,
     /// Looks at something.
     Check,
-    /// Puts something right.
+    /// Puts something right. These have one place more, too.
     Action,
 }
 
 impl Class {
     pub(super) const ALL: [Class; 3] = [Class::Sink, Class::Check, Class::Action];
+
+    /// Whether a place more than there are is kept for it.
+    pub(super) fn has_spare(self) -> bool {
+        matches!(self, Class::Sink | Class::Action)
+    }
 
     /// The value of the label `class`.
     pub fn as_str(self) -> &'static str {

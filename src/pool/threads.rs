@@ -75,6 +75,8 @@ enum Stage {
     Waiting,
     Running,
     LeftBehind,
+    /// Whoever gives the call up from now on leaves nobody behind.
+    Ended,
 }
 
 impl Workers {
@@ -184,7 +186,7 @@ impl Workers {
                     drop(make);
                 }
                 inner = lock(&self.inner);
-                if wanted && *lock(&stage) == Stage::LeftBehind {
+                if wanted && std::mem::replace(&mut *lock(&stage), Stage::Ended) == Stage::LeftBehind {
                     inner.hanging = inner.hanging.saturating_sub(1);
                     self.metrics.thread_ended(inner.hanging);
                     return;
@@ -213,4 +215,29 @@ pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
 /// Nothing panics while one of these locks is held, so a poisoned one still guards whole values.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use prometheus::Registry;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_ends_in_the_moment_in_which_it_is_given_up_does_not_hang() {
+        let workers = Workers::new(Metrics::register(&Registry::new()).unwrap());
+        for _ in 0..2 * MAX_HANGING {
+            let (done, ended) = mpsc::channel();
+            let stage = workers.begin(Box::new(move || done.send(()).unwrap())).unwrap();
+            ended.recv().unwrap();
+            while lock(&workers.inner).idle == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            workers.leave("x", &stage);
+            assert_eq!(workers.hanging(), 0);
+        }
+        workers.close();
+    }
 }

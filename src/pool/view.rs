@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::handle::Handle;
-use super::held::Wait;
 use super::job::{Job, Ticket};
 use super::latest::{Kept, Latest, Run};
 use super::outcome::Outcome;
@@ -178,8 +177,13 @@ pub struct LogView {
     pub stderr_truncated: bool,
     /// CPU time that it used.
     pub cpu: f64,
-    /// The most memory it had, in bytes, where that is known.
+    /// The most memory it had, in bytes; `None` when that was less than the agent's own peak, which the kernel cannot tell
+    /// from it.
     pub max_rss: Option<u64>,
+    /// Page faults that had to read from a disk.
+    pub major_faults: u64,
+    /// Page faults that had not.
+    pub minor_faults: u64,
 }
 
 impl From<&Run> for RunView {
@@ -209,6 +213,8 @@ impl From<&Latest> for LogView {
             stderr_truncated: stderr.truncated,
             cpu: (usage.user + usage.system).as_secs_f64(),
             max_rss: usage.max_rss,
+            major_faults: usage.major_faults,
+            minor_faults: usage.minor_faults,
         }
     }
 }
@@ -280,13 +286,8 @@ impl Pool {
             started: active.since.to_string(),
         });
         let streams = state.streams.values().map(stream);
-        let waiting = state.lanes.iter().map(|job| (job, "place")).chain(state.held.iter().map(|(job, wait)| {
-            let waits_for = match wait {
-                Wait::Others => "tasks",
-                Wait::Moment => "try",
-            };
-            (job, waits_for)
-        }));
+        let held = state.held.iter().map(|(job, wait)| (job, wait.as_str()));
+        let waiting = state.lanes.iter().map(|job| (job, "place")).chain(held);
         let mut waiting: Vec<_> = waiting.collect();
         waiting.sort_unstable_by_key(|(job, _)| job.ticket.number);
         let mut scheduled: Vec<_> = state.schedules.iter().collect();

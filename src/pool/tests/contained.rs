@@ -81,11 +81,60 @@ async fn groups_that_a_killed_agent_left_are_emptied_and_removed() {
 }
 
 #[tokio::test]
+async fn groups_of_another_agent_that_lives_are_left_alone() {
+    let Some(delegated) = Delegated::new("shared") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    // The other agent: a process of the same name.
+    let program = dir.path().join(std::env::current_exe().unwrap().file_name().unwrap());
+    std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+    let mut agent = std::process::Command::new(&program).arg("1000").spawn().unwrap();
+    let theirs = delegated.0.join(format!("watchfire-command-{}-0", agent.id()));
+    std::fs::create_dir(&theirs).unwrap();
+    let mut command = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    std::fs::write(theirs.join("cgroup.procs"), command.id().to_string()).unwrap();
+    let groups = ControlGroups::at(delegated.0.clone()).unwrap();
+    drop(groups.make(1 << 20));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let is_left_alone = theirs.exists() && command.try_wait().unwrap().is_none();
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert!(is_left_alone);
+    let groups = ControlGroups::at(delegated.0.clone()).unwrap();
+    assert!(!command.wait().unwrap().success(), "now nobody else sees to them");
+    drop(groups.make(1 << 20));
+    assert_eq!(delegated.groups(), 0);
+}
+
+#[tokio::test]
+async fn a_command_that_takes_more_memory_than_its_group_may_have_is_ended_with_all_it_started() {
+    let Some(delegated) = Delegated::new("memory") else { return };
+    // In the tree of version 1 the controller may be taken.
+    let controllers = std::fs::read_to_string(delegated.0.join("cgroup.controllers")).unwrap();
+    if !controllers.split_whitespace().any(|controller| controller == "memory") {
+        return eprintln!("skipped: no controller of memory for this group, only {controllers:?}");
+    }
+    std::fs::write(delegated.0.join("cgroup.subtree_control"), "+memory").unwrap();
+    let pool = pool(1);
+    pool.shared.spawners.contain(ControlGroups::at(delegated.0.clone()).unwrap());
+    let script = "sleep 1000 & echo $!; exec dd if=/dev/zero of=/dev/null bs=256M count=1";
+    let limits = Limits { memory: Some(64 << 20), ..Limits::default() };
+    let outcome = pool.submit(sh(script).limits(limits)).unwrap().wait().await;
+    assert!(matches!(outcome.status, Status::Signaled(libc::SIGKILL)), "{}", outcome.status);
+    assert!(!alive(outcome.stdout.text().trim()));
+    pool.shutdown(Queued::Cancel, Duration::ZERO).await;
+    until("it is gone", || {
+        ControlGroups::at(delegated.0.clone()).unwrap().make(1 << 20);
+        delegated.groups() == 0
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_view_shows_what_runs_waits_is_scheduled_and_has_ended() {
     let pool = pool(1);
     pool.submit(sh("echo hello; exit 3").id("done")).unwrap().wait().await;
     let running = pool.submit(Task::command(["sleep", "1000"]).id("long")).unwrap();
-    let waiting = pool.submit(sh("true").class(Class::Action).priority(5)).unwrap();
+    let waiting = pool.submit(sh("true").priority(5)).unwrap();
     let blocked = pool.submit(sh("true").after(&[&running]).id("next")).unwrap();
     let every = Schedule::Every { interval: Duration::from_secs(3600), jitter: Duration::from_secs(60) };
     pool.schedule("hourly", every, || sh("true")).unwrap();
@@ -103,7 +152,7 @@ async fn the_view_shows_what_runs_waits_is_scheduled_and_has_ended() {
     assert_eq!((list("running", "id"), list("running", "lane")), (vec!["long".into()], vec!["command".into()]));
     assert_eq!(list("queued", "id"), [waiting.id().to_string(), "next".into()]);
     assert_eq!(list("queued", "waits_for"), ["place", "tasks"]);
-    assert_eq!(list("queued", "class"), ["action", "check"]);
+    assert_eq!(list("queued", "class"), ["check", "check"]);
     assert_eq!(list("scheduled", "id")[2], "follows", "it has no time");
     let mut schedules = list("scheduled", "schedule");
     schedules.sort();
@@ -115,6 +164,7 @@ async fn the_view_shows_what_runs_waits_is_scheduled_and_has_ended() {
     assert_eq!((&last["text"], &last["code"]), (&"exited with code 3".into(), &3.into()));
     let log = serde_json::to_value(LogView::from(&pool.latest("done").unwrap())).unwrap();
     assert_eq!((&log["stdout"], &log["status"]), (&"hello\n".into(), &"exited".into()));
+    assert!(log["minor_faults"].as_u64() > Some(0) && log["major_faults"].is_u64(), "{log}");
 
     assert_eq!(pool.cancel_id("none"), 0);
     assert_eq!(pool.cancel_id(&waiting.id()), 1);

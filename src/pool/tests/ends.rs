@@ -187,10 +187,31 @@ async fn the_rest_of_the_group_keeps_its_grace_period_when_the_command_ends_firs
 }
 
 #[tokio::test]
+async fn the_rest_of_the_group_keeps_its_grace_period_although_it_holds_no_output_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let helper = "trap 'sleep 0.3; echo saved > state; exit' TERM; while :; do sleep 0.02; done";
+    let task = sh("sh -c \"$HELPER\" > /dev/null 2>&1 & wait").env("HELPER", helper).current_dir(dir.path());
+    let outcome = outcome(task.timeout(Duration::from_millis(400))).await;
+    assert!(matches!(outcome.status, Status::TimedOut { .. }), "{}", outcome.status);
+    assert_eq!(std::fs::read_to_string(dir.path().join("state")).unwrap(), "saved\n");
+    assert!(outcome.ran < Duration::from_secs(4), "nobody is waited for who has ended: {:?}", outcome.ran);
+}
+
+#[tokio::test]
+async fn a_stranger_that_holds_the_output_open_does_not_draw_out_the_grace_period() {
+    let task = sh("setsid sleep 30 & echo $!; sleep 1000").timeout(Duration::from_millis(300));
+    let outcome = outcome(task).await;
+    assert!(outcome.ran < Duration::from_secs(4), "{:?}", outcome.ran);
+    let stranger = rustix::process::Pid::from_raw(outcome.stdout.text().trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(stranger, rustix::process::Signal::KILL).unwrap();
+}
+
+#[tokio::test]
 async fn resource_use_is_that_of_the_command_and_its_children() {
     let outcome = outcome(sh("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")).await;
     assert!(outcome.usage.user > Duration::from_millis(20), "{:?}", outcome.usage);
     assert!(outcome.usage.user + outcome.usage.system < LONG);
+    assert!(outcome.usage.minor_faults > 10, "{:?}", outcome.usage);
 }
 
 #[tokio::test]

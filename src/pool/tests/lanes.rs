@@ -167,6 +167,24 @@ async fn a_flood_of_long_checks_does_not_hold_up_notifications_and_these_do_not_
 }
 
 #[tokio::test]
+async fn long_checks_and_notifications_do_not_hold_up_an_action() {
+    let pool = pool(1);
+    let check = pool.submit(Task::command(SLEEP)).unwrap();
+    let sink = pool.submit(Task::command(SLEEP).class(Class::Sink)).unwrap();
+    let actions: Vec<Handle> = (0..3).map(|_| pool.submit(sh("true").class(Class::Action)).unwrap()).collect();
+    for action in &actions {
+        assert!(action.wait().await.success());
+    }
+    assert!(check.outcome().is_none() && sink.outcome().is_none());
+    let first = pool.submit(Task::command(SLEEP).class(Class::Action)).unwrap();
+    let second = pool.submit(sh("true").class(Class::Action)).unwrap();
+    assert!(second.wait_timeout(Duration::from_millis(50)).await.is_none(), "there is one place more, not two");
+    first.cancel();
+    assert!(second.wait().await.success());
+    pool.shutdown(Queued::Cancel, Duration::ZERO).await;
+}
+
+#[tokio::test]
 async fn who_waits_sees_what_the_callback_did_and_a_panic_in_it_is_its_own() {
     let pool = pool(1);
     let seen = Arc::new(AtomicUsize::new(0));

@@ -9,8 +9,10 @@ mod lanes;
 mod leaks;
 mod limits;
 mod order;
+pub(super) mod rights;
 mod schedule;
 mod streams;
+mod unkillable;
 mod wishes;
 
 use std::time::Duration;

@@ -25,6 +25,31 @@ async fn no_more_commands_run_at_a_time_than_there_are_places() {
 }
 
 #[tokio::test]
+async fn places_waiting_and_cpu_time_are_measured() {
+    let registry = Registry::new();
+    let pool = pool_with(PoolConfig { max_concurrent: 1, max_threads: 3, max_futures: 7, ..config(1) }, &registry);
+    let first = pool.submit(sh("i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")).unwrap();
+    let second = pool.submit(sh("exit 0")).unwrap();
+    let third = pool.submit(sh("exit 0").after(&[&first])).unwrap();
+    let text = || prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    let has = |line: &str| assert!(text().lines().any(|one| one == line), "{line} in {}", text());
+    has("watchfire_pool_tasks_held{class=\"check\",lane=\"command\",waits_for=\"tasks\"} 1");
+    second.wait().await;
+    assert!(third.wait().await.success());
+    has("watchfire_pool_task_wait_seconds_count{class=\"check\"} 3");
+    has("watchfire_pool_tasks_held{class=\"check\",lane=\"command\",waits_for=\"tasks\"} 0");
+    for line in
+        ["slots{lane=\"command\"} 1", "slots{lane=\"thread\"} 3", "slots{lane=\"future\"} 7", "queue_capacity 1000"]
+    {
+        has(&format!("watchfire_pool_{line}"));
+    }
+    assert!(metric(&registry, "watchfire_pool_command_cpu_seconds_total") > 0.01);
+    pool.reconfigure(PoolConfig { queue: 5, ..config(2) });
+    has("watchfire_pool_slots{lane=\"command\"} 2");
+    has("watchfire_pool_queue_capacity 5");
+}
+
+#[tokio::test]
 async fn a_full_queue_is_an_error_with_a_name_and_does_not_keep_out_the_other_class() {
     let registry = Registry::new();
     let pool = pool_with(PoolConfig { queue: 2, ..config(1) }, &registry);

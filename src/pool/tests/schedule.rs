@@ -117,3 +117,19 @@ async fn a_schedule_that_is_replaced_lets_its_run_go_on_and_does_not_overlap_it(
     assert_eq!(metric(&registry, "watchfire_pool_tasks_running"), 1.0);
     pool.shutdown(Queued::Cancel, Duration::ZERO).await;
 }
+
+#[tokio::test]
+async fn what_is_taken_off_the_schedule_while_it_runs_leaves_no_result() {
+    let pool = pool(1);
+    for waits in [false, true] {
+        let before = waits.then(|| pool.submit(Task::command(["sleep", "1000"])).unwrap());
+        pool.schedule("gone", every(3_600_000), || Task::command(["sleep", "1000"])).unwrap();
+        let run = pool.run_now("gone").unwrap();
+        assert!(pool.unschedule("gone"));
+        assert_eq!(pool.cancel_id("gone"), 1);
+        assert!(matches!(run.wait().await.status, Status::Cancelled));
+        assert!(pool.latest("gone").is_none());
+        assert_eq!(pool.retry("gone").map(|handle| handle.number()), Err(RunError::Unknown));
+        before.iter().for_each(|before| assert!(before.cancel()));
+    }
+}

@@ -50,6 +50,61 @@ async fn a_stream_that_ends_is_started_again_and_each_end_is_told() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_stream_is_one_that_others_can_wait_for() {
+    let pool = pool(1);
+    let (first, _) = stream(sh("exec sleep 1000").id("s"), Framing::Lines);
+    let first = pool.stream(first).unwrap();
+    let after = pool.submit(sh("true").after(&[&first])).unwrap();
+    let needs = pool.submit(sh("true").after_success(&[&first])).unwrap();
+    pool.schedule("follows", Schedule::After("s".into()), || Task::command(["true"])).unwrap();
+    assert!(after.wait_timeout(Duration::from_millis(50)).await.is_none());
+    first.cancel();
+    assert!(after.wait_timeout(LONG).await.expect("it is told").success());
+    assert!(matches!(needs.wait().await.status, Status::Skipped { .. }));
+    until("its follower has run", || pool.latest("follows").is_some()).await;
+    // Each time it ends, not only the last time.
+    let (again, _) = stream(sh("exit 1").id("again"), Framing::Lines);
+    pool.schedule("each", Schedule::After("again".into()), || Task::command(["true"])).unwrap();
+    pool.stream(again).unwrap();
+    until("it has run twice", || pool.latest("each").is_some_and(|each| !each.before.is_empty())).await;
+    pool.shutdown(Queued::Cancel, Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn a_stream_outlives_a_panic_of_who_reads_it() {
+    let registry = Registry::new();
+    let pool = pool_with(config(1), &registry);
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&lines);
+    let stream = Stream::new(sh("echo bad; echo good"), Framing::Lines, move |frame| {
+        assert_ne!(frame.bytes, b"bad", "in a callback");
+        kept.lock().unwrap().push(String::from_utf8_lossy(frame.bytes).into_owned());
+    });
+    let stream = stream.pauses(Backoff::fixed(Duration::from_millis(10))).on_end(|_, _| panic!("in a callback"));
+    pool.stream(stream).unwrap();
+    until("it has come twice", || lines.lock().unwrap().len() >= 2).await;
+    assert_eq!(metric(&registry, "watchfire_pool_streams"), 1.0);
+    pool.shutdown(Queued::Cancel, Duration::ZERO).await;
+}
+
+#[tokio::test]
+async fn it_is_seen_whether_a_stream_runs_or_waits_for_its_next_start() {
+    let registry = Registry::new();
+    let pool = pool_with(config(1), &registry);
+    let (runs, _) = stream(sh("exec sleep 1000"), Framing::Lines);
+    let (pauses, _) = stream(sh("exit 1"), Framing::Lines);
+    pool.stream(runs).unwrap();
+    pool.stream(pauses.pauses(Backoff::fixed(LONG))).unwrap();
+    let text = || prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    let both = "watchfire_pool_streams{state=\"paused\"} 1\nwatchfire_pool_streams{state=\"running\"} 1\n";
+    until("both are there", || text().contains(both)).await;
+    let mut pauses: Vec<bool> = pool.view().streams.iter().map(|stream| stream.state == "pauses").collect();
+    pauses.sort_unstable();
+    assert_eq!(pauses, [false, true]);
+    pool.shutdown(Queued::Cancel, Duration::ZERO).await;
+}
+
+#[tokio::test]
 async fn a_stream_is_asked_to_speak_by_a_newline_or_a_signal() {
     let every = Duration::from_millis(20);
     let pool = pool(1);

@@ -123,6 +123,24 @@ async fn a_task_that_waits_for_another_try_holds_no_place_and_can_be_cancelled()
 }
 
 #[tokio::test]
+async fn tasks_that_wait_for_another_try_do_not_pile_up_past_the_queue() {
+    let registry = Registry::new();
+    let pool = pool_with(PoolConfig { queue: 3, ..config(1) }, &registry);
+    let failing = || sh("exit 1").retries(1, Backoff::fixed(LONG));
+    let held = || metric(&registry, "watchfire_pool_tasks_held");
+    for number in 1..=3_u8 {
+        pool.submit(failing()).unwrap();
+        until("it waits for another try", || held() >= f64::from(number)).await;
+    }
+    let refused = pool.submit(failing()).map(|handle| handle.number()).unwrap_err();
+    assert_eq!(refused, SubmitError::QueueFull { lane: Lane::Command, class: Class::Check, capacity: 3 });
+    assert!(pool.submit(sh("true")).unwrap().wait().await.success(), "what adds nothing up is run");
+    assert!(pool.submit(failing().class(Class::Action)).is_ok(), "to each class its own");
+    pool.shutdown(Queued::Cancel, Duration::ZERO).await;
+    assert_eq!(held(), 0.0);
+}
+
+#[tokio::test]
 async fn no_further_try_is_made_past_the_deadline() {
     let pool = pool(1);
     let hopeless = sh("exit 3").retries(9, Backoff::fixed(LONG)).deadline(Duration::from_secs(10));
