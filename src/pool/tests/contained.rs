@@ -16,7 +16,9 @@ impl Delegated {
         match std::fs::create_dir(&dir) {
             Ok(()) => Some(Delegated(dir)),
             Err(error) => {
-                eprintln!("skipped: no control group: {error}");
+                if super::rights::is_root_or_skipped("make control groups") {
+                    eprintln!("skipped: no control group: {error}");
+                }
                 None
             }
         }
