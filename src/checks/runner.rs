@@ -1,8 +1,8 @@
 //! The runner: has the configured checks run on schedule or stay, and follows a reload.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::board::{Board, Placed, Standing};
 use super::config::{CheckConfig, Checks};
@@ -10,11 +10,14 @@ use super::places::Places;
 use super::run::{Kind, Ready, Underway};
 use super::stream;
 use crate::collect::Roots;
-use crate::pool::{Handle, Pool, Schedule};
+use crate::pool::{Handle, Pool, RunError, Schedule};
 use crate::state::Store;
 
-/// A check with a longer interval runs at once when it is new: nobody waits an hour to see whether it works.
+/// A check with a longer interval runs within this time when it is new: nobody waits an hour to see whether it works.
 const SOON: Duration = Duration::from_secs(60);
+
+/// The pauses between the first runs of many checks, so that they are not all in the pool's queue at once.
+const GAP: Duration = Duration::from_millis(200);
 
 /// Runs checks in the pool; what they find is on its board.
 pub struct Runner {
@@ -79,16 +82,25 @@ impl Runner {
             let logs = checks.0.iter().filter(|check| check.config.log.is_some());
             places.retain(&logs.map(|check| check.config.name.as_str()).collect::<HashSet<_>>());
         }
+        let tickets = self.board.set(placed);
+        let mut soon = Vec::new();
+        for ((check, kind, labels), ticket) in new.into_iter().zip(tickets) {
+            let CheckConfig { name, interval, stream, .. } = &check.config;
+            let (name, fingerprint) = (name.clone(), check.fingerprint);
+            if stream.is_none() && *interval > SOON {
+                soon.push(task_id(&name));
+            }
+            let (board, underway) = (self.board.clone(), Underway::default());
+            let ready = Ready { check, kind, labels, ticket, board, underway };
+            let before = before.remove(&name);
+            let stream = self.begin(ready, before.as_ref());
+            kept.insert(name, Kept { fingerprint, stream });
+        }
         for (name, gone) in &before {
             self.end(name, gone);
         }
-        let tickets = self.board.set(placed);
-        for ((check, kind, labels), ticket) in new.into_iter().zip(tickets) {
-            let (name, fingerprint) = (check.config.name.clone(), check.fingerprint);
-            let (board, underway) = (self.board.clone(), Underway::default());
-            let ready = Ready { check, kind, labels, ticket, board, underway };
-            let stream = self.begin(ready, before.get(&name));
-            kept.insert(name, Kept { fingerprint, stream });
+        if !soon.is_empty() {
+            self.pool.runtime().spawn(first_runs(self.pool.clone(), soon));
         }
     }
 
@@ -107,20 +119,41 @@ impl Runner {
         let CheckConfig { name, interval, stream, .. } = &ready.check.config;
         let (id, interval) = (task_id(name), *interval);
         if let Some(stream) = stream.clone() {
+            before.into_iter().for_each(|before| self.end(name, before));
             let before = before.and_then(|before| before.stream.as_ref());
             let begun = stream::start(&self.pool, ready, &stream, before);
             return begun.inspect_err(|error| tracing::warn!(task = id, "not started: {error}")).ok();
+        }
+        if let Some(Kept { stream: Some(stream), .. }) = before {
+            stream.cancel();
+        } else if before.is_some() {
+            // It stays on schedule, so that it does not run beside what is ended.
+            self.pool.cancel_id(&id);
         }
         let ready = Arc::new(ready);
         let every = Schedule::Every { interval, jitter: Duration::ZERO };
         if let Err(error) = self.pool.schedule(&id, every, move || ready.task()) {
             tracing::warn!(task = id, "not put on schedule: {error}");
-        } else if interval > SOON
-            && let Err(error) = self.pool.run_now(&id)
-        {
-            tracing::debug!(task = id, "not run at once: {error}");
         }
         None
+    }
+}
+
+/// Runs checks for the first time, one after the other; one of which a run is still ending, or for which the pool has no
+/// room, later again.
+async fn first_runs(pool: Pool, ids: Vec<String>) {
+    let gap = (SOON / u32::try_from(ids.len()).unwrap_or(u32::MAX)).min(GAP);
+    let end = Instant::now() + 2 * SOON;
+    let mut ids = VecDeque::from(ids);
+    while let Some(id) = ids.pop_front() {
+        if let Err(error @ (RunError::Running | RunError::Refused(_))) = pool.run_now(&id) {
+            if Instant::now() >= end {
+                tracing::debug!(task = id, "not run before its time: {error}");
+            } else {
+                ids.push_back(id);
+            }
+        }
+        tokio::time::sleep(gap).await;
     }
 }
 

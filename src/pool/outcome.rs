@@ -169,6 +169,7 @@ impl fmt::Display for Status {
         match self {
             Status::Exited(code) => write!(f, "exited with code {code}"),
             Status::Succeeded => write!(f, "succeeded"),
+            Status::Signaled(libc::SIGXCPU) => write!(f, "was killed by SIGXCPU: it had used up its CPU time"),
             Status::Signaled(number) => match signal_name(*number) {
                 Some(name) => write!(f, "was killed by {name}"),
                 None => write!(f, "was killed by signal {number}"),
@@ -265,7 +266,7 @@ impl fmt::Display for StartError {
             StartStep::Process => write!(f, "{program:?}: cannot create a process: {source}"),
             StartStep::Prepare => write!(f, "{program:?}: cannot prepare the process: {source}"),
             StartStep::Directory(dir) => write!(f, "{program:?}: cannot enter the directory {dir:?}: {source}"),
-            StartStep::Search(path) => write!(f, "{program:?}: not found in PATH={path}: {source}"),
+            StartStep::Search(path) => write!(f, "{program:?}: not found in PATH={path}"),
             StartStep::Limit(limit) => write!(f, "{program:?}: cannot limit it ({limit}): {source}"),
             StartStep::Execute => write!(f, "{program:?}: {source}"),
             StartStep::Worker => write!(f, "{program:?}: no thread for it: {source}"),
@@ -298,7 +299,7 @@ mod tests {
         };
         assert_eq!(
             said(Status::NotStarted(error)),
-            "could not be started: \"page\": not found in PATH=/bin:/sbin: No such file or directory (os error 2)"
+            "could not be started: \"page\": not found in PATH=/bin:/sbin"
         );
     }
 }

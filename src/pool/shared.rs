@@ -57,10 +57,15 @@ pub(super) struct State {
     pub(super) streams: HashMap<u64, Streaming>,
     /// The ids of which something lives that cannot be ended, and how much.
     pub(super) living: HashMap<Arc<str>, usize>,
+    /// When it was said last that a queue is full.
+    full: HashMap<(Lane, Class), Instant>,
     next_number: u64,
     pub(super) closed: bool,
     keeps_time: bool,
 }
+
+/// It is said at most so often that a queue is full.
+pub(super) const TOLD: Duration = Duration::from_secs(60);
 
 /// A task that holds a place.
 pub(super) struct Active {
@@ -93,6 +98,7 @@ impl State {
             running: HashMap::new(),
             streams: HashMap::new(),
             living: HashMap::new(),
+            full: HashMap::new(),
             next_number: 0,
             closed: false,
             keeps_time: false,
@@ -157,6 +163,16 @@ impl State {
                 after.ends.push_back((job, status));
             }
         }
+    }
+
+    /// Whether it is to be said that the queue for such a task is full.
+    pub(super) fn queue_is_full(&mut self, task: &Task) -> bool {
+        let (key, now) = ((task.work.lane(), task.class), Instant::now());
+        let is_news = self.full.get(&key).is_none_or(|told| now.duration_since(*told) >= TOLD);
+        if is_news {
+            self.full.insert(key, now);
+        }
+        is_news
     }
 
     /// When a task whose try did not go well is tried again, if it is.

@@ -20,7 +20,7 @@ use super::job::{Control, Job, Ticket};
 use super::latest::Latest;
 use super::metrics::Metrics;
 use super::outcome::Status;
-use super::shared::{Aftermath, Shared, State};
+use super::shared::{Aftermath, Shared, State, TOLD};
 use super::task::{Class, Lane, Task};
 
 /// Runs tasks, at most so many at a time as [`PoolConfig`] says. Clones are the same pool.
@@ -124,6 +124,11 @@ impl Pool {
         Ok(found)
     }
 
+    /// Where the pool's tasks run.
+    pub fn runtime(&self) -> &runtime::Handle {
+        &self.shared.runtime
+    }
+
     /// Takes a task: it starts at once if a place is free, and waits otherwise. Never blocks.
     ///
     /// # Errors
@@ -138,7 +143,12 @@ impl Pool {
         let mut after = Aftermath::default();
         let mut state = shared.state();
         if let Some(error) = self.refusal(&state, &task) {
+            let is_news = matches!(error, SubmitError::QueueFull { .. }) && state.queue_is_full(&task);
             drop(state);
+            if is_news {
+                let pause = TOLD.as_secs();
+                tracing::warn!(task = &*task.name, "not run: {error} (said at most once in {pause}s; see pool.queue)");
+            }
             shared.metrics.rejected(task.class);
             return Err((error, task));
         }

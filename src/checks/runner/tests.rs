@@ -141,6 +141,46 @@ async fn a_run_that_is_not_ok_by_what_it_wrote_is_tried_again_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_that_is_changed_while_it_runs_does_not_run_beside_what_it_was() {
+    let setup = Setup::new();
+    let mark = setup.path("mark");
+    let marks = || std::fs::read_to_string(&mark).unwrap_or_default();
+    let set = |script: &str| {
+        let script = script.replace("MARK", &mark.display().to_string());
+        setup.set(&format!(
+            "- {{name: a, command: [/bin/sh, -c, '{script}'], format: exit, interval: 1h, timeout: 1m}}\n"
+        ));
+    };
+    let until = async |what: &str| {
+        let begun = Instant::now();
+        while !marks().contains(what) {
+            assert!(begun.elapsed() < LONG, "{}", marks());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    set("trap \"sleep 0.5; echo ends >> MARK; exit 0\" TERM; sleep 1000 & echo old >> MARK; wait");
+    until("old").await;
+    set("echo new >> MARK");
+    until("new").await;
+    assert_eq!(marks(), "old\nends\nnew\n");
+    setup.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_new_checks_are_all_run_soon_though_the_queue_is_short() {
+    let setup = Setup::new();
+    setup.pool.reconfigure(PoolConfig { max_concurrent: 1, queue: 3, ..PoolConfig::default() });
+    let check = |n: usize| format!("- {{name: c{n}, command: [sleep, \"0.02\"], format: exit, interval: 1h}}\n");
+    setup.set(&(0..40).map(check).collect::<String>());
+    let begun = Instant::now();
+    while setup.runner.board().all().iter().any(|standing| standing.last.is_none()) {
+        assert!(begun.elapsed() < LONG);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    setup.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_cannot_speak_for_the_agent() {
     let setup = Setup::new();
     let script = "echo \"shop_up 1\"; echo \"up 1\"; echo \"watchfire_rules_failed 0\"";

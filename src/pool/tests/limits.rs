@@ -21,7 +21,7 @@ async fn says(script: &str, limits: Limits) -> Vec<String> {
 async fn a_command_that_uses_up_its_cpu_time_is_ended_by_the_kernel() {
     let cpu = limits(|limits| limits.cpu = Some(Duration::from_millis(300)));
     let outcome = outcome(sh("ulimit -t; while :; do :; done").limits(cpu)).await;
-    assert_eq!(outcome.status.to_string(), "was killed by SIGXCPU");
+    assert_eq!(outcome.status.to_string(), "was killed by SIGXCPU: it had used up its CPU time");
     assert_eq!(outcome.stdout.text(), "1\n", "in whole seconds");
     // The kernel looks at the limit at its ticks, and tells the time apart more finely.
     assert!(outcome.usage.user + outcome.usage.system >= Duration::from_millis(800), "{:?}", outcome.usage);
