@@ -279,11 +279,12 @@ mod tests {
             "watchfire.yaml:4:37: warning: no program \"",
             "watchfire.yaml:5:37: warning: no program \"sh\" is in the PATH /nowhere: until there is one",
             "watchfire.yaml:7:40: warning: no program \"/nowhere/mend\" is there",
+            "watchfire.yaml:8:40: warning: no program \"",
             "watchfire.yaml:9:104: warning: no program: \"/etc\" cannot be executed",
         ] {
             assert!(said.contains(part), "{part}:\n{said}");
         }
-        assert_eq!(said.matches("warning: ").count(), 5, "{said}");
+        assert_eq!(said.matches("warning: ").count(), 6, "{said}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::remains::Keeper;
 use super::task::{Class, Lane};
 
 /// From a call that only looks to a backup.
-const BUCKETS: [f64; 13] = [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0, 60.0, 150.0, 600.0];
+const BUCKETS: [f64; 9] = [0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0, 600.0];
 
 /// One instrument for each class.
 #[derive(Clone)]
