@@ -88,7 +88,7 @@ fn the_plugins_of_monitoring_plugins_run_unchanged() {
     assert_eq!(value("interval_seconds", &[("check", "disk")]), 1.0);
     assert!(value("runs_total", &[("check", "disk"), ("result", "ok")]) >= 1.0);
     assert!(value("duration_seconds", &[("check", "disk")]) > 0.0);
-    assert!(value("cpu_seconds", &[("check", "disk")]) > 0.0);
+    assert!(value("cpu_seconds_total", &[("check", "disk")]) > 0.0);
     assert!(value("last_run_timestamp_seconds", &[("check", "disk")]) > 1.7e9);
     // Rules and queries see them as all else.
     let answer = agent.get("/api/v1/query?query=count(watchfire_check_state%7Bby%3D%22plugin%22%7D)").json();
