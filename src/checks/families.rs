@@ -13,8 +13,8 @@ pub(super) const MAX_SAMPLES: usize = 10_000;
 
 /// Whether only the agent gives families of this name.
 fn is_reserved(name: &str) -> bool {
-    let of_a_check = name.starts_with("watchfire_check_perfdata_");
-    ["up", "ALERTS", "ALERTS_FOR_STATE"].contains(&name) || (name.starts_with("watchfire_") && !of_a_check)
+    let own = name.strip_prefix("watchfire").and_then(|rest| rest.strip_prefix('_'));
+    ["up", "ALERTS", "ALERTS_FOR_STATE"].contains(&name) || own.is_some_and(|rest| !rest.starts_with("check_perfdata_"))
 }
 
 /// The families of one run, in the order in which they were begun. Every sample gets the labels of the check.

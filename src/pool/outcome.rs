@@ -297,9 +297,6 @@ mod tests {
             step: StartStep::Search("/bin:/sbin".into()),
             source: io::Error::from_raw_os_error(libc::ENOENT).into(),
         };
-        assert_eq!(
-            said(Status::NotStarted(error)),
-            "could not be started: \"page\": not found in PATH=/bin:/sbin"
-        );
+        assert_eq!(said(Status::NotStarted(error)), "could not be started: \"page\": not found in PATH=/bin:/sbin");
     }
 }

@@ -95,10 +95,7 @@ async fn a_command_that_a_signal_kills_says_which() {
 #[tokio::test]
 async fn a_missing_command_is_an_outcome_that_names_it_and_where_it_was_looked_for() {
     let outcome = outcome(Task::command(["no-such-command"]).env("PATH", "/bin:/sbin")).await;
-    assert_eq!(
-        outcome.status.to_string(),
-        "could not be started: \"no-such-command\": not found in PATH=/bin:/sbin"
-    );
+    assert_eq!(outcome.status.to_string(), "could not be started: \"no-such-command\": not found in PATH=/bin:/sbin");
     assert!(outcome.ran.is_zero());
 }
 
