@@ -18,7 +18,8 @@ use super::process::ProcessConfig;
 use super::stream::StreamConfig;
 use super::systemd::UnitConfig;
 use super::tcp::TcpCheck;
-use crate::model::{Labels, format_duration};
+use crate::model::{Labels, Timestamp, format_duration};
+use crate::pool::Cron;
 use crate::pool::{LimitsConfig, resolve_command};
 use crate::section;
 use crate::yaml::{Faults, FromYaml, Node, Secret, Value};
@@ -60,6 +61,8 @@ section! {
         pub log: Option<Box<LogConfig>> = None,
         /// How often it runs; of a stream, how often a result is expected.
         pub interval: Duration = Duration::from_secs(60),
+        /// When it runs, in place of an interval.
+        pub schedule: Option<ScheduleConfig> = None,
         /// How long a run may take; when not set, no longer than to the next.
         pub timeout: Duration = Duration::from_secs(10),
         /// How often a run that is not ok is tried again before it counts.
@@ -77,6 +80,47 @@ section! {
         pub output_limit: Bytes = Bytes(1 << 20),
         /// What the command may use of the host, and as whom.
         pub limits: LimitsConfig = LimitsConfig::default(),
+    }
+}
+
+section! {
+    check = check_schedule;
+    /// When a check runs, by the clock and the calendar.
+    pub struct ScheduleConfig {
+        /// An expression as in crontab(5): minute, hour, day of the month, month, day of the week.
+        pub cron: String = String::new(),
+        /// The time zone that it is meant in; when not set, that of the host.
+        pub location: Option<String> = None,
+    }
+}
+
+fn check_schedule(schedule: &mut ScheduleConfig, node: &Node, faults: &mut Faults) {
+    if let Err(fault) = schedule.cron() {
+        let key = if fault.contains("time zone") { "location" } else { "cron" };
+        faults.error(node.place(key), fault);
+    }
+}
+
+/// Runs that are looked ahead to, to find the longest time between two: with one every minute, three days.
+const AHEAD: usize = 5000;
+const YEAR: Duration = Duration::from_secs(366 * 86_400);
+
+impl ScheduleConfig {
+    /// # Errors
+    /// What is wrong with it.
+    pub fn cron(&self) -> Result<Cron, String> {
+        let zone = self.location.as_deref().filter(|zone| *zone != "Local");
+        Cron::new(&self.cron, zone)
+    }
+
+    /// The longest time between two runs that are to come.
+    fn longest_interval(&self, now: Timestamp) -> Option<Duration> {
+        let cron = self.cron().ok()?;
+        let moments = std::iter::successors(cron.next(now), |at| cron.next(*at)).take(AHEAD).enumerate();
+        let moments = moments.take_while(|(number, at)| *number < 3 || *at <= now + YEAR);
+        let moments: Vec<Timestamp> = moments.map(|(_, at)| at).collect();
+        let longest = moments.windows(2).filter_map(|pair| Some(pair.last()?.millis_since(*pair.first()?))).max();
+        longest.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis)
     }
 }
 
@@ -121,6 +165,13 @@ fn check(check: &mut CheckConfig, node: &Node, faults: &mut Faults) {
                 faults.error(at(key), format!("{key} is for a command, and there is none"));
             }
         }
+    }
+    if let Some(schedule) = &check.schedule {
+        for key in ["interval", "stream"].into_iter().filter(|key| node.get(key).is_some()) {
+            faults.error(at(key), format!("schedule says when it runs: take {key} or schedule away"));
+        }
+        // It is late when it has not run for three times as long.
+        check.interval = schedule.longest_interval(Timestamp::now()).unwrap_or(check.interval);
     }
     if check.interval < MIN_INTERVAL {
         faults.error(at("interval"), "shorter than 1s, the least that makes sense");
@@ -348,6 +399,11 @@ mod tests {
         assert!(said("- {name: a, command: [x], format: exit, timeout: 0s}\n").contains("must be longer than 0"));
         assert!(said("- {name: a, command: [x], format: exit, labels: {check: b}}\n").contains("the label check is"));
         assert!(said("- {name: a, command: [x], format: exit, labels: {a-b: c}}\n").contains("cannot be a label name"));
+        let cron = |schedule: &str| said(&format!("- {{name: a, command: [x], format: exit, schedule: {schedule}}}\n"));
+        assert_eq!(cron("{cron: '30 3 * * *', location: Europe/Vienna}"), "");
+        assert!(cron("{cron: '30 25 * * *'}").contains(":1:58: hour: "), "{}", cron("{cron: '30 25 * * *'}"));
+        assert!(cron("{cron: '@daily', location: Europe/Wien}").contains("there is no time zone \"Europe/Wien\""));
+        assert!(cron("{cron: '@daily'}, interval: 1h").contains("schedule says when it runs: take interval or"));
         assert!(said("- {name: a, comand: [x]}\n").contains("did you mean \"command\"?"));
         assert!(said("name: a\n").contains("expected a list"));
     }
@@ -368,6 +424,19 @@ mod tests {
         assert_eq!(checks.0.len(), 1);
         let (checks, faults) = read("- {name: a, command: [x], format: exit, interval: 5s}\n");
         assert_eq!((faults.as_str(), checks.0.first().map(|c| c.config.timeout)), ("", Some(Duration::from_secs(5))));
+    }
+
+    #[test]
+    fn a_schedule_counts_as_its_longest_pause() {
+        let interval = |cron: &str| {
+            let text =
+                format!("- {{name: a, command: [x], format: exit, schedule: {{cron: '{cron}', location: UTC}}}}\n");
+            read(&text).0.0[0].config.interval.as_secs()
+        };
+        assert_eq!([interval("@hourly"), interval("30 3 * * *")], [3600, 86_400]);
+        assert_eq!(interval("0 0 1 * *"), 31 * 86_400);
+        assert!(interval("@yearly") >= 365 * 86_400);
+        assert_eq!(interval("*/10 9-17 * * 1-5"), 86_400 * 2 + 15 * 3600 + 10 * 60, "from Friday 17:50 to Monday 9:00");
     }
 
     #[test]

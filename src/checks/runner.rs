@@ -85,9 +85,9 @@ impl Runner {
         let tickets = self.board.set(placed);
         let mut soon = Vec::new();
         for ((check, kind, labels), ticket) in new.into_iter().zip(tickets) {
-            let CheckConfig { name, interval, stream, .. } = &check.config;
+            let CheckConfig { name, interval, stream, schedule, .. } = &check.config;
             let (name, fingerprint) = (name.clone(), check.fingerprint);
-            if stream.is_none() && *interval > SOON {
+            if stream.is_none() && schedule.is_none() && *interval > SOON {
                 soon.push(task_id(&name));
             }
             let (board, underway) = (self.board.clone(), Underway::default());
@@ -116,8 +116,8 @@ impl Runner {
 
     /// Puts a check in force, in the place of another. Gives the handle of a stream.
     fn begin(&self, ready: Ready, before: Option<&Kept>) -> Option<Handle> {
-        let CheckConfig { name, interval, stream, .. } = &ready.check.config;
-        let (id, interval) = (task_id(name), *interval);
+        let CheckConfig { name, interval, stream, schedule, .. } = &ready.check.config;
+        let id = task_id(name);
         if let Some(stream) = stream.clone() {
             before.into_iter().for_each(|before| self.end(name, before));
             let before = before.and_then(|before| before.stream.as_ref());
@@ -130,9 +130,12 @@ impl Runner {
             // It stays on schedule, so that it does not run beside what is ended.
             self.pool.cancel_id(&id);
         }
+        let when = match schedule.as_ref().and_then(|schedule| schedule.cron().ok()) {
+            Some(cron) => Schedule::Cron(cron),
+            None => Schedule::Every { interval: *interval, jitter: Duration::ZERO },
+        };
         let ready = Arc::new(ready);
-        let every = Schedule::Every { interval, jitter: Duration::ZERO };
-        if let Err(error) = self.pool.schedule(&id, every, move || ready.task()) {
+        if let Err(error) = self.pool.schedule(&id, when, move || ready.task()) {
             tracing::warn!(task = id, "not put on schedule: {error}");
         }
         None

@@ -181,6 +181,19 @@ async fn many_new_checks_are_all_run_soon_though_the_queue_is_short() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_on_schedule_runs_when_the_clock_says_so_and_not_before() {
+    let setup = Setup::new();
+    let schedule = "{cron: '30 3 * * *', location: UTC}";
+    setup.set(&format!("- {{name: a, command: ['true'], format: exit, schedule: {schedule}}}\n"));
+    let next = setup.pool.view().scheduled[0].next.clone().unwrap();
+    assert!(next.contains("T03:30:00"), "{next}");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(setup.standing("a").unwrap().last.is_none());
+    assert_eq!(state(&*setup.run("a").await).0, Ended::With(State::Ok), "when somebody asks");
+    setup.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_cannot_speak_for_the_agent() {
     let setup = Setup::new();
     let script = "echo \"shop_up 1\"; echo \"up 1\"; echo \"watchfire_rules_failed 0\"";
