@@ -117,9 +117,22 @@ impl Connection {
                 may_start: false,
                 body: &Body::default(),
             };
-            connection.call(&hello, |_| Ok(()))?;
+            connection.call(&hello, |_| Ok(())).map_err(|error| connection.not_let_in(error))?;
         }
         Ok(connection)
+    }
+
+    /// Says why, where a bus has closed the connection in place of a greeting.
+    fn not_let_in(&self, error: Error) -> Error {
+        let is_closed = self.stream.set_nonblocking(true).is_ok()
+            && match (&self.stream).read(&mut [0]) {
+                Ok(read) => read == 0,
+                Err(e) => e.kind() != io::ErrorKind::WouldBlock,
+            };
+        match is_closed {
+            true => Error::Other(format!("{error}: the bus may not know the agent's user (DynamicUser= makes one up)")),
+            false => error,
+        }
     }
 
     /// The number of the next message, which its answer names.
@@ -270,7 +283,26 @@ fn open(address: &Address, limit: Duration) -> io::Result<UnixStream> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::net::UnixListener;
+
     use super::*;
+
+    #[test]
+    fn a_bus_that_closes_the_connection_of_a_user_it_does_not_know_is_told_as_such() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bus");
+        let listener = UnixListener::bind(&path).unwrap();
+        let bus = std::thread::spawn(move || {
+            let mut stream = BufReader::new(listener.accept().unwrap().0);
+            stream.read_line(&mut String::new()).unwrap();
+            stream.get_mut().write_all(b"OK 0123\r\n").unwrap();
+            stream.read_line(&mut String::new()).unwrap();
+        });
+        let said = Connection::connect(&Address::Path(path), true, Duration::from_secs(20)).err().unwrap().to_string();
+        assert!(said.ends_with(": the bus may not know the agent's user (DynamicUser= makes one up)"), "{said}");
+        bus.join().unwrap();
+    }
 
     #[test]
     fn addresses_as_the_specification_has_them() {
