@@ -40,7 +40,11 @@ fn main() {
         guard::run().expect("the table of the pool");
         return;
     }
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(std::env::var("BT").map_or(2, |n| n.parse().expect("n")))
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         checks().await;
         waiting().await;
