@@ -139,7 +139,7 @@ impl Metrics {
         )?;
         let streams = gauges(
             "watchfire_pool_streams",
-            "Commands that stay and say something again and again; paused are those that ended and wait for their next start.",
+            "Commands that stay and say something again and again; paused are those that wait for a start or were stopped.",
             &["state"],
         )?;
         let cpu = Opts::new("watchfire_pool_command_cpu_seconds_total", "CPU time of commands that have ended.");
