@@ -7,6 +7,7 @@ use super::board::{Board, CommandUse, Ended, Report, Ticket};
 use super::config::{Check, CheckConfig};
 use super::families::Families;
 use super::format::{Format, Given};
+use super::net::write_success;
 use super::places::Places;
 use super::probe::{Look, Probe};
 use super::verdict::{State, Verdict};
@@ -193,7 +194,14 @@ impl Ready {
     /// What the end of a run means; `None` where there was none, which the age of the last run tells.
     fn report(&self, outcome: &Outcome, said: Option<(Verdict, Families)>) -> Option<Report> {
         let is_command = matches!(self.kind, Kind::Command(_));
-        let nothing = || Families::new(self.labels.clone());
+        let nothing = || {
+            let mut families = Families::new(self.labels.clone());
+            if matches!(self.kind, Kind::Probe(_)) {
+                // It was cut off: rules over it must not fall silent.
+                write_success(false, &mut families);
+            }
+            families
+        };
         let (ended, verdict, families) = match (&outcome.status, &self.kind, said) {
             (Status::Cancelled | Status::Late { .. } | Status::Skipped { .. } | Status::Refused(_), ..) => return None,
             (Status::Exited(code), Kind::Command(format), _) => {

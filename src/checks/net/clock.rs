@@ -52,12 +52,16 @@ impl Clock {
     /// Ends the probe: writes what all of them have.
     pub fn end(&self, end: Result<Verdict, Verdict>, out: &mut Families) -> Verdict {
         let verdict = end.unwrap_or_else(|verdict| verdict);
-        let success = f64::from(u8::from(verdict.state == State::Ok));
-        out.gauge("probe_success", "Whether the probe found what it should.", &[], success);
+        write_success(verdict.state == State::Ok, out);
         let seconds = self.elapsed().as_secs_f64();
         out.gauge("probe_duration_seconds", "How long the probe took.", &[], seconds);
         verdict
     }
+}
+
+/// Writes whether a probe found what it should.
+pub fn write_success(success: bool, out: &mut Families) {
+    out.gauge("probe_success", "Whether the probe found what it should.", &[], f64::from(u8::from(success)));
 }
 
 /// A time for people: `0.4 ms`, `12 ms`, `1.3 s`.

@@ -12,7 +12,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use address::{Found, connect, resolve, write_address};
-pub use clock::{Clock, took};
+pub use clock::{Clock, took, write_success};
 pub use regexp::Regexp;
 pub use values::{HostPort, Ip, IpProtocol};
 

@@ -4,8 +4,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use prometheus::Registry;
 
 use super::*;
-use crate::checks::Checks;
 use crate::checks::board::{Placed, Standing};
+use crate::checks::{Checks, Probing};
 use crate::pool::{Pool, PoolConfig, Queued};
 use crate::yaml::{Document, Faults};
 
@@ -28,8 +28,8 @@ fn stuck() -> (Arc<Stuck>, Sender<()>) {
     (Arc::new(Stuck { begun: AtomicUsize::new(0), told: Mutex::new(told) }), tell)
 }
 
-/// A check that looks so, with this time for a run.
-fn ready(look: Arc<dyn Look>, timeout: &str) -> Arc<Ready> {
+/// A check of this kind, with this time for a run.
+fn ready(kind: Kind, timeout: &str) -> Arc<Ready> {
     let yaml = format!("- {{name: nfs, file: {{path: /mnt/x}}, timeout: {timeout}, interval: 1h}}\n");
     let mut faults = Faults::default();
     let checks: Checks = Document::parse("c.yaml", &yaml, &mut faults).read(&mut faults);
@@ -38,7 +38,7 @@ fn ready(look: Arc<dyn Look>, timeout: &str) -> Arc<Ready> {
     let (labels, board) = (check.labels(), Arc::new(Board::default()));
     let standing = Standing::new("nfs".into(), labels.clone(), check.config.interval, check.config.timeout);
     let ticket = board.set(vec![Placed::New(standing)]).remove(0);
-    Arc::new(Ready { check, kind: Kind::Look(look), labels, ticket, board, underway: Underway::default() })
+    Arc::new(Ready { check, kind, labels, ticket, board, underway: Underway::default() })
 }
 
 /// What the board says after a run.
@@ -54,7 +54,7 @@ async fn run(pool: &Pool, ready: &Arc<Ready>) -> (Ended, String) {
 async fn while_a_look_hangs_the_next_runs_say_so_and_take_no_thread_and_when_it_returns_all_is_as_before() {
     let pool = Pool::new(PoolConfig::default(), &Registry::new(), tokio::runtime::Handle::current()).unwrap();
     let (look, tell) = stuck();
-    let ready = ready(look.clone(), "100ms");
+    let ready = ready(Kind::Look(look.clone()), "100ms");
     assert_eq!(run(&pool, &ready).await, (Ended::Timeout, "timed out after 100ms".to_string()));
     // More than the pool would leave behind.
     for _ in 0..12 {
@@ -84,9 +84,26 @@ async fn a_look_that_panics_does_not_count_as_one_that_hangs() {
         }
     }
     let pool = Pool::new(PoolConfig::default(), &Registry::new(), tokio::runtime::Handle::current()).unwrap();
-    let ready = ready(Arc::new(Broken), "1m");
+    let ready = ready(Kind::Look(Arc::new(Broken)), "1m");
     for _ in 0..2 {
         assert_eq!(run(&pool, &ready).await.0, Ended::Failed);
     }
+    pool.shutdown(Queued::Cancel, Duration::from_secs(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_that_is_cut_off_has_not_succeeded() {
+    struct Endless;
+    impl Probe for Endless {
+        fn probe<'a>(&'a self, _: Duration, _: &'a mut Families) -> Probing<'a> {
+            Box::pin(std::future::pending())
+        }
+    }
+    let pool = Pool::new(PoolConfig::default(), &Registry::new(), tokio::runtime::Handle::current()).unwrap();
+    let ready = ready(Kind::Probe(Arc::new(Endless)), "100ms");
+    assert_eq!(run(&pool, &ready).await.0, Ended::Timeout);
+    let standing = ready.board.all().remove(0);
+    let names: Vec<_> = standing.found(Instant::now()).iter().map(|family| &*family.name).collect();
+    assert_eq!(names, ["probe_success"]);
     pool.shutdown(Queued::Cancel, Duration::from_secs(1)).await;
 }
